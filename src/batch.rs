@@ -1,0 +1,207 @@
+//! What flows: messages as fetched, rows that passed, rejects that did not, and the account of all of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+
+use crate::cursor::{Interval, Partition};
+
+/// A piece of [`Fetched::arena`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Span {
+    pub start: u32,
+    pub len: u32,
+}
+
+impl Span {
+    pub fn of(self, arena: &[u8]) -> &[u8] {
+        &arena[self.start as usize..][..self.len as usize]
+    }
+}
+
+/// One message: where it stood and where its bytes are.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Index into [`Fetched::covers`]: the partition it came from.
+    pub cover: u32,
+    pub offset: i64,
+    /// The broker's (or producer's) time in milliseconds since 1970; `None` when the message carries none.
+    pub timestamp: Option<i64>,
+    pub key: Option<Span>,
+    /// `None` for a tombstone.
+    pub payload: Option<Span>,
+}
+
+/// Messages of one source, bytes in one arena, in the order of their offsets per partition.
+///
+/// `covers` says which offsets they stand for, holes included; it may cover offsets without any message.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// Index into the pipeline's sources.
+    pub source: usize,
+    pub covers: Vec<Interval>,
+    pub arena: Vec<u8>,
+    pub messages: Vec<Message>,
+    /// Gives the bytes back to the budget when the batch is gone from every sink.
+    pub held: Option<Held>,
+}
+
+impl Fetched {
+    pub fn payload(&self, message: &Message) -> Option<&[u8]> {
+        message.payload.map(|span| span.of(&self.arena))
+    }
+    pub fn key(&self, message: &Message) -> Option<&[u8]> {
+        message.key.map(|span| span.of(&self.arena))
+    }
+    pub fn partition(&self, message: &Message) -> &Partition {
+        &self.covers[message.cover as usize].partition
+    }
+    /// Appends bytes to the arena.
+    pub fn store(&mut self, bytes: &[u8]) -> Span {
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(bytes);
+        Span { start, len: bytes.len() as u32 }
+    }
+}
+
+/// Where a row came from. A message holds several rows when it is an array or an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Index into the batch's `covers`.
+    pub cover: u32,
+    /// Number of the row within its message, from 0.
+    pub row: u32,
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: Option<i64>,
+}
+
+/// One thing that is wrong with a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Stable, from a closed list: `decode.syntax`, `missing`, `unknown_code`, or the name of a contract's rule.
+    pub code: Arc<str>,
+    /// The column, if it is about one.
+    pub field: Option<Arc<str>>,
+    /// For people, in Chinese.
+    pub reason: String,
+    /// The offending value as received; masked when the column is personal; shortened.
+    pub value: Option<String>,
+}
+
+/// A row (or a whole message) that cannot go on, with everything needed to understand and to replay it.
+#[derive(Clone, Debug)]
+pub struct Reject {
+    pub partition: Partition,
+    pub offset: i64,
+    /// Number of the row within its message; `None` when the message as a whole could not be read.
+    pub row: Option<u32>,
+    pub timestamp: Option<i64>,
+    pub key: Option<Bytes>,
+    /// The message's bytes as received; `None` for a tombstone.
+    pub message: Option<Bytes>,
+    /// The row's own bytes; the same as `message` when the message holds one row.
+    pub payload: Option<Bytes>,
+    /// `decode`, the name of an SQL stage, or `checks`.
+    pub stage: Arc<str>,
+    /// All of them, not the first.
+    pub faults: Vec<Fault>,
+}
+
+/// The account of a batch: `input = written + rejected + duplicate`, in rows. A message that cannot be read counts as
+/// one row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    pub input: u64,
+    pub written: u64,
+    pub rejected: u64,
+    pub duplicate: u64,
+}
+
+impl Tally {
+    pub fn balances(&self) -> bool {
+        self.input == self.written + self.rejected + self.duplicate
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.input += other.input;
+        self.written += other.written;
+        self.rejected += other.rejected;
+        self.duplicate += other.duplicate;
+    }
+}
+
+/// What the engine made of a [`Fetched`]: this is what sinks take.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Name of the source.
+    pub source: Arc<str>,
+    pub covers: Vec<Interval>,
+    /// The columns of the contract, in its order and types. Rows of one partition are in the order of their offsets.
+    pub rows: RecordBatch,
+    /// One per row of `rows`.
+    pub origins: Vec<Origin>,
+    /// In the order of their offsets per partition.
+    pub rejects: Vec<Reject>,
+    pub tally: Tally,
+    /// How often each warning was raised, as `field:code`.
+    pub flags: BTreeMap<Arc<str>, u64>,
+    pub held: Option<Held>,
+}
+
+/// Bytes in flight between the source and the slowest sink. The source asks before it reads on.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    used: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Budget {
+    pub fn new(limit: usize) -> Arc<Budget> {
+        Arc::new(Budget { limit, used: Mutex::new(0), freed: Condvar::new() })
+    }
+
+    /// Takes `bytes` without waiting: the batch exists already. Waiting is [`Budget::wait`]'s business.
+    pub fn hold(self: &Arc<Budget>, bytes: usize) -> Held {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+        Held { bytes, budget: self.clone() }
+    }
+
+    /// Bytes in flight.
+    pub fn used(&self) -> usize {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room or `patience` is over; tells whether there is room.
+    pub fn wait(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        while *used >= self.limit {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
+            used = self.freed.wait_timeout(used, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+/// Bytes of a [`Budget`], given back on drop.
+#[derive(Debug)]
+pub struct Held {
+    bytes: usize,
+    budget: Arc<Budget>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.budget.used.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
+        self.budget.freed.notify_all();
+    }
+}

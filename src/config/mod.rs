@@ -1,0 +1,60 @@
+//! What people write: `huiju.toml` and the pipeline folders. Plain data; nothing in here works.
+
+pub mod pipeline;
+pub mod secret;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use pipeline::{Dedup, Gaps, Pipeline, RejectLimit, Sink, Source, Stage, Start};
+pub use secret::Secret;
+
+/// `huiju.toml`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from; relative paths in it are relative to its folder.
+    pub path: PathBuf,
+    pub topics: Topics,
+    pub archive: Archive,
+    /// Folder of pipeline folders.
+    pub pipelines: PathBuf,
+    /// Folder of contracts and code tables.
+    pub schemas: PathBuf,
+    /// Where `/metrics`, `/health` and `/ready` are served; none when absent.
+    pub listen: Option<SocketAddr>,
+    /// Bytes of messages in flight, over all pipelines.
+    pub memory: usize,
+    /// Name of this process among those that share the work; part of transactional ids.
+    pub instance: String,
+    /// How long a stop or a rebalance waits for what is in flight.
+    pub drain: Duration,
+}
+
+/// Where topics live.
+#[derive(Clone, Debug)]
+pub enum Topics {
+    Kafka(Kafka),
+    /// A folder with a folder per topic: messages are lines of files.
+    Files { folder: PathBuf },
+}
+
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    pub brokers: String,
+    pub client_id: String,
+    /// Prefix of consumer groups and transactional ids: `{group}.{pipeline}`.
+    pub group: String,
+    /// Passed through to librdkafka, over our own settings.
+    pub properties: Vec<(String, Secret)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// Folder or URL under which the tables lie.
+    pub location: PathBuf,
+    /// At most this long between a message and its commit.
+    pub interval: Duration,
+    /// A file is finished when it reaches this size.
+    pub file_size: usize,
+    /// Whether data commits of other programs in our tables are accepted.
+    pub accept_foreign_writes: bool,
+}

@@ -1,0 +1,155 @@
+//! The door between a source and the line behind it.
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    batch::{Budget, Fetched},
+    cursor::{Cursors, Partition},
+    error::{Error, Result},
+};
+
+/// What a source tells the line, in order.
+#[derive(Debug)]
+pub enum Feed {
+    Batch(Fetched),
+    /// Take these partitions over and answer with every sink's cursors.
+    Assign(Vec<Partition>, SyncSender<Result<Cursors>>),
+    /// Commit everything, then let go of these partitions.
+    Revoke(Vec<Partition>, SyncSender<Result<()>>),
+    /// Commit everything: the source is at its end, or told to stop.
+    Finish(SyncSender<Result<()>>),
+}
+
+/// Whether the line may still commit. Committing holds it for reading; killing waits for commits in flight, and
+/// after it no commit begins.
+#[derive(Clone, Debug)]
+pub struct Permit(Arc<RwLock<bool>>);
+
+impl Default for Permit {
+    fn default() -> Permit {
+        Permit(Arc::new(RwLock::new(true)))
+    }
+}
+
+impl Permit {
+    /// The right to commit, for as long as the guard lives; `None` when the line has been killed.
+    pub fn commit(&self) -> Option<RwLockReadGuard<'_, bool>> {
+        let alive = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (*alive).then_some(alive)
+    }
+    pub fn kill(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+    pub fn killed(&self) -> bool {
+        !*self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Start offsets and cuts for newly assigned partitions.
+pub type Assigned = Cursors;
+
+/// The source's end of the line.
+pub struct Intake {
+    feed: SyncSender<Feed>,
+    budget: Arc<Budget>,
+    permit: Permit,
+    /// How long revoked partitions may take to finish what is in flight.
+    drain: Duration,
+    /// How long taking partitions over may take.
+    takeover: Duration,
+}
+
+impl Intake {
+    /// An intake and the line's end of it. `depth` batches may wait in between.
+    pub fn new(depth: usize, budget: Arc<Budget>, permit: Permit, drain: Duration) -> (Intake, Receiver<Feed>) {
+        let (feed, fed) = mpsc::sync_channel(depth);
+        (Intake { feed, budget, permit, drain, takeover: Duration::from_secs(120) }, fed)
+    }
+
+    /// Hands the partitions to everything behind and returns each sink's cursors.
+    pub fn assign(&mut self, partitions: Vec<Partition>) -> Result<Cursors> {
+        self.ask(self.takeover, |reply| Feed::Assign(partitions, reply))
+    }
+
+    /// Returns when everything pushed so far is committed and the partitions are let go. On `Err` the caller kills.
+    pub fn revoke(&mut self, partitions: Vec<Partition>) -> Result<()> {
+        self.ask(self.drain, |reply| Feed::Revoke(partitions, reply))
+    }
+
+    /// Returns when everything pushed so far is committed.
+    pub fn finish(&mut self, patience: Duration) -> Result<()> {
+        self.ask(patience, Feed::Finish)
+    }
+
+    /// From here on nothing of this line is committed any more. Waits for a commit in flight.
+    pub fn kill(&mut self) {
+        self.permit.kill();
+    }
+
+    /// The permit, for callbacks that must kill without the intake.
+    pub fn permit(&self) -> Permit {
+        self.permit.clone()
+    }
+
+    /// Whether there is room for more bytes; waits up to `patience` for it.
+    pub fn room(&self, patience: Duration) -> bool {
+        self.budget.wait(patience)
+    }
+
+    /// Hands a batch on if the line can take it now; gives it back if not, so that it can grow meanwhile.
+    pub fn offer(&mut self, batch: Fetched) -> Result<Option<Fetched>> {
+        match self.feed.try_send(Feed::Batch(self.hold(batch))) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(Feed::Batch(mut batch))) => {
+                batch.held = None;
+                Ok(Some(batch))
+            }
+            Err(_) => Err(gone()),
+        }
+    }
+
+    /// Hands a batch on, waiting until the line takes it.
+    pub fn push(&mut self, batch: Fetched) -> Result<()> {
+        self.feed.send(Feed::Batch(self.hold(batch))).map_err(|_| gone())
+    }
+
+    fn hold(&self, mut batch: Fetched) -> Fetched {
+        batch.held = Some(self.budget.hold(batch.arena.capacity()));
+        batch
+    }
+
+    fn ask<T>(&mut self, patience: Duration, feed: impl FnOnce(SyncSender<Result<T>>) -> Feed) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        let (reply, answer) = mpsc::sync_channel(1);
+        let mut feed = feed(reply);
+        loop {
+            match self.feed.try_send(feed) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return Err(gone()),
+                Err(TrySendError::Full(back)) if Instant::now() < deadline => feed = back,
+                Err(TrySendError::Full(_)) => return Err(late(patience)),
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(late(patience)),
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        }
+    }
+}
+
+/// The line is gone; its own error tells why.
+fn gone() -> Error {
+    Error::unavailable("the line behind the source has stopped")
+}
+
+fn late(patience: Duration) -> Error {
+    Error::unavailable(format!("what is in flight was not committed within {} s", patience.as_secs()))
+}
