@@ -47,6 +47,8 @@ pub struct Fetched {
     pub covers: Vec<Interval>,
     pub arena: Vec<u8>,
     pub messages: Vec<Message>,
+    /// Offsets within `covers` that were lost before we could read them.
+    pub gaps: Vec<Gap>,
     /// Gives the bytes back to the budget when the batch is gone from every sink.
     pub held: Option<Held>,
 }
@@ -67,6 +69,15 @@ impl Fetched {
         self.arena.extend_from_slice(bytes);
         Span { start, len: bytes.len() as u32 }
     }
+}
+
+/// Messages that are gone for good, recorded as a reject of stage `fetch` because the pipeline's policy says so.
+#[derive(Clone, Debug)]
+pub struct Gap {
+    /// The lost offsets; they lie within one of the batch's `covers`.
+    pub lost: Interval,
+    /// `gap.retention`, `gap.recreated`, `gap.truncated`.
+    pub code: &'static str,
 }
 
 /// Where a row came from. A message holds several rows when it is an array or an envelope.

@@ -41,8 +41,12 @@ impl ErrorKind {
             ErrorKind::Config => "fix what is named above and start again; nothing was changed",
             ErrorKind::Unavailable => "nothing is lost: start again when it answers",
             ErrorKind::Fenced => "another instance has taken over; nothing is lost",
-            ErrorKind::TooManyRejects => "look at the rejects; raise [rejects] limit in pipeline.toml if this is expected",
-            ErrorKind::Gap => "messages are gone: set gaps = \"record\" in pipeline.toml to go on and keep a record of the gap",
+            ErrorKind::TooManyRejects => {
+                "look at the rejects; raise [rejects] limit in pipeline.toml if this is expected"
+            }
+            ErrorKind::Gap => {
+                "messages are gone: set gaps = \"record\" in pipeline.toml to go on and keep a record of the gap"
+            }
             ErrorKind::Bug => "this is a mistake in huiju: please report it with the log",
         }
     }

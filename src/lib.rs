@@ -6,10 +6,11 @@
 //! (`tests/it/tidy.rs` checks it).
 //!
 //! ```text
-//! 5 doors        main  cli  demo  sample  check  cases  dictionary
-//! 4 outside      serve
-//! 3 engine room  runtime: THE LOOP (read this first)
-//! 2 parts        source  decode  engine  dedup  sink
+//! 6 doors        main  cli  demo  sample  check  cases  dictionary
+//! 5 outside      serve
+//! 4 engine room  runtime: THE LOOP (read this first)
+//! 3 parts        source  decode  engine  dedup  sink
+//! 2 clients      kafka
 //! 1 people       config  contract
 //! 0 words        batch  cursor  error  metrics  clock  fault  stop  text
 //! ```
@@ -38,6 +39,8 @@ pub mod text;
 
 pub mod config;
 pub mod contract;
+
+pub mod kafka;
 
 pub mod decode;
 pub mod dedup;

@@ -34,7 +34,9 @@ pub struct Config {
 pub enum Topics {
     Kafka(Kafka),
     /// A folder with a folder per topic: messages are lines of files.
-    Files { folder: PathBuf },
+    Files {
+        folder: PathBuf,
+    },
 }
 
 #[derive(Clone, Debug)]

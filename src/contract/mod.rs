@@ -21,7 +21,10 @@ pub enum Kind {
     Integer,
     Long,
     Double,
-    Decimal { precision: u8, scale: i8 },
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
     Boolean,
     /// An instant, microseconds since 1970, UTC.
     Timestamp,
