@@ -3,6 +3,21 @@
 //! A contract drives the Arrow schema, Parquet and Delta metadata, the checks, the masking of values in rejects, the
 //! JSON Schema for consumers and the data dictionary. Code tables and rules are CSV beside it.
 
+pub mod arrow;
+pub mod codes;
+mod column;
+mod form;
+pub mod json_schema;
+mod kind;
+mod lists;
+pub mod odcs;
+mod options;
+mod quality;
+mod sheet;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
 use std::sync::Arc;
 
 /// How bad it is when a rule does not hold.

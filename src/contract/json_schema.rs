@@ -1,0 +1,68 @@
+//! The contract as JSON Schema (draft 2020-12), for those who read the clean topic.
+//!
+//! What a message looks like: one object per row; a column without a value is left out, never `null`; an instant is an
+//! RFC 3339 text in UTC (`2026-06-01T00:00:00Z`), a date `2026-06-01`, a decimal a JSON number.
+//!
+//! `additionalProperties` is true: a new column is a compatible change, and a consumer that validates against yesterday's
+//! schema must not refuse today's messages. A column that goes away or changes its meaning gets a new major version.
+//!
+//! Enums hold all codes that a table ever had, since old rows are read too.
+
+use serde_json::{Map, Value, json};
+
+use super::{Column, Contract, Kind, codes::CodeTables};
+
+impl Contract {
+    pub fn json_schema(&self, codes: &CodeTables) -> Value {
+        let property = |column: &Column| (column.name.to_string(), property(column, codes));
+        let properties: Map<String, Value> = self.columns.iter().map(property).collect();
+        let required: Vec<&str> = self.columns.iter().filter(|c| !c.nullable()).map(|c| &*c.name).collect();
+        let mut schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self.title,
+            "description": self.description,
+            "x-contract": self.name,
+            "x-contract-version": self.version,
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": true,
+        });
+        if self.assumed {
+            schema["x-assumed"] = json!(true);
+        }
+        schema
+    }
+}
+
+fn property(column: &Column, codes: &CodeTables) -> Value {
+    let mut schema = match &column.kind {
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Integer => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
+        Kind::Long => json!({ "type": "integer" }),
+        Kind::Double | Kind::Decimal { .. } => json!({ "type": "number" }),
+        Kind::Boolean => json!({ "type": "boolean" }),
+        Kind::Timestamp => json!({ "type": "string", "format": "date-time", "pattern": "Z$" }),
+        Kind::Date => json!({ "type": "string", "format": "date" }),
+        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+    };
+    schema["title"] = json!(column.title);
+    schema["description"] = json!(column.description);
+    if let Some(max) = column.max_length {
+        schema["maxLength"] = json!(max);
+    }
+    if let Some(name) = &column.codes {
+        schema["x-code-table"] = json!(name);
+        if let Some(table) = codes.get(name) {
+            let distinct = table.distinct_codes();
+            let labels: Map<String, Value> =
+                distinct.iter().map(|code| (code.to_string(), json!(table.label_of(code)))).collect();
+            schema["enum"] = json!(distinct);
+            schema["x-labels"] = Value::Object(labels);
+        }
+    }
+    if column.personal {
+        schema["x-personal"] = json!(true);
+    }
+    schema
+}

@@ -1,0 +1,257 @@
+//! Reads a contract: an Open Data Contract Standard v3.1 file.
+//!
+//! The file is shared with other tools, so everything the standard knows is accepted (team, servers, prices …) and
+//! what we do not use is left alone. But where we do read, a misspelt key is refused: a `requird` that nobody notices is
+//! a column that nobody checks. All mistakes are found at once, each with its line and what to do.
+
+use std::{collections::HashMap, io, path::Path, sync::Arc};
+
+use crate::error::Finding;
+
+use super::{
+    Contract, Kind, Rule,
+    column::{self, Draft, Tables},
+    form::{Findings, Form, hint, is_chinese, nearest},
+    quality,
+    yaml::{self, Node, Value},
+};
+
+const ENDING: &str = ".odcs.yaml";
+const TOP: &[&str] = &[
+    "version",
+    "kind",
+    "apiVersion",
+    "id",
+    "name",
+    "tenant",
+    "tags",
+    "status",
+    "servers",
+    "dataProduct",
+    "description",
+    "domain",
+    "schema",
+    "support",
+    "price",
+    "team",
+    "roles",
+    "slaDefaultElement",
+    "slaProperties",
+    "authoritativeDefinitions",
+    "customProperties",
+    "contractCreatedTs",
+];
+const DESCRIPTION: &[&str] = &["purpose", "limitations", "usage", "authoritativeDefinitions", "customProperties"];
+const SCHEMA: &[&str] = &[
+    "id",
+    "name",
+    "physicalType",
+    "description",
+    "businessName",
+    "authoritativeDefinitions",
+    "tags",
+    "customProperties",
+    "logicalType",
+    "physicalName",
+    "dataGranularityDescription",
+    "properties",
+    "relationships",
+    "quality",
+];
+
+/// Reads `<folder>/<name>.odcs.yaml`. Code tables that columns name must lie in `<folder>/codes`.
+pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
+    let path = folder.join(format!("{name}{ENDING}"));
+    let shown = path.display().to_string();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let known = stems(folder, ENDING);
+            let todo = match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known.is_empty() => format!("there is no contract in {}", folder.display()),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            return Err(vec![Finding::new(shown, format!("there is no contract `{name}`: {todo}"))]);
+        }
+        Err(e) => return Err(vec![Finding::new(shown, format!("cannot be read: {e}"))]),
+    };
+    parse(&text, name, &shown, Some(&stems(&folder.join("codes"), ".csv")))
+}
+
+/// Names of the files in `folder` that end so, without the ending, sorted.
+pub(super) fn stems(folder: &Path, ending: &str) -> Vec<String> {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let stem = |name: std::ffi::OsString| name.to_str()?.strip_suffix(ending).map(str::to_owned);
+    let mut stems: Vec<String> = names.filter_map(stem).collect();
+    stems.sort();
+    stems
+}
+
+/// `path` is only for findings.
+pub(super) fn parse(text: &str, name: &str, path: &str, tables: Tables<'_>) -> Result<Contract, Vec<Finding>> {
+    let mut findings = Findings::new(path);
+    let contract = match yaml::parse(text) {
+        Ok(node) => contract(&node, name, tables, &mut findings),
+        Err((line, what)) => {
+            findings.add(line.unwrap_or(1), format!("this is not YAML: {what}"));
+            None
+        }
+    };
+    match contract {
+        Some(contract) => findings.or(contract),
+        None => Err(findings.sorted()),
+    }
+}
+
+fn contract(node: &Node, name: &str, tables: Tables<'_>, findings: &mut Findings) -> Option<Contract> {
+    let top = Form::open(node, "the contract", TOP, findings)?;
+    if let Some((version, line)) = top.need("apiVersion", "write `apiVersion: v3.1.0`", findings)
+        && !version.starts_with("v3.1.")
+    {
+        findings.add(line, format!("apiVersion is `{version}`: huiju reads ODCS 3.1, write `v3.1.0`"));
+    }
+    if let Some((kind, line)) = top.need("kind", "write `kind: DataContract`", findings)
+        && kind != "DataContract"
+    {
+        findings.add(line, format!("kind is `{kind}`: write `DataContract`"));
+    }
+    top.need("id", "write an id that never changes, such as a UUID", findings);
+    top.need("status", "write `draft`, `active` or `deprecated`", findings);
+    let version = top.need("version", "write the contract's own version, such as `1.0.0`", findings);
+    let description = match top.get("description") {
+        Some(node) => describe(node, findings),
+        None => {
+            findings.add(top.line, "the contract has no `description`: write at least `description: { purpose: … }`");
+            String::new()
+        }
+    };
+    let mut assumed = false;
+    for (key, node) in top.custom(&["assumed", "codes", "raw", "unknown", "role"], findings) {
+        match (key, &node.value) {
+            ("assumed", Value::Bool(value)) => assumed = *value,
+            ("assumed", _) => {
+                findings.add(node.line, format!("`assumed` is {}: write `true` or `false`", node.shown()));
+            }
+            _ => findings.add(node.line, format!("`{key}` stands at the top: it is said of a column, move it there")),
+        }
+    }
+    let shown = top.text("name", findings).map_or(name, |(text, _)| text);
+    let table = the_only_schema(&top, findings)?;
+    let title = table.text("businessName", findings).map_or(shown, |(text, _)| text);
+    if let Some((table_name, line)) = table.text("name", findings)
+        && table_name != name
+    {
+        findings.add(line, format!("the schema's name is `{table_name}`, the file's `{name}`: give both the same"));
+    }
+    let (columns, rules) = columns(&table, tables, findings);
+    Some(Contract {
+        name: name.into(),
+        version: version?.0.to_owned(),
+        title: title.to_owned(),
+        description,
+        assumed,
+        flags: columns.iter().find(|draft| draft.is_flags).map(|draft| draft.column.name.clone()),
+        columns: columns.into_iter().map(|draft| draft.column).collect(),
+        rules,
+    })
+}
+
+/// Purpose, limitations and usage as paragraphs.
+fn describe(node: &Node, findings: &mut Findings) -> String {
+    let Some(form) = Form::open(node, "the description", DESCRIPTION, findings) else { return String::new() };
+    let mut paragraphs = Vec::new();
+    if let Some((purpose, line)) = form.need("purpose", "say in Chinese what the data are for", findings) {
+        if !is_chinese(purpose) {
+            findings.add(line, format!("the purpose is `{purpose}`: say it in Chinese"));
+        }
+        paragraphs.push(purpose.to_owned());
+    }
+    for (key, says) in [("limitations", "限制"), ("usage", "用法")] {
+        if let Some((text, _)) = form.text(key, findings) {
+            paragraphs.push(format!("{says}：{text}"));
+        }
+    }
+    paragraphs.join("\n\n")
+}
+
+fn the_only_schema<'n>(top: &Form<'n>, findings: &mut Findings) -> Option<Form<'n>> {
+    let nodes = top.list("schema", findings);
+    let [node] = nodes else {
+        if nodes.len() > 1 {
+            let line = nodes[1].line;
+            findings.add(line, format!("`schema` has {} objects: write one contract file for each", nodes.len()));
+        } else {
+            findings.add(top.line, "the contract has no `schema`: write one object with its `properties`");
+        }
+        return None;
+    };
+    let what = match node.peek("name") {
+        Some(name) => format!("schema `{name}`"),
+        None => "the schema".to_owned(),
+    };
+    let table = Form::open(node, what, SCHEMA, findings)?;
+    table.need("name", "write the name of the file", findings);
+    for (key, node) in table.custom(&["assumed", "codes", "raw", "unknown", "role"], findings) {
+        let place = if key == "assumed" { "the contract" } else { "a column" };
+        findings.add(node.line, format!("`{key}` stands under the schema: it is said of {place}, move it there"));
+    }
+    Some(table)
+}
+
+/// The columns and all rules, compared with each other.
+fn columns(table: &Form<'_>, tables: Tables<'_>, findings: &mut Findings) -> (Vec<Draft>, Vec<Rule>) {
+    let nodes = table.list("properties", findings);
+    if nodes.is_empty() && !matches!(table.get("properties"), Some(node) if !matches!(node.value, Value::List(_))) {
+        findings.add(table.line, format!("{} has no columns: write them under `properties`", table.what));
+    }
+    let mut drafts: Vec<Draft> = nodes.iter().filter_map(|node| column::read(node, tables, findings)).collect();
+    let mut rules: Vec<(Rule, usize)> = drafts.iter_mut().flat_map(|draft| std::mem::take(&mut draft.rules)).collect();
+    rules.extend(quality::rules(table, None, findings));
+
+    // Readers of Parquet and Delta do not all tell `a` from `A`.
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for draft in &drafts {
+        let name = &draft.column.name;
+        if let Some(first) = seen.insert(name.to_lowercase(), draft.line) {
+            findings.add(draft.line, format!("column `{name}` is in line {first} already: rename or remove one"));
+        }
+    }
+    let mut seen: HashMap<Arc<str>, usize> = HashMap::new();
+    for (rule, line) in &rules {
+        if let Some(first) = seen.insert(rule.name.clone(), *line) {
+            findings.add(*line, format!("rule `{}` is in line {first} already: rename or remove one", rule.name));
+        }
+    }
+    let mut flags = drafts.iter().filter(|draft| draft.is_flags);
+    if let (Some(first), Some(second)) = (flags.next(), flags.next()) {
+        let (first, name) = (&first.column.name, &second.column.name);
+        findings.add(second.line, format!("columns `{first}` and `{name}` both have `role: flags`: keep one"));
+    }
+    for draft in &drafts {
+        check_raw(draft, &drafts, findings);
+    }
+    (drafts, rules.into_iter().map(|(rule, _)| rule).collect())
+}
+
+/// `raw` names another column, which holds text.
+fn check_raw(draft: &Draft, all: &[Draft], findings: &mut Findings) {
+    let Some(raw) = &draft.column.raw else { return };
+    let (name, line) = (&draft.column.name, draft.raw_line);
+    if raw == name {
+        findings
+            .add(line, format!("column `{name}` has itself as `raw`: name the column that keeps the source's text"));
+        return;
+    }
+    match all.iter().find(|other| other.column.name == *raw) {
+        None => {
+            let known: Vec<&str> = all.iter().map(|other| &*other.column.name).filter(|n| *n != &**name).collect();
+            let todo = hint(raw, &known, "write that column, or remove `raw`");
+            findings.add(line, format!("`raw` of column `{name}` names `{raw}`, which is no column: {todo}"));
+        }
+        Some(other) if other.kind.as_ref().is_some_and(|kind| *kind != Kind::Text) => {
+            findings.add(line, format!("`raw` of column `{name}` names `{raw}`, which is no text: make it a `string`"));
+        }
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,146 @@
+//! ODCS `logicalTypeOptions`. What they promise is checked: `maxLength` by a check of its own, the others as rules
+//! named `<column>_<option>`. What nobody would check is refused, so that a contract never promises more than holds.
+
+use std::sync::Arc;
+
+use super::{
+    Kind, Rule, Severity,
+    form::{Findings, Form},
+    yaml::{Node, Value},
+};
+
+const KEYS: &[&str] = &[
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "timezone",
+    "defaultTimezone",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "required",
+];
+
+#[derive(Default)]
+pub(super) struct Options {
+    pub max_length: Option<usize>,
+    pub rules: Vec<(Rule, usize)>,
+}
+
+/// `title` is what people call the column; the reasons begin with it.
+pub(super) fn read(
+    form: &Form<'_>,
+    column: &str,
+    title: &str,
+    kind: Option<&Kind>,
+    findings: &mut Findings,
+) -> Options {
+    let mut options = Options::default();
+    let (Some(node), Some(kind)) = (form.get("logicalTypeOptions"), kind) else { return options };
+    let what = format!("logicalTypeOptions of {}", form.what);
+    let Some(form) = Form::open(node, what, KEYS, findings) else { return options };
+    for key in KEYS {
+        let Some(node) = form.get(key) else { continue };
+        let condition = match (*key, kind) {
+            // Hints for people and for tools that generate code: they promise nothing about a value.
+            ("format" | "timezone" | "defaultTimezone", _) => continue,
+            ("maxLength", Kind::Text) => {
+                options.max_length = form.count(key, findings);
+                continue;
+            }
+            ("minLength", Kind::Text) => form
+                .count(key, findings)
+                .map(|n| (format!("char_length(\"{column}\") >= {n}"), format!("少于 {n} 个字"))),
+            ("pattern", Kind::Text) => form.text(key, findings).map(|(pattern, _)| {
+                let quoted = pattern.replace('\'', "''");
+                (format!("regexp_like(\"{column}\", '{quoted}')"), format!("不符合格式 {pattern}"))
+            }),
+            ("minimum", _) => bound(&form, key, column, kind, ">=", findings),
+            ("maximum", _) => bound(&form, key, column, kind, "<=", findings),
+            ("exclusiveMinimum", _) => bound(&form, key, column, kind, ">", findings),
+            ("exclusiveMaximum", _) => bound(&form, key, column, kind, "<", findings),
+            _ => {
+                cannot(&form, key, node, findings);
+                None
+            }
+        };
+        let Some((predicate, reason)) = condition else { continue };
+        let rule = Rule {
+            name: format!("{column}_{}", snake(key)).into(),
+            column: Some(Arc::from(column)),
+            predicate,
+            severity: Severity::Error,
+            description: format!("{title}{reason}"),
+            at: findings.at(node.line),
+        };
+        options.rules.push((rule, node.line));
+    }
+    options
+}
+
+/// A comparison with a number or a date, and the reason when it does not hold.
+fn bound(
+    form: &Form<'_>,
+    key: &str,
+    column: &str,
+    kind: &Kind,
+    operator: &str,
+    findings: &mut Findings,
+) -> Option<(String, String)> {
+    let node = form.get(key)?;
+    let is_date = *kind == Kind::Date;
+    let (limit, shown) = match (kind, &node.value) {
+        (Kind::Text | Kind::Boolean | Kind::Timestamp | Kind::Texts, _) => {
+            cannot(form, key, node, findings);
+            return None;
+        }
+        (Kind::Date, Value::Text(date)) if chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").is_ok() => {
+            (format!("DATE '{date}'"), date)
+        }
+        (Kind::Integer | Kind::Long | Kind::Double | Kind::Decimal { .. }, Value::Number(number))
+            if number.parse::<f64>().is_ok() =>
+        {
+            (number.clone(), number)
+        }
+        _ => {
+            let todo = if is_date { "write a date, `\"2000-01-31\"`" } else { "write a number in digits" };
+            findings.add(node.line, format!("`{key}` of {} is {}: {todo}", form.what, node.shown()));
+            return None;
+        }
+    };
+    let says = match (operator, is_date) {
+        (">=", false) => "小于",
+        (">=", true) => "早于",
+        ("<=", false) => "大于",
+        ("<=", true) => "晚于",
+        (">", false) => "不大于",
+        (">", true) => "不晚于",
+        (_, false) => "不小于",
+        (_, true) => "不早于",
+    };
+    Some((format!("\"{column}\" {operator} {limit}"), format!("{says} {shown}")))
+}
+
+fn cannot(form: &Form<'_>, key: &str, node: &Node, findings: &mut Findings) {
+    let todo = "write it as a rule under `quality` (`engine: huiju`)";
+    findings.add(node.line, format!("huiju does not check `{key}` in {}: {todo}", form.what));
+}
+
+fn snake(camel: &str) -> String {
+    let mut snake = String::new();
+    for c in camel.chars() {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}

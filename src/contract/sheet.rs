@@ -1,0 +1,94 @@
+//! CSV files that people keep: code tables, divisions, keyword rules. Strict about the header and the columns, patient
+//! with blanks around a value and with the byte order mark a spreadsheet leaves.
+
+use std::path::Path;
+
+use super::form::{Findings, hint};
+
+pub(super) struct Row {
+    pub line: usize,
+    fields: csv::StringRecord,
+}
+
+impl Row {
+    pub fn get(&self, column: usize) -> &str {
+        self.fields.get(column).unwrap_or_default()
+    }
+    pub fn owned(&self, column: usize) -> String {
+        self.get(column).to_owned()
+    }
+    /// The parts of a value joined by `|`; none when it is empty.
+    pub fn parts(&self, column: usize) -> Vec<String> {
+        let text = self.get(column);
+        if text.is_empty() { Vec::new() } else { text.split('|').map(|part| part.trim().to_owned()).collect() }
+    }
+}
+
+/// The rows below `header`, those with a wrong number of values left out and noted.
+pub(super) fn read(path: &Path, header: &[&str], findings: &mut Findings) -> Vec<Row> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) => {
+            findings.add_whole(format!("cannot be read: {e}"));
+            return Vec::new();
+        }
+    };
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(e) => {
+            let line = bytes[..e.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            findings.add(line, "this is not UTF-8: save the file as UTF-8 (spreadsheets: CSV UTF-8)");
+            return Vec::new();
+        }
+    };
+    rows(text.strip_prefix('\u{feff}').unwrap_or(text), header, findings)
+}
+
+fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    for (index, record) in reader.records().enumerate() {
+        let fields = match record {
+            Ok(fields) => fields,
+            Err(e) => {
+                findings.add_whole(format!("this is not CSV: {e}"));
+                break;
+            }
+        };
+        let line = fields.position().map_or(1, |at| line_of(at, text));
+        if index == 0 {
+            if fields.iter().ne(header.iter().copied()) {
+                findings.add(line, wrong_header(&fields, header));
+                return Vec::new();
+            }
+        } else if fields.iter().all(str::is_empty) {
+            // `,,,,` is how a spreadsheet writes an empty line
+        } else if fields.len() != header.len() {
+            let (has, wants, first) = (fields.len(), header.len(), fields.get(0).unwrap_or_default());
+            let todo = "a value with a comma in it needs quotes";
+            findings.add(line, format!("the row `{first}` has {has} values, the header {wants}: {todo}"));
+        } else {
+            rows.push(Row { line, fields });
+        }
+    }
+    if rows.is_empty() && findings.count() == 0 {
+        findings.add_whole(format!("has no rows: write the header `{}` and rows below it", header.join(",")));
+    }
+    rows
+}
+
+/// The reader gives the place before any empty lines that it skips.
+fn line_of(at: &csv::Position, text: &str) -> usize {
+    let rest = text.get(at.byte() as usize..).unwrap_or_default();
+    let skipped = rest.bytes().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n').count();
+    at.line() as usize + skipped
+}
+
+fn wrong_header(fields: &csv::StringRecord, header: &[&str]) -> String {
+    let wanted = header.join(",");
+    match fields.iter().find(|field| !header.contains(field)) {
+        Some(odd) => format!("the header has `{odd}`: {} The header is `{wanted}`", hint(odd, header, "remove it.")),
+        None => format!("the header is `{}`: write `{wanted}`", fields.iter().collect::<Vec<_>>().join(",")),
+    }
+}
