@@ -213,7 +213,7 @@ impl<'d> Table<'d> {
         let mut meant = Vec::new();
         for (key, _) in self.entries {
             let name = key.get_ref().as_ref();
-            if self.known.iter().any(|known| *known == name) {
+            if self.known.contains(&name) {
                 continue;
             }
             // A key that is there already was not meant; the list of all keys is shown then.

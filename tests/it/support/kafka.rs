@@ -243,7 +243,8 @@ fn libs_or_skip() -> Option<PathBuf> {
 fn find_libs() -> Result<PathBuf, String> {
     let version = Command::new("java").arg("-version").output().map_err(|e| format!("java: {e}"))?;
     let version = String::from_utf8_lossy(&version.stderr).into_owned();
-    let major = version.split('"').nth(1).and_then(|v| v.split('.').next()?.parse::<u32>().ok());
+    let number = version.split_once(" version \"").map_or("", |(_, number)| number);
+    let major = number.split(['.', '"', '-']).next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 17) {
         return Err(format!("java 17 or newer is needed, this is {}", version.lines().next().unwrap_or("none")));
     }
