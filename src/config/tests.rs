@@ -320,3 +320,5 @@ bootstrap.servers = "x"
 }
 
 mod folder;
+mod rules;
+mod sources;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const HEAD: &str = r#"
+pub(super) const HEAD: &str = r#"
 owner = "工单数据组"
 contract = "work_orders"
 [[sink]]
@@ -37,7 +37,7 @@ fn write(dir: &Path, name: &str, changes: &[(&str, &str)]) {
     }
 }
 
-fn check_folder(changes: &[(&str, &str)], expect: Expect) {
+pub(super) fn check_folder(changes: &[(&str, &str)], expect: Expect) {
     let dir = folder("p", changes);
     let shown = match pipeline::read(&dir.path().join("p")) {
         Ok(_) => "fine".to_owned(),
@@ -46,7 +46,7 @@ fn check_folder(changes: &[(&str, &str)], expect: Expect) {
     expect.assert_eq(&shown);
 }
 
-fn check_all(pipelines: &[(&str, &[(&str, &str)])], expect: Expect) {
+pub(super) fn check_all(pipelines: &[(&str, &[(&str, &str)])], expect: Expect) {
     let dir = TempDir::new().unwrap();
     for (name, changes) in pipelines {
         write(dir.path(), name, changes);
@@ -298,92 +298,6 @@ fn stages_that_have_no_place() {
 }
 
 #[test]
-fn source_files_that_miss_each_other() {
-    check_folder(
-        &[
-            ("sources/a.sql", "x"),
-            ("sources/b.toml", "topics = [\"b\"]"),
-            ("sources/c.codes.csv", "table,alias,code"),
-            ("sources/nanchang.csv", "x"),
-            ("sources/d e.toml", "topics = [\"d\"]"),
-            ("sources/d e.sql", "x"),
-        ],
-        expect![[r#"
-            p/sources/nanchang.csv: nobody reads it: the codes of a source are in nanchang.codes.csv
-            p/sources/a.sql: belongs to no source: a.toml is missing
-            p/sources/b.toml: b.sql is missing: the SELECT … FROM message that maps the feed's fields
-            p/sources/c.codes.csv: belongs to no source: c.toml is missing
-            p/sources/d e.toml: the file's name is the source's: letters, digits, dashes and underscores
-        "#]],
-    );
-    check_folder(
-        &[("sources/nanchang.sql", "-"), ("sources/nanchang.toml", "-"), ("sources/README", "x")],
-        expect![[r#"
-            p/sources: no sources: write one, for instance nanchang.toml with nanchang.sql beside it
-        "#]],
-    );
-    check_folder(
-        &[("sources/nanchang.sql", "-"), ("sources/nanchang.toml", "-")],
-        expect![[r#"
-        p/sources: cannot be read: No such file or directory (os error 2)
-    "#]],
-    );
-}
-
-#[test]
-fn wrong_values_of_a_source() {
-    let source = r#"
-topics = ["raw/nanchang", 1]
-format = "xml"
-charset = "gb18300"
-time_zone = "Asia/Shanghia"
-home = 360100
-rows = "data..orders"
-keyed_by = "order_no"
-charst = "utf-8"
-"#;
-    check_folder(
-        &[("sources/nanchang.toml", source)],
-        expect![[r#"
-        p/sources/nanchang.toml:2: topics = ["raw/nanchang", 1]: "raw/nanchang": '/' cannot be in a name: letters, digits, dots, dashes and underscores can
-        p/sources/nanchang.toml:3: format = "xml": must be "json"
-        p/sources/nanchang.toml:4: charset = "gb18300": not a charset: did you mean "gb18030"?
-        p/sources/nanchang.toml:5: time_zone = "Asia/Shanghia": not a time zone: did you mean "Asia/Shanghai"?
-        p/sources/nanchang.toml:6: home = 360100: a division code like "360100" is wanted, this is a whole number
-        p/sources/nanchang.toml:7: rows = "data..orders": not a path: field names joined by dots, like "data.orders"
-        p/sources/nanchang.toml:8: keyed_by = "order_no": a list of columns, ["…"], is wanted, this is a text
-        p/sources/nanchang.toml:9: unknown key "charst": the keys here are title, topics, format, charset, time_zone, home, rows, keyed_by
-    "#]],
-    );
-}
-
-#[test]
-fn wrong_codes() {
-    let codes = "table,alias,code\nchannel,电话,01\nchannel,电话,02\nchannel,,03\nchannel,x\nurgency,*,1\n";
-    check_folder(
-        &[("sources/nanchang.codes.csv", codes)],
-        expect![[r#"
-        p/sources/nanchang.codes.csv:3: "电话" of channel has a code already, in line 2
-        p/sources/nanchang.codes.csv:4: alias is empty
-        p/sources/nanchang.codes.csv:5: three fields are wanted, table,alias,code: here are 2
-        p/sources/nanchang.codes.csv:6: * stands for the standard's own codes: write it as alias and as code, or as neither
-    "#]],
-    );
-    check_folder(
-        &[("sources/nanchang.codes.csv", "table;alias;code\n")],
-        expect![[r#"
-        p/sources/nanchang.codes.csv:1: the first line must be table,alias,code
-    "#]],
-    );
-    check_folder(
-        &[("sources/nanchang.codes.csv", "")],
-        expect![[r#"
-        p/sources/nanchang.codes.csv: is empty: the first line must be table,alias,code
-    "#]],
-    );
-}
-
-#[test]
 fn wrong_values_of_a_pipeline() {
     let head = r#"
 contract = "work_orders"
@@ -451,115 +365,6 @@ fn a_folder_is_no_pipeline_without_its_file() {
         expect![[r#"
         p/pipeline.toml: cannot be read: No such file or directory (os error 2)
     "#]],
-    );
-}
-
-#[test]
-fn sinks_that_get_in_each_others_way() {
-    let sink = |topic: &str, rejected: &str| {
-        format!("[[sink]]\nkind = \"kafka\"\ntopic = \"{topic}\"\nrejected = \"{rejected}\"\nkey = [\"order_no\"]\n")
-    };
-    let head = format!(
-        "owner = \"a\"\ncontract = \"b\"\n{}{}{}",
-        sink("same", "same"),
-        sink("raw.nanchang", "r"),
-        sink("c", "raw.nanchang")
-    );
-    check_folder(
-        &[("pipeline.toml", &head)],
-        expect![[r#"
-        p/pipeline.toml:8: a second sink of kind "kafka", the first is p/pipeline.toml:3: there is one of each kind
-        p/pipeline.toml:13: a second sink of kind "kafka", the first is p/pipeline.toml:3: there is one of each kind
-        p/pipeline.toml:3: topic and rejected are both "same": rows and rejects need a topic each
-        p/pipeline.toml:8: topic "raw.nanchang" is a topic of the source nanchang: the pipeline would feed itself
-        p/pipeline.toml:13: rejected "raw.nanchang" is a topic of the source nanchang: the pipeline would feed itself
-    "#]],
-    );
-}
-
-#[test]
-fn a_topic_has_one_source() {
-    check_folder(
-        &[("sources/xinyu.toml", "\ntopics = [\"raw.nanchang\"]"), ("sources/xinyu.sql", "x")],
-        expect![[r#"
-            p/sources/xinyu.toml:2: topic "raw.nanchang" belongs to the source nanchang already: a topic has one source
-        "#]],
-    );
-}
-
-#[test]
-fn dedup_needs_the_archive_and_a_key_that_partitions_keep_together() {
-    let sink = "[[sink]]\nkind = \"kafka\"\ntopic = \"c\"\nrejected = \"r\"\nkey = [\"order_no\"]\n";
-    let head = format!("owner = \"a\"\ncontract = \"b\"\n{sink}[dedup]\nkey = [\"order_no\"]\n");
-    check_folder(
-        &[
-            ("pipeline.toml", &head),
-            ("sources/a.toml", "topics = [\"a\"]\nkeyed_by = [\"order_no\", \"app_id\"]"),
-            ("sources/a.sql", "x"),
-            ("sources/b.toml", "topics = [\"b\", \"c2\"]\nkeyed_by = [\"order_no\"]"),
-            ("sources/b.sql", "x"),
-        ],
-        expect![[r#"
-            p/pipeline.toml:8: [dedup] without a sink of kind "archive": what it remembers is rebuilt from the archive after a start
-            p/sources/a.toml:2: keyed_by app_id is not in the key of [dedup]: take it in, or write across_partitions = "accept" in [dedup] of pipeline.toml if it may miss duplicates that lie in different partitions
-            p/sources/b.toml:1: equal keys may come in different topics: leave one topic, or write across_partitions = "accept" in [dedup] of pipeline.toml if it may miss duplicates that lie in different partitions
-            p/sources/nanchang.toml: name the columns that decide a message's partition with keyed_by, or write across_partitions = "accept" in [dedup] of pipeline.toml if it may miss duplicates that lie in different partitions
-        "#]],
-    );
-    let head = format!("{HEAD}[dedup]\nkey = [\"order_no\"]\n");
-    check_folder(&[("pipeline.toml", &format!("{head}across_partitions = \"accept\""))], expect!["fine"]);
-    let keyed = ("sources/nanchang.toml", "topics = [\"raw.nanchang\"]\nkeyed_by = [\"order_no\"]");
-    check_folder(&[("pipeline.toml", &head), keyed], expect!["fine"]);
-}
-
-#[test]
-fn pipelines_have_tables_and_topics_of_their_own() {
-    let full = |topic: &str, rejected: &str, path: &str| {
-        format!(
-            "owner = \"a\"\ncontract = \"b\"\n[[sink]]\nkind = \"kafka\"\ntopic = \"{topic}\"\nrejected = \"{rejected}\"\n\
-             key = [\"order_no\"]\n[[sink]]\nkind = \"archive\"\npath = \"{path}\"\n"
-        )
-    };
-    let head = |topic: &str, path: &str| full(topic, "rejected", path);
-    let (a, b, c, d) = (head("clean", "t"), head("clean", "t"), head("c", "t_rejects"), full("d", "clean", "d"));
-    let source = |topic: &str| format!("topics = [\"{topic}\"]");
-    let own = ("sources/nanchang.toml", "topics = [\"raw\"]");
-    check_all(
-        &[
-            ("a", &[("pipeline.toml", &a), own]),
-            ("b", &[("pipeline.toml", &b), own]),
-            ("c", &[("pipeline.toml", &c), own]),
-            ("d", &[("pipeline.toml", &d), own]),
-        ],
-        expect![[r#"
-            ./b/pipeline.toml:3: the pipeline a writes to the topic "clean" already
-            ./b/pipeline.toml:8: the pipeline a writes to the table "t" already
-            ./b/pipeline.toml:8: the pipeline a writes to the table "t_rejects" already
-            ./c/pipeline.toml:8: the pipeline a writes to the table "t_rejects" already
-            ./d/pipeline.toml:3: rejected "clean" is the topic of the pipeline a
-        "#]],
-    );
-
-    let (a, b) = (head("one", "a"), head("two", "b"));
-    check_all(
-        &[
-            ("a", &[("pipeline.toml", &a), ("sources/nanchang.toml", &source("two"))]),
-            ("b", &[("pipeline.toml", &b), ("sources/nanchang.toml", &source("one"))]),
-        ],
-        expect![[r#"
-            ./a/pipeline.toml:3: its rows come back to it through the topics of other pipelines
-            ./b/pipeline.toml:3: its rows come back to it through the topics of other pipelines
-        "#]],
-    );
-    check_all(
-        &[
-            ("a", &[("pipeline.toml", &a), ("sources/nanchang.toml", &source("raw"))]),
-            ("b", &[("pipeline.toml", &b), ("sources/nanchang.toml", &source("one"))]),
-        ],
-        expect![[r#"
-            a
-            b
-        "#]],
     );
 }
 
