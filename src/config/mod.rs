@@ -1,7 +1,16 @@
 //! What people write: `huiju.toml` and the pipeline folders. Plain data; nothing in here works.
 
+mod folder;
 pub mod pipeline;
+mod properties;
+mod read;
+mod rules;
 pub mod secret;
+mod sources;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

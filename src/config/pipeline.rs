@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub use super::folder::{read, read_all};
+
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     /// The folder's name.

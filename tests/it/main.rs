@@ -1,1 +1,4 @@
+//! Everything that is tested from outside: one binary, so that it is linked once.
 
+mod kafka_smoke;
+mod support;

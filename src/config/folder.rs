@@ -1,0 +1,267 @@
+//! Reads pipeline folders.
+//!
+//! ```text
+//! work_orders/
+//!   pipeline.toml         owner, contract, sinks
+//!   sources/nanchang.toml one feed, with nanchang.sql beside it and nanchang.codes.csv if it has its own codes
+//!   1_clean.sql           the stages, in the order of their numbers
+//! ```
+//!
+//! What the SQL means is not looked at here; files that cannot belong together are refused.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Dedup, Gaps, Pipeline, RejectLimit, Sink, Stage, Start, rules, sources,
+    table::{Document, Table, read_text},
+    values,
+};
+use crate::error::Finding;
+
+/// A pipeline, and where its parts are written, for those who compare pipelines.
+pub(super) struct Placed {
+    pub pipeline: Pipeline,
+    pub dedup_at: String,
+    /// One per sink.
+    pub sinks_at: Vec<String>,
+    /// One per source: where its topics and its `keyed_by` are written.
+    pub sources_at: Vec<(String, String)>,
+}
+
+/// All pipelines of a folder, in the order of their names.
+pub fn read_all(folder: &Path) -> Result<Vec<Pipeline>, Vec<Finding>> {
+    let at = folder.display().to_string();
+    let folders = list(folder).map_err(|finding| vec![finding])?.into_iter().filter(|path| path.is_dir());
+    let mut findings = Vec::new();
+    let mut placed = Vec::new();
+    for folder in folders {
+        match read_placed(&folder) {
+            Ok(pipeline) => placed.push(pipeline),
+            Err(more) => findings.extend(more),
+        }
+    }
+    if placed.is_empty() && findings.is_empty() {
+        findings.push(Finding::new(at, "no pipelines: a pipeline is a folder in here with a pipeline.toml in it"));
+    }
+    findings.extend(rules::between(&placed));
+    if findings.is_empty() { Ok(placed.into_iter().map(|placed| placed.pipeline).collect()) } else { Err(findings) }
+}
+
+/// One pipeline folder; its name is the pipeline's.
+pub fn read(folder: &Path) -> Result<Pipeline, Vec<Finding>> {
+    read_placed(folder).map(|placed| placed.pipeline)
+}
+
+fn read_placed(folder: &Path) -> Result<Placed, Vec<Finding>> {
+    let mut findings = Vec::new();
+    let name = folder_name(folder, &mut findings);
+    let head = read_head(folder, &name, &mut findings);
+    let stages = read_stages(folder, &mut findings);
+    let sources = sources::read(&folder.join("sources"), &mut findings);
+
+    let Some(mut placed) = head else { return Err(findings) };
+    placed.pipeline.stages = stages;
+    for source in sources {
+        placed.pipeline.sources.push(source.source);
+        placed.sources_at.push((source.topics_at, source.keyed_by_at));
+    }
+    findings.extend(rules::within(&placed));
+    if findings.is_empty() { Ok(placed) } else { Err(findings) }
+}
+
+/// Everything in a folder but hidden files and what editors leave, in the order of the names.
+pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Finding> {
+    let cannot = |e: std::io::Error| Finding::new(folder.display().to_string(), format!("cannot be read: {e}"));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        if !file_name(&path).starts_with('.') && !file_name(&path).ends_with('~') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The folder's name becomes part of consumer groups, labels and table properties.
+fn folder_name(folder: &Path, findings: &mut Vec<Finding>) -> Arc<str> {
+    // `.` and `..` are fine ways to name a folder.
+    let named =
+        if folder.file_name().is_some() { folder.to_owned() } else { folder.canonicalize().unwrap_or_default() };
+    let name = file_name(&named);
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+        let what = "the folder's name is the pipeline's: letters a to z, digits, dashes and underscores";
+        findings.push(Finding::new(folder.display().to_string(), what));
+    }
+    name.into()
+}
+
+fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Option<Placed> {
+    let path = folder.join("pipeline.toml");
+    let document = match Document::read(&path) {
+        Ok(document) => document,
+        Err(finding) => {
+            findings.push(finding);
+            return None;
+        }
+    };
+    let placed = document.parse().and_then(|root| read_root(folder, name, document.root(&root)));
+    findings.extend(document.findings());
+    placed
+}
+
+fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Placed> {
+    let owner = root.required("owner", values::text);
+    let contract = root.required("contract", values::name);
+    let gaps = root.or("gaps", Gaps::Stop, values::one_of(&[("stop", Gaps::Stop), ("record", Gaps::Record)]));
+    let beginning = values::one_of(&[("beginning", Start::Beginning), ("end", Start::End)]);
+    let start = root.or("start", Start::Beginning, beginning);
+    let dedup_at = root.place("dedup");
+    let dedup_is_there = root.has("dedup");
+    let dedup = root.table("dedup").and_then(read_dedup);
+    let rejects = read_limit(root.table("rejects"));
+    let mut sinks = Vec::new();
+    let mut sinks_at = Vec::new();
+    let tables = root.tables("sink");
+    if !root.has("sink") {
+        root.fault("sink", "no [[sink]]: write one of kind \"kafka\", one of kind \"archive\", or both");
+    }
+    let mut whole = true;
+    for table in tables {
+        let at = table.place("");
+        let sink = read_sink(name, table);
+        whole &= sink.is_some();
+        sinks_at.extend(sink.is_some().then_some(at));
+        sinks.extend(sink);
+    }
+    root.finish();
+    let pipeline = Pipeline {
+        name: name.clone(),
+        folder: folder.to_owned(),
+        owner: owner?,
+        contract: contract?,
+        dedup,
+        rejects,
+        gaps,
+        start,
+        sinks,
+        sources: Vec::new(),
+        stages: Vec::new(),
+    };
+    let complete = whole && pipeline.dedup.is_some() == dedup_is_there;
+    complete.then_some(Placed { pipeline, dedup_at, sinks_at, sources_at: Vec::new() })
+}
+
+fn read_dedup(mut table: Table<'_>) -> Option<Dedup> {
+    let key = table.required("key", values::some_columns);
+    let within = table.or("within", Duration::from_secs(7 * 86_400), values::duration);
+    let across = values::one_of(&[("refuse", false), ("accept", true)]);
+    let per_partition = table.or("across_partitions", false, across);
+    let max_keys = table.or("max_keys", 5_000_000, values::count) as usize;
+    table.finish();
+    Some(Dedup { key: key?, within, per_partition, max_keys })
+}
+
+fn read_limit(table: Option<Table<'_>>) -> RejectLimit {
+    let mut limit = RejectLimit { limit: 0.5, over: 1000 };
+    if let Some(mut table) = table {
+        limit.limit = table.or("limit", limit.limit, values::share);
+        limit.over = table.or("over", limit.over, values::count);
+        table.finish();
+    }
+    limit
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Kafka,
+    Archive,
+}
+
+fn read_sink(pipeline: &str, mut table: Table<'_>) -> Option<Sink> {
+    let kinds = [("kafka", Kind::Kafka), ("archive", Kind::Archive)];
+    match table.required("kind", values::one_of(&kinds)) {
+        Some(Kind::Kafka) => {
+            let topic = table.required("topic", values::topic);
+            let rejected = table.required("rejected", values::topic);
+            let key = table.required("key", values::some_columns);
+            table.finish();
+            Some(Sink::Kafka { topic: topic?, rejected: rejected?, key: key? })
+        }
+        Some(Kind::Archive) => {
+            let path = table.or("path", pipeline.to_owned(), values::table_path);
+            let partition_by = table.or("partition_by", vec!["ingested_on".to_owned()], values::columns);
+            table.finish();
+            Some(Sink::Archive { path, partition_by })
+        }
+        None => {
+            if !table.has("kind") {
+                table.fault("kind", "\"kind\" is missing in [[sink]]: it must be \"kafka\" or \"archive\"");
+            }
+            // Which keys belong here depends on the kind.
+            None
+        }
+    }
+}
+
+fn read_stages(folder: &Path, findings: &mut Vec<Finding>) -> Vec<Stage> {
+    // A folder that cannot be listed has been told about by its pipeline.toml.
+    let mut paths = list(folder).unwrap_or_default();
+    let listed = !paths.is_empty();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "sql"));
+    if listed && paths.is_empty() {
+        let what = "no stages: write at least one, for instance 1_clean.sql with SELECT … FROM raw";
+        findings.push(Finding::new(folder.display().to_string(), what));
+    }
+    let mut stages: BTreeMap<u64, Stage> = BTreeMap::new();
+    for path in &paths {
+        let mut refuse = |what: String| findings.push(Finding::new(path.display().to_string(), what));
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((number, name)) = stem.split_once('_').and_then(|(n, name)| Some((n.parse::<u64>().ok()?, name)))
+        else {
+            refuse(format!("a stage has a number, which says when its turn is: for instance 1_{stem}.sql"));
+            continue;
+        };
+        if !is_identifier(name) {
+            refuse(format!("\"{name}\" is not a name that SQL can select from: letters a to z, digits, underscores"));
+        }
+        if matches!(name, "raw" | "message") {
+            refuse(format!("a stage cannot be called \"{name}\": stages select from a table of that name"));
+        }
+        if let Some(same) = stages.get(&number) {
+            refuse(format!("has the number of {}: give each stage its own", file_name(&same.path)));
+            continue;
+        }
+        if let Some(same) = stages.values().find(|stage| *stage.name == *name) {
+            refuse(format!("has the name of {}: later stages could not tell them apart", file_name(&same.path)));
+        }
+        match read_stage(path, name) {
+            Ok(stage) => drop(stages.insert(number, stage)),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    stages.into_values().collect()
+}
+
+/// One SQL file, whole.
+pub(super) fn read_stage(path: &Path, name: &str) -> Result<Stage, Finding> {
+    let sql = read_text(path)?;
+    if sql.trim().is_empty() {
+        return Err(Finding::new(path.display().to_string(), "is empty: a stage is one SELECT"));
+    }
+    Ok(Stage { name: name.into(), path: path.to_owned(), sql })
+}
+
+fn is_identifier(name: &str) -> bool {
+    let word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    word && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}

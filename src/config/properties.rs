@@ -1,0 +1,167 @@
+//! `[kafka.properties]`: passed to librdkafka as they are, except those that would break delivery.
+//!
+//! Their values may be secrets, so no message here shows one.
+
+use std::path::Path;
+
+use rdkafka::{config::ClientConfig, error::KafkaError, types::RDKafkaConfRes};
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Secret,
+    read::{Env, base},
+    table::Table,
+    values::{choose, kind_of},
+};
+
+/// Why a property cannot be set by people.
+const OURS: [(&str, &str); 17] = [
+    ("bootstrap.servers", "write brokers in [kafka] instead"),
+    ("metadata.broker.list", "write brokers in [kafka] instead"),
+    ("client.id", "write client_id in [kafka] instead"),
+    ("group.id", "each pipeline has its own group, write the prefix as group in [kafka] instead"),
+    ("transactional.id", "it is made of group, pipeline and instance, so that a second process is told apart"),
+    ("enable.auto.commit", "offsets are committed by the sinks, together with the rows; committing earlier loses rows"),
+    ("enable.auto.offset.store", "offsets are committed by the sinks, together with the rows"),
+    ("auto.offset.reset", "it would jump over messages that are gone; write gaps and start in pipeline.toml instead"),
+    ("isolation.level", "reading uncommitted messages would carry rows that their producer took back"),
+    ("enable.idempotence", "without it a retry writes rows twice"),
+    ("acks", "with less than all, acknowledged rows are lost with their broker"),
+    ("request.required.acks", "with less than all, acknowledged rows are lost with their broker"),
+    ("partitioner", "rows of one key must stay in one partition, whoever writes them: it is murmur2_random"),
+    ("partition.assignment.strategy", "the hand-over between processes is made for cooperative-sticky"),
+    ("group.protocol", "the hand-over between processes is made for the classic protocol"),
+    ("enable.partition.eof", "the ends of partitions are looked up, not waited for"),
+    ("delivery.report.only.error", "a batch is done when every delivery is reported"),
+];
+
+/// Those that people write most: what a slip is compared with.
+const USUAL: [&str; 31] = [
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.token.endpoint.url",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.endpoint.identification.algorithm",
+    "enable.ssl.certificate.verification",
+    "session.timeout.ms",
+    "max.poll.interval.ms",
+    "transaction.timeout.ms",
+    "socket.timeout.ms",
+    "fetch.max.bytes",
+    "message.max.bytes",
+    "compression.type",
+    "compression.level",
+    "linger.ms",
+    "batch.size",
+    "broker.address.family",
+];
+
+/// The properties in `table`, in the order of their names. Unquoted dots are fine: `sasl.username = "x"` is what
+/// TOML calls tables in tables, and means the same.
+pub(super) fn read(path: &Path, table: &Table<'_>, env: Env<'_>) -> Vec<(String, Secret)> {
+    let mut reader = Reader { path, table, env, properties: Vec::new() };
+    for (offset, key, value) in table.entries() {
+        reader.read(offset, key, value);
+    }
+    reader.properties
+}
+
+struct Reader<'r, 'd> {
+    path: &'r Path,
+    table: &'r Table<'d>,
+    env: Env<'r>,
+    properties: Vec<(String, Secret)>,
+}
+
+impl Reader<'_, '_> {
+    fn read(&mut self, offset: usize, key: &str, value: &DeValue<'_>) {
+        if let DeValue::Table(inner) = value
+            && !is_reference(inner)
+        {
+            for (name, value) in inner {
+                self.read(name.span().start, &format!("{key}.{}", name.get_ref()), value.get_ref());
+            }
+            return;
+        }
+        match self.property(key, value) {
+            Ok(secret) => self.properties.push((key.to_owned(), secret)),
+            Err(why) => self.table.fault_at(offset, format!("{key}: {why}")),
+        }
+    }
+
+    fn property(&self, key: &str, value: &DeValue<'_>) -> Result<Secret, String> {
+        if let Some((_, why)) = OURS.iter().find(|(ours, _)| *ours == key) {
+            return Err(format!("cannot be set here: {why}"));
+        }
+        let value = match value {
+            DeValue::Table(reference) => return self.look_up(reference).and_then(|secret| accepted(key, secret)),
+            DeValue::String(text) => text.as_ref().to_owned(),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            DeValue::Boolean(yes) => yes.to_string(),
+            other => return Err(format!("a text, a number or true or false is wanted, this is {}", kind_of(other))),
+        };
+        if is_secret(key) {
+            return Err("a secret does not belong in this file: write { env = \"NAME_OF_A_VARIABLE\" } or \
+                        { file = \"/run/secrets/kafka\" }"
+                .into());
+        }
+        accepted(key, Secret::new(value))
+    }
+
+    fn look_up(&self, reference: &DeTable<'_>) -> Result<Secret, String> {
+        let (key, value) = reference.iter().next().expect("is_reference has seen its only key");
+        let Some(name) = value.get_ref().as_str() else {
+            return Err(format!("{} = \"…\" is wanted, this is {}", key.get_ref(), kind_of(value.get_ref())));
+        };
+        let (from, value) = if key.get_ref() == "env" {
+            let value = (self.env)(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
+            (format!("the environment variable {name}"), value)
+        } else {
+            let file = base(self.path).join(name);
+            let from = format!("the file {}", file.display());
+            let bytes = std::fs::read(&file).map_err(|e| format!("{from} cannot be read: {e}"))?;
+            let text = String::from_utf8(bytes).map_err(|_| format!("{from} is not UTF-8 text"))?;
+            (from, text.trim_end_matches(['\n', '\r']).to_owned())
+        };
+        if value.is_empty() { Err(format!("{from} is empty")) } else { Ok(Secret::new(value)) }
+    }
+}
+
+/// `{ env = … }` or `{ file = … }`.
+fn is_reference(table: &DeTable<'_>) -> bool {
+    table.len() == 1 && (table.contains_key("env") || table.contains_key("file"))
+}
+
+fn is_secret(key: &str) -> bool {
+    key.ends_with("password") || key.ends_with("secret") || key == "ssl.key.pem"
+}
+
+/// Asks librdkafka whether it knows the property and takes the value.
+fn accepted(key: &str, secret: Secret) -> Result<Secret, String> {
+    // Its own words hold the value, so they are not repeated here.
+    match ClientConfig::new().set(key, secret.expose()).create_native_config() {
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            Err(match choose(key, USUAL.iter().chain(OURS.iter().map(|(ours, _)| ours)).copied()) {
+                Some(near) => format!("librdkafka knows no such property: did you mean \"{near}\"?"),
+                None => "librdkafka knows no such property (its CONFIGURATION.md lists them)".into(),
+            })
+        }
+        Err(_) => Err("librdkafka does not take this value (its CONFIGURATION.md lists what it takes)".into()),
+        Ok(_) => Ok(secret),
+    }
+}

@@ -1,0 +1,171 @@
+//! What the parts of a pipeline, and pipelines side by side, must not do to each other.
+
+use std::collections::BTreeMap;
+
+use super::{Dedup, Sink, folder::Placed};
+use crate::error::Finding;
+
+/// Rules within one pipeline.
+pub(super) fn within(placed: &Placed) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    one_sink_of_a_kind(placed, &mut findings);
+    no_topic_twice(placed, &mut findings);
+    no_loop(placed, &mut findings);
+    if let Some(dedup) = &placed.pipeline.dedup {
+        dedup_can_be_kept(placed, dedup, &mut findings);
+    }
+    findings
+}
+
+fn one_sink_of_a_kind(placed: &Placed, findings: &mut Vec<Finding>) {
+    let kind = |sink: &Sink| match sink {
+        Sink::Kafka { .. } => "kafka",
+        Sink::Archive { .. } => "archive",
+    };
+    let mut first: BTreeMap<&str, &str> = BTreeMap::new();
+    for (sink, at) in placed.pipeline.sinks.iter().zip(&placed.sinks_at) {
+        if let Some(first) = first.get(kind(sink)) {
+            let what =
+                format!("a second sink of kind \"{}\", the first is {first}: there is one of each kind", kind(sink));
+            findings.push(Finding::new(at, what));
+        } else {
+            first.insert(kind(sink), at);
+        }
+    }
+}
+
+fn no_topic_twice(placed: &Placed, findings: &mut Vec<Finding>) {
+    let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
+    for (source, (at, _)) in placed.pipeline.sources.iter().zip(&placed.sources_at) {
+        for topic in &source.topics {
+            if let Some(other) = owner.insert(topic, &source.name) {
+                let what = format!("topic \"{topic}\" belongs to the source {other} already: a topic has one source");
+                findings.push(Finding::new(at, what));
+            }
+        }
+    }
+}
+
+/// What goes out must not come in again.
+fn no_loop(placed: &Placed, findings: &mut Vec<Finding>) {
+    for (sink, at) in placed.pipeline.sinks.iter().zip(&placed.sinks_at) {
+        let Sink::Kafka { topic, rejected, .. } = sink else { continue };
+        if topic == rejected {
+            let what = format!("topic and rejected are both \"{topic}\": rows and rejects need a topic each");
+            findings.push(Finding::new(at, what));
+        }
+        for (key, topic) in [("topic", topic), ("rejected", rejected)] {
+            for source in placed.pipeline.sources.iter().filter(|source| source.topics.contains(topic)) {
+                let what = format!(
+                    "{key} \"{topic}\" is a topic of the source {}: the pipeline would feed itself",
+                    source.name
+                );
+                findings.push(Finding::new(at, what));
+            }
+        }
+    }
+}
+
+fn dedup_can_be_kept(placed: &Placed, dedup: &Dedup, findings: &mut Vec<Finding>) {
+    let archive = |sink: &Sink| matches!(sink, Sink::Archive { .. });
+    if !placed.pipeline.sinks.iter().any(archive) {
+        let what =
+            "[dedup] without a sink of kind \"archive\": what it remembers is rebuilt from the archive after a start";
+        findings.push(Finding::new(&placed.dedup_at, what));
+    }
+    if dedup.per_partition {
+        return;
+    }
+    // Equal keys meet only if they come through one partition: if nothing but key columns decides which.
+    for (source, (topics_at, keyed_by_at)) in placed.pipeline.sources.iter().zip(&placed.sources_at) {
+        let instead = "or write across_partitions = \"accept\" in [dedup] of pipeline.toml if it may miss duplicates that \
+                       lie in different partitions";
+        let strange: Vec<&str> =
+            source.keyed_by.iter().filter(|column| !dedup.key.contains(column)).map(String::as_str).collect();
+        let fault = if source.keyed_by.is_empty() {
+            Some((keyed_by_at, "name the columns that decide a message's partition with keyed_by".to_owned()))
+        } else if !strange.is_empty() {
+            let what = format!("keyed_by {} is not in the key of [dedup]: take it in", strange.join(", "));
+            Some((keyed_by_at, what))
+        } else if source.topics.len() > 1 {
+            Some((topics_at, "equal keys may come in different topics: leave one topic".to_owned()))
+        } else {
+            None
+        };
+        findings.extend(fault.map(|(at, what)| Finding::new(at, format!("{what}, {instead}"))));
+    }
+}
+
+/// Rules between pipelines.
+pub(super) fn between(all: &[Placed]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut tables: BTreeMap<String, &str> = BTreeMap::new();
+    let mut clean: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, sink, at) in sinks(all) {
+        match sink {
+            Sink::Archive { path, .. } => {
+                // Rejects have a table beside the rows.
+                for table in [path.clone(), format!("{path}_rejects")] {
+                    if let Some(other) = tables.get(&table).filter(|other| **other != name) {
+                        let what = format!("the pipeline {other} writes to the table \"{table}\" already");
+                        findings.push(Finding::new(at, what));
+                    }
+                    tables.entry(table).or_insert(name);
+                }
+            }
+            Sink::Kafka { topic, .. } => {
+                if let Some(other) = clean.get(topic.as_str()).filter(|other| **other != name) {
+                    let what = format!("the pipeline {other} writes to the topic \"{topic}\" already");
+                    findings.push(Finding::new(at, what));
+                }
+                clean.entry(topic).or_insert(name);
+            }
+        }
+    }
+    for (name, sink, at) in sinks(all) {
+        // Rejects of several pipelines may share a topic, they carry their pipeline's name; rows may not be among them.
+        let Sink::Kafka { rejected, .. } = sink else { continue };
+        if let Some(other) = clean.get(rejected.as_str()).filter(|other| **other != name) {
+            let what = format!("rejected \"{rejected}\" is the topic of the pipeline {other}");
+            findings.push(Finding::new(at, what));
+        }
+    }
+    circles(all, &mut findings);
+    findings
+}
+
+fn sinks(all: &[Placed]) -> impl Iterator<Item = (&str, &Sink, &str)> {
+    all.iter().flat_map(|placed| {
+        let name = &*placed.pipeline.name;
+        placed.pipeline.sinks.iter().zip(&placed.sinks_at).map(move |(sink, at)| (name, sink, at.as_str()))
+    })
+}
+
+/// Pipelines that feed each other in a circle carry the same rows for ever.
+fn circles(all: &[Placed], findings: &mut Vec<Finding>) {
+    let takes =
+        |to: &Placed, topic: &str| to.pipeline.sources.iter().any(|source| source.topics.iter().any(|t| t == topic));
+    let feeds = |from: &Placed, to: &Placed| {
+        from.pipeline.sinks.iter().any(|sink| match sink {
+            Sink::Kafka { topic, rejected, .. } => takes(to, topic) || takes(to, rejected),
+            Sink::Archive { .. } => false,
+        })
+    };
+    for (start, placed) in all.iter().enumerate() {
+        let mut reached = vec![false; all.len()];
+        let mut open = vec![start];
+        while let Some(from) = open.pop() {
+            for to in 0..all.len() {
+                // A pipeline that feeds itself is a finding of its own already.
+                if to != from && !reached[to] && feeds(&all[from], &all[to]) {
+                    reached[to] = true;
+                    open.push(to);
+                }
+            }
+        }
+        if reached[start] {
+            let at = placed.sinks_at.first().cloned().unwrap_or_default();
+            findings.push(Finding::new(at, "its rows come back to it through the topics of other pipelines"));
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The messages people get for what they wrote.
+
+use std::{fs, path::Path};
+
+use expect_test::{Expect, expect};
+use tempfile::TempDir;
+
+use super::{Config, Topics, pipeline, read, table::Document};
+use crate::error::Finding;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "HUIJU_KAFKA_PASSWORD" => Some("geheim".into()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn read_text(text: &str) -> Result<Config, Vec<Finding>> {
+    let path = Path::new("huiju.toml");
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("huiju.toml"), text).unwrap();
+    // Read from a real file, told about as `huiju.toml`.
+    let text = super::table::read_text(&dir.path().join("huiju.toml")).unwrap();
+    read::read(path, Document::new(path, text), &env)
+}
+
+fn show(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| format!("{finding}\n")).collect()
+}
+
+fn check(text: &str, expect: Expect) {
+    match read_text(text) {
+        Ok(_) => expect.assert_eq("fine"),
+        Err(findings) => expect.assert_eq(&show(&findings)),
+    }
+}
+
+mod example {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../huiju.example.toml");
+
+    fn uncommented() -> String {
+        let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| !c.is_whitespace()) => rest,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_the_example_says_is_the_default() {
+        let shortest = read_text("[kafka]\nbrokers = \"localhost:9092\"").unwrap();
+        assert_eq!(format!("{:#?}", read_text(EXAMPLE).unwrap()), format!("{shortest:#?}"));
+    }
+
+    #[test]
+    fn everything_in_it_can_be_written() {
+        let without_files = uncommented().replace("[files]\nfolder = \"topics\"", "");
+        let config = read_text(&without_files).unwrap_or_else(|findings| panic!("{}", show(&findings)));
+        let Topics::Kafka(kafka) = config.topics else { panic!("no kafka") };
+        assert_eq!(kafka.properties.len(), 5);
+        assert_eq!(config.listen, Some("127.0.0.1:9464".parse().unwrap()));
+    }
+
+    #[test]
+    fn it_shows_every_key() {
+        // A key like no other makes the reader list the ones it knows.
+        let odd = "qqqqqqqqqqqqqqqqqqqqqqqq = 1\n";
+        let text = format!("{odd}[kafka]\n{odd}brokers = \"a:1\"\n[archive]\n{odd}[files]\n{odd}folder = \"x\"");
+        let findings = read_text(&text).unwrap_err();
+        let lists: Vec<&str> =
+            findings.iter().filter_map(|finding| Some(finding.what.split_once("the keys here are ")?.1)).collect();
+        assert_eq!(lists.len(), 4, "{}", show(&findings));
+        let example = uncommented();
+        let written = |key: &str| {
+            let mut lines = example.lines();
+            lines.any(|line| line.starts_with(&format!("{key} =")) || line.trim_matches(['[', ']']).ends_with(key))
+        };
+        for key in lists.iter().flat_map(|list| list.split(", ")) {
+            assert!(written(key), "huiju.example.toml does not show {key}");
+        }
+    }
+}
+
+#[test]
+fn defaults_for_a_folder_are_those_of_a_file_in_it() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("huiju.toml");
+    fs::write(&path, "[files]\nfolder = \"topics\"").unwrap();
+    let written = Config::read(&path).unwrap();
+    assert_eq!(format!("{:?}", Config::default_for(dir.path())), format!("{written:?}"));
+}
+
+#[test]
+fn relative_paths_start_from_the_file() {
+    let path = Path::new("deploy/huiju.toml");
+    let text = "pipelines = \"p\"\nschemas = \"/s\"\n[files]\nfolder = \"t\"\n[archive]\nlocation = \"s3://bucket/a\"";
+    let config = read::read(path, Document::new(path, text.into()), &env).unwrap();
+    let Topics::Files { folder } = config.topics else { panic!("no files") };
+    let paths = [config.pipelines, config.schemas, folder, config.archive.location];
+    assert_eq!(paths.map(|path| path.display().to_string()), ["deploy/p", "/s", "deploy/t", "s3://bucket/a"]);
+}
+
+#[test]
+fn unknown_keys_get_the_key_that_was_meant() {
+    check(
+        "pipelnes = \"p\"\n[kafka]\nbrokrs = \"a:9092\"\nzzz = 1\n[archiv]\n",
+        expect![[r#"
+            huiju.toml:1: unknown key "pipelnes": did you mean "pipelines"?
+            huiju.toml:3: unknown key "brokrs" in [kafka]: did you mean "brokers"?
+            huiju.toml:4: unknown key "zzz" in [kafka]: the keys here are brokers, client_id, group, properties
+            huiju.toml:5: unknown key "archiv": did you mean "archive"?
+        "#]],
+    );
+}
+
+#[test]
+fn wrong_values_are_told_together() {
+    check(
+        r#"
+memory = 128
+drain = "10 minutes"
+listen = "localhost"
+instance = "甲"
+schemas = ""
+pipelines = ["a"]
+archive = "x"
+[kafka]
+brokers = "a:9092, b"
+group = "a b"
+"#,
+        expect![[r#"
+            huiju.toml:2: memory = 128: a size like "128MiB" is wanted, this is a whole number
+            huiju.toml:3: drain = "10 minutes": not a duration: write it like "60s", "5m", "1h30m" or "7d"
+            huiju.toml:4: listen = "localhost": not an address: write it like "127.0.0.1:9464"
+            huiju.toml:5: instance = "甲": '甲' cannot be in a name: letters, digits, dots, dashes and underscores can
+            huiju.toml:6: schemas = "": is empty
+            huiju.toml:7: pipelines = ["a"]: a text is wanted, this is a list
+            huiju.toml:8: [archive]: a table is wanted, this is a text
+            huiju.toml:10: brokers = "a:9092, b": "b" is not a broker: write it like "kafka1:9092,kafka2:9092"
+            huiju.toml:11: group = "a b": ' ' cannot be in a name: letters, digits, dots, dashes and underscores can
+        "#]],
+    );
+}
+
+#[test]
+fn durations_and_sizes() {
+    let read = |drain: &str, size: &str| {
+        let text = format!("drain = \"{drain}\"\nmemory = \"{size}\"\n[files]\nfolder = \"t\"");
+        read_text(&text).map(|config| (config.drain.as_millis(), config.memory)).map_err(|f| f.len())
+    };
+    assert_eq!(read("60s", "128MiB"), Ok((60_000, 128 << 20)));
+    assert_eq!(read("1h30m", "500kB"), Ok((5_400_000, 500_000)));
+    assert_eq!(read("7d", "1GiB"), Ok((604_800_000, 1 << 30)));
+    assert_eq!(read("250ms", "64KiB"), Ok((250, 65_536)));
+    for bad in ["", "5", "s", "-1s", "1.5h", "30m1h", "1h1h", "0s", "1w", "99999999999999999999s", "9999999999999999d"]
+    {
+        assert_eq!(read(bad, "1GiB"), Err(1), "{bad:?}");
+    }
+    for bad in ["", "5", "MiB", "1mib", "1M", "63KiB", "-1MiB", "1.5GiB", "99999999999999999GiB"] {
+        assert_eq!(read("1s", bad), Err(1), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_place_of_the_topics_is_one() {
+    check(
+        "",
+        expect![[r#"
+            huiju.toml: it does not say where the topics are: write [kafka] with brokers, or [files] with the folder that holds the topics
+        "#]],
+    );
+    check(
+        "[kafka]\n[files]\nfolder = \"a\"",
+        expect![[r#"
+            huiju.toml:1: "brokers" is missing in [kafka]
+            huiju.toml:2: [kafka] and [files] cannot both be the place of the topics: write [kafka] with brokers, or [files] with the folder that holds the topics
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_not_toml_has_its_line() {
+    check(
+        "drain = \"10s\"\nmemory = \"1GiB\n[kafka]\ndrain == 3\n",
+        expect![[r#"
+            huiju.toml:2: not TOML: invalid basic string, expected `"`
+            huiju.toml:4: not TOML: extra `=`, expected nothing
+        "#]],
+    );
+    check(
+        "drain = \"10s\"\ndrain = \"10s\"",
+        expect![[r#"
+        huiju.toml:2: not TOML: duplicate key
+    "#]],
+    );
+}
+
+#[test]
+fn byte_order_mark_and_carriage_returns_are_harmless() {
+    check("\u{feff}[files]\r\nfolder = \"a\"\r\n", expect!["fine"]);
+    check(
+        "\u{feff}[files]\r\nfolder = 1\r\n",
+        expect![[r#"
+        huiju.toml:2: folder = 1: a text is wanted, this is a whole number
+    "#]],
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let error = Config::read(Path::new("nowhere/huiju.toml")).unwrap_err();
+    assert_eq!(error.to_string(), "nowhere/huiju.toml: cannot be read: No such file or directory (os error 2)");
+}
+
+mod properties {
+    use super::*;
+
+    fn with(lines: &str) -> String {
+        format!("[kafka]\nbrokers = \"a:9092\"\n[kafka.properties]\n{lines}")
+    }
+
+    #[test]
+    fn texts_numbers_and_unquoted_dots() {
+        let text = with(
+            "\"linger.ms\" = 5\n\"enable.ssl.certificate.verification\" = true\nsasl.username = \"u\"\n\
+                         sasl.password = { env = \"HUIJU_KAFKA_PASSWORD\" }",
+        );
+        let Topics::Kafka(kafka) = read_text(&text).unwrap().topics else { panic!("no kafka") };
+        let shown: Vec<String> =
+            kafka.properties.iter().map(|(key, value)| format!("{key}={}", value.expose())).collect();
+        assert_eq!(
+            shown,
+            ["enable.ssl.certificate.verification=true", "linger.ms=5", "sasl.password=geheim", "sasl.username=u"]
+        );
+        assert!(!format!("{kafka:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn those_that_break_delivery_are_refused() {
+        check(
+            &with(
+                r#"
+"enable.auto.commit" = false
+"enable.auto.offset.store" = true
+"auto.offset.reset" = "latest"
+"isolation.level" = "read_uncommitted"
+"transactional.id" = "x"
+"group.id" = "x"
+"enable.idempotence" = false
+"partitioner" = "random"
+"enable.partition.eof" = true
+bootstrap.servers = "x"
+"#,
+            ),
+            expect![[r#"
+                huiju.toml:5: enable.auto.commit: cannot be set here: offsets are committed by the sinks, together with the rows; committing earlier loses rows
+                huiju.toml:6: enable.auto.offset.store: cannot be set here: offsets are committed by the sinks, together with the rows
+                huiju.toml:7: auto.offset.reset: cannot be set here: it would jump over messages that are gone; write gaps and start in pipeline.toml instead
+                huiju.toml:8: isolation.level: cannot be set here: reading uncommitted messages would carry rows that their producer took back
+                huiju.toml:9: transactional.id: cannot be set here: it is made of group, pipeline and instance, so that a second process is told apart
+                huiju.toml:10: group.id: cannot be set here: each pipeline has its own group, write the prefix as group in [kafka] instead
+                huiju.toml:11: enable.idempotence: cannot be set here: without it a retry writes rows twice
+                huiju.toml:12: partitioner: cannot be set here: rows of one key must stay in one partition, whoever writes them: it is murmur2_random
+                huiju.toml:13: enable.partition.eof: cannot be set here: the ends of partitions are looked up, not waited for
+                huiju.toml:14: bootstrap.servers: cannot be set here: write brokers in [kafka] instead
+            "#]],
+        );
+    }
+
+    #[test]
+    fn secrets_come_from_elsewhere() {
+        check(
+            &with(
+                r#"
+"sasl.password" = "geheim"
+"sasl.oauthbearer.client.secret" = "geheim"
+"ssl.key.password" = { env = "NOT_SET" }
+"ssl.keystore.password" = { file = "no/such/file" }
+"sasl.username" = { env = "EMPTY" }
+"ssl.ca.location" = { env = 1 }
+"#,
+            ),
+            expect![[r#"
+                huiju.toml:5: sasl.password: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+                huiju.toml:6: sasl.oauthbearer.client.secret: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+                huiju.toml:7: ssl.key.password: the environment variable NOT_SET is not set
+                huiju.toml:8: ssl.keystore.password: the file no/such/file cannot be read: No such file or directory (os error 2)
+                huiju.toml:9: sasl.username: the environment variable EMPTY is empty
+                huiju.toml:10: ssl.ca.location: env = "…" is wanted, this is a whole number
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_file_holds_a_secret_and_a_newline() {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("pw"), "geheim\n").unwrap();
+        fs::write(dir.path().join("huiju.toml"), with("sasl.password = { file = \"pw\" }")).unwrap();
+        let Topics::Kafka(kafka) = Config::read(&dir.path().join("huiju.toml")).unwrap().topics else { panic!() };
+        assert_eq!(kafka.properties[0].1.expose(), "geheim");
+    }
+
+    #[test]
+    fn librdkafka_is_asked_about_names_and_values() {
+        check(
+            &with(
+                "\"sasl.mechanisn\" = \"PLAIN\"\n\"no.such.thing\" = 1\n\"security.protocol\" = \"geheim\"\n\"linger.ms\" = [1]",
+            ),
+            expect![[r#"
+                huiju.toml:4: sasl.mechanisn: librdkafka knows no such property: did you mean "sasl.mechanism"?
+                huiju.toml:5: no.such.thing: librdkafka knows no such property (its CONFIGURATION.md lists them)
+                huiju.toml:6: security.protocol: librdkafka does not take this value (its CONFIGURATION.md lists what it takes)
+                huiju.toml:7: linger.ms: a text, a number or true or false is wanted, this is a list
+            "#]],
+        );
+    }
+}
+
+mod folder;
+mod rules;
+mod sources;

@@ -1,0 +1,91 @@
+//! Sources that cannot be read.
+
+use expect_test::expect;
+
+use super::folder::check_folder;
+
+#[test]
+fn source_files_that_miss_each_other() {
+    check_folder(
+        &[
+            ("sources/a.sql", "x"),
+            ("sources/b.toml", "topics = [\"b\"]"),
+            ("sources/c.codes.csv", "table,alias,code"),
+            ("sources/nanchang.csv", "x"),
+            ("sources/d e.toml", "topics = [\"d\"]"),
+            ("sources/d e.sql", "x"),
+        ],
+        expect![[r#"
+            p/sources/nanchang.csv: nobody reads it: the codes of a source are in nanchang.codes.csv
+            p/sources/a.sql: belongs to no source: a.toml is missing
+            p/sources/b.toml: b.sql is missing: the SELECT … FROM message that maps the feed's fields
+            p/sources/c.codes.csv: belongs to no source: c.toml is missing
+            p/sources/d e.toml: the file's name is the source's: letters, digits, dashes and underscores
+        "#]],
+    );
+    check_folder(
+        &[("sources/nanchang.sql", "-"), ("sources/nanchang.toml", "-"), ("sources/README", "x")],
+        expect![[r#"
+            p/sources: no sources: write one, for instance nanchang.toml with nanchang.sql beside it
+        "#]],
+    );
+    check_folder(
+        &[("sources/nanchang.sql", "-"), ("sources/nanchang.toml", "-")],
+        expect![[r#"
+        p/sources: cannot be read: No such file or directory (os error 2)
+    "#]],
+    );
+}
+
+#[test]
+fn wrong_values_of_a_source() {
+    let source = r#"
+topics = ["raw/nanchang", 1]
+format = "xml"
+charset = "gb18300"
+time_zone = "Asia/Shanghia"
+home = 360100
+rows = "data..orders"
+keyed_by = "order_no"
+charst = "utf-8"
+"#;
+    check_folder(
+        &[("sources/nanchang.toml", source)],
+        expect![[r#"
+        p/sources/nanchang.toml:2: topics = ["raw/nanchang", 1]: "raw/nanchang": '/' cannot be in a name: letters, digits, dots, dashes and underscores can
+        p/sources/nanchang.toml:3: format = "xml": must be "json"
+        p/sources/nanchang.toml:4: charset = "gb18300": not a charset: did you mean "gb18030"?
+        p/sources/nanchang.toml:5: time_zone = "Asia/Shanghia": not a time zone: did you mean "Asia/Shanghai"?
+        p/sources/nanchang.toml:6: home = 360100: a division code like "360100" is wanted, this is a whole number
+        p/sources/nanchang.toml:7: rows = "data..orders": not a path: field names joined by dots, like "data.orders"
+        p/sources/nanchang.toml:8: keyed_by = "order_no": a list of columns, ["…"], is wanted, this is a text
+        p/sources/nanchang.toml:9: unknown key "charst": the keys here are title, topics, format, charset, time_zone, home, rows, keyed_by
+    "#]],
+    );
+}
+
+#[test]
+fn wrong_codes() {
+    let codes = "table,alias,code\nchannel,电话,01\nchannel,电话,02\nchannel,,03\nchannel,x\nurgency,*,1\n";
+    check_folder(
+        &[("sources/nanchang.codes.csv", codes)],
+        expect![[r#"
+        p/sources/nanchang.codes.csv:3: "电话" of channel has a code already, in line 2
+        p/sources/nanchang.codes.csv:4: alias is empty
+        p/sources/nanchang.codes.csv:5: three fields are wanted, table,alias,code: here are 2
+        p/sources/nanchang.codes.csv:6: * stands for the standard's own codes: write it as alias and as code, or as neither
+    "#]],
+    );
+    check_folder(
+        &[("sources/nanchang.codes.csv", "table;alias;code\n")],
+        expect![[r#"
+        p/sources/nanchang.codes.csv:1: the first line must be table,alias,code
+    "#]],
+    );
+    check_folder(
+        &[("sources/nanchang.codes.csv", "")],
+        expect![[r#"
+        p/sources/nanchang.codes.csv: is empty: the first line must be table,alias,code
+    "#]],
+    );
+}

@@ -1,0 +1,55 @@
+//! The binary as users run it.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::process::Process;
+
+/// A running `huiju`; killed when dropped.
+pub struct Huiju {
+    /// For signals: `kill -9`, SIGTERM, SIGSTOP, SIGCONT.
+    pub process: Process,
+    output: TempDir,
+}
+
+impl Huiju {
+    /// Starts it in `folder`. Variables are added to ours.
+    pub fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Huiju {
+        let output = TempDir::with_prefix("huiju-output-").unwrap();
+        let file = |name: &str| File::create(output.path().join(name)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_huiju"));
+        command.current_dir(folder).args(arguments).envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        Huiju { process: Process::spawn(command).unwrap(), output }
+    }
+
+    /// Starts it and waits for its end.
+    pub fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (ExitStatus, Huiju) {
+        let mut huiju = Huiju::start(folder, arguments, variables);
+        (huiju.wait(Duration::from_secs(120)), huiju)
+    }
+
+    /// How it ended; panics with what it said when it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        match self.process.wait(limit) {
+            Some(status) => status,
+            None => panic!("huiju still runs after {limit:?}:\n{}\n{}", self.stdout(), self.stderr()),
+        }
+    }
+
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.output.path().join("stdout")).unwrap()).into_owned()
+    }
+
+    /// What it has logged so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.output.path().join("stderr")).unwrap()).into_owned()
+    }
+}

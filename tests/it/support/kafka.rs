@@ -1,0 +1,294 @@
+//! A real Apache Kafka: one node, on this machine only, no containers.
+//!
+//! The jars come from Maven once (`tests/kafka/pom.xml`) into `$HUIJU_KAFKA_LIBS`, by default
+//! `~/.cache/huiju/kafka-4.3.0`. Where there is no Java or no Maven, tests say so and pass, unless
+//! `HUIJU_REQUIRE_KAFKA=1`: then they fail.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+};
+use tempfile::TempDir;
+
+use super::{eventually, process::Process, skipped};
+
+const VERSION: &str = "4.3.0";
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// A broker of its own; it ends when this is dropped. Methods panic where a test could not go on.
+pub struct Kafka {
+    folder: TempDir,
+    libs: PathBuf,
+    port: u16,
+    jvm: Mutex<Option<Process>>,
+}
+
+/// One broker for all tests of this process that do no harm to it.
+pub fn shared() -> Option<&'static Kafka> {
+    static SHARED: OnceLock<Kafka> = OnceLock::new();
+
+    /// Statics are not dropped: takes the broker and its files away at the end of the process.
+    extern "C" fn remove() {
+        if let Some(kafka) = SHARED.get() {
+            if let Ok(mut jvm) = kafka.jvm.lock() {
+                jvm.take();
+            }
+            let _ = fs::remove_dir_all(kafka.folder.path());
+        }
+    }
+
+    let libs = libs_or_skip()?;
+    Some(SHARED.get_or_init(|| {
+        // SAFETY: `remove` is a plain function that does not panic.
+        unsafe { libc::atexit(remove) };
+        Kafka::new(libs, &[])
+    }))
+}
+
+impl Kafka {
+    /// A fresh broker, or none (said in words) where it cannot be had.
+    pub fn start() -> Option<Kafka> {
+        Kafka::start_with(&[])
+    }
+
+    /// With settings of `server.properties` on top of ours.
+    pub fn start_with(settings: &[(&str, &str)]) -> Option<Kafka> {
+        Some(Kafka::new(libs_or_skip()?, settings))
+    }
+
+    fn new(libs: PathBuf, settings: &[(&str, &str)]) -> Kafka {
+        let [port, controller] = free_ports();
+        let folder = TempDir::with_prefix("huiju-kafka-").unwrap();
+        let mut text = properties(folder.path(), port, controller);
+        for (key, value) in settings {
+            text.push_str(&format!("{key}={value}\n"));
+        }
+        fs::write(folder.path().join("server.properties"), text).unwrap();
+        let kafka = Kafka { folder, libs, port, jvm: Mutex::default() };
+        kafka.format();
+        kafka.boot();
+        kafka
+    }
+
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// An orderly stop.
+    pub fn stop(&self) {
+        if let Some(mut jvm) = self.jvm.lock().unwrap().take() {
+            jvm.signal(libc::SIGTERM);
+            assert!(jvm.wait(START_LIMIT).is_some(), "the broker does not stop");
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        self.jvm.lock().unwrap().take();
+    }
+
+    /// The broker stands still, connections stay open.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
+        self.jvm.lock().unwrap().as_mut().expect("the broker runs").signal(signal);
+    }
+
+    /// Starts it again on the same port and files, after a stop if it still runs.
+    pub fn restart(&self) {
+        self.stop();
+        self.boot();
+    }
+
+    /// A topic with settings like `("retention.ms", "1000")`; returns when all its partitions have a leader.
+    pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        topic.config.extend(settings);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+        let made = runtime.block_on(self.admin().create_topics([&topic], &options)).unwrap();
+        made.into_iter().for_each(|result| drop(result.unwrap()));
+
+        let client: BaseConsumer = self.client().create().unwrap();
+        eventually(&format!("{name} has leaders"), START_LIMIT, || {
+            let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+            let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0).count();
+            (led == partitions as usize).then_some(())
+        });
+    }
+
+    /// For what this file has no verb for: deleting topics or records, fencing producers.
+    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().unwrap()
+    }
+
+    /// What one of Kafka's own tools prints, for instance `tool("GetOffsetShell", &["--topic", "x"])`.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let bootstrap = self.bootstrap();
+        let connect = ["--bootstrap-server", bootstrap.as_str()];
+        self.java(&format!("org.apache.kafka.tools.{class}"), &[&connect, arguments].concat())
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.bootstrap());
+        config
+    }
+
+    fn java(&self, class: &str, arguments: &[&str]) -> String {
+        let output = jvm(&self.libs, "256m").arg(class).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{class}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    fn properties_file(&self) -> String {
+        self.folder.path().join("server.properties").display().to_string()
+    }
+
+    fn format(&self) {
+        // Sixteen bytes in base64, as Kafka wants them.
+        let cluster = "aHVpanUtdGVzdC1jbHVzdA";
+        self.java("kafka.tools.StorageTool", &["format", "-t", cluster, "-c", &self.properties_file()]);
+    }
+
+    fn boot(&self) {
+        let mut running = self.jvm.lock().unwrap();
+        let log = self.folder.path().join("broker.log");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let mut command = jvm(&self.libs, "512m");
+        command.args(["kafka.Kafka", &self.properties_file()]);
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let mut process = Process::spawn(command).unwrap();
+
+        let client: BaseConsumer = self.client().create().unwrap();
+        eventually("the broker answers", START_LIMIT, || {
+            let log = || fs::read_to_string(&log).unwrap_or_default();
+            assert!(process.is_running(), "the broker has ended:\n{}", log());
+            let metadata = client.fetch_metadata(None, Duration::from_secs(1)).ok()?;
+            (!metadata.brokers().is_empty()).then_some(())
+        });
+        *running = Some(process);
+    }
+}
+
+fn properties(folder: &Path, port: u16, controller: u16) -> String {
+    format!(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         controller.listener.names=CONTROLLER\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         log.dirs={}\n\
+         num.partitions=1\n\
+         auto.create.topics.enable=false\n\
+         offsets.topic.replication.factor=1\n\
+         offsets.topic.num.partitions=4\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         transaction.state.log.num.partitions=4\n\
+         share.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\n\
+         transaction.abort.timed.out.transaction.cleanup.interval.ms=500\n\
+         group.initial.rebalance.delay.ms=0\n\
+         log.cleaner.dedupe.buffer.size=16777216\n\
+         log.retention.check.interval.ms=500\n",
+        folder.join("log").display()
+    )
+}
+
+fn jvm(libs: &Path, heap: &str) -> Command {
+    let mut command = Command::new("java");
+    command.arg(format!("-Xmx{heap}")).args(["-XX:+UseSerialGC", "-XX:-UsePerfData"]);
+    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.arg("-cp").arg(libs.join("*"));
+    command
+}
+
+/// The folder of the jars, filled if need be; says so, or fails, where that cannot be.
+fn libs_or_skip() -> Option<PathBuf> {
+    static LIBS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let why = match LIBS.get_or_init(find_libs) {
+        Ok(libs) => return Some(libs.clone()),
+        Err(why) => format!("no Kafka here (needs java and mvn): {why}"),
+    };
+    let required = std::env::var_os("HUIJU_REQUIRE_KAFKA").is_some_and(|value| value == "1");
+    assert!(!required, "{why}; HUIJU_REQUIRE_KAFKA=1 wants it");
+    skipped(&why);
+    None
+}
+
+fn find_libs() -> Result<PathBuf, String> {
+    let version = Command::new("java").arg("-version").output().map_err(|e| format!("java: {e}"))?;
+    let version = String::from_utf8_lossy(&version.stderr).into_owned();
+    let number = version.split_once(" version \"").map_or("", |(_, number)| number);
+    let major = number.split(['.', '"', '-']).next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 17) {
+        return Err(format!("java 17 or newer is needed, this is {}", version.lines().next().unwrap_or("none")));
+    }
+    let libs = match std::env::var_os("HUIJU_KAFKA_LIBS") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").ok_or("HOME is not set")?)
+            .join(".cache/huiju")
+            .join(format!("kafka-{VERSION}")),
+    };
+    if !libs.join(format!("kafka_2.13-{VERSION}.jar")).exists() {
+        fetch(&libs)?;
+    }
+    Ok(libs)
+}
+
+/// Fetches beside the folder and renames, so that the folder is there only when it is whole.
+fn fetch(libs: &Path) -> Result<(), String> {
+    let parent = libs.parent().ok_or("HUIJU_KAFKA_LIBS is not a folder")?;
+    fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
+    let partial = TempDir::with_prefix_in("kafka-partial-", parent).map_err(|e| e.to_string())?;
+    let mut maven = Command::new("mvn");
+    maven.args(["-q", "-B", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/pom.xml")]);
+    maven.arg("dependency:copy-dependencies").arg(format!("-DoutputDirectory={}", partial.path().display()));
+    let output = maven.output().map_err(|e| format!("mvn: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("mvn cannot fetch the jars:\n{}", String::from_utf8_lossy(&output.stdout)));
+    }
+    let taken = fs::rename(partial.path(), libs);
+    if taken.is_err() && !libs.join(format!("kafka_2.13-{VERSION}.jar")).exists() {
+        return Err(format!("{} is in the way of the jars", libs.display()));
+    }
+    Ok(())
+}
+
+/// Ports nobody listens on, below the range that outgoing connections take theirs from: a client that knocks all the
+/// time at the port of a stopped broker there would end up talking to itself, and keep the broker from it.
+fn free_ports<const N: usize>() -> [u16; N] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() as u16 % 10_000;
+    let mut held: Vec<TcpListener> = Vec::new();
+    while held.len() < N {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(step < 10_000, "no free ports");
+        held.extend(TcpListener::bind(("127.0.0.1", 20_000 + (start + step) % 10_000)).ok());
+    }
+    std::array::from_fn(|n| held[n].local_addr().unwrap().port())
+}

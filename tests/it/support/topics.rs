@@ -1,0 +1,130 @@
+//! Fills topics and reads them with a client that shares nothing with huiju's own source and sink.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::Headers,
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
+};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A message as it lies in a topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Read {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: Option<i64>,
+    pub key: Option<Vec<u8>>,
+    pub payload: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Read {
+    /// The value of a header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+}
+
+/// Counts what the broker has not taken.
+#[derive(Default)]
+struct Deliveries {
+    failed: AtomicU64,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.failed.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+    }
+}
+
+/// Writes messages (partition, key, payload, timestamp in milliseconds) and returns when the broker has them all.
+pub fn produce<K: AsRef<[u8]>, P: AsRef<[u8]>>(
+    bootstrap: &str,
+    topic: &str,
+    messages: impl IntoIterator<Item = (i32, Option<K>, Option<P>, i64)>,
+) {
+    let producer: ThreadedProducer<Deliveries> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "20")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "200000")
+        .set("compression.type", "zstd")
+        .create_with_context(Deliveries::default())
+        .unwrap();
+    for (partition, key, payload, timestamp) in messages {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).timestamp(timestamp);
+        record.key = key.as_ref().map(AsRef::as_ref);
+        record.payload = payload.as_ref().map(AsRef::as_ref);
+        while let Err((error, again)) = producer.send(record) {
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            assert!(full, "produce to {topic}: {error}");
+            // Room comes when something has been delivered.
+            let _ = producer.flush(Duration::from_millis(50));
+            record = again;
+        }
+    }
+    producer.flush(LIMIT).unwrap_or_else(|e| panic!("produce to {topic}: {e}"));
+    assert_eq!(producer.context().failed.load(Ordering::Relaxed), 0, "messages that {topic} did not take");
+}
+
+/// All messages of committed transactions, in the order of partition and offset.
+pub fn read_committed(bootstrap: &str, topic: &str) -> Vec<Read> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "huiju-tests-read-committed")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", "true")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
+    let mut partitions = TopicPartitionList::new();
+    let mut open: BTreeSet<i32> = metadata.topics()[0].partitions().iter().map(|p| p.id()).collect();
+    for partition in &open {
+        partitions.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&partitions).unwrap();
+
+    let mut all = Vec::new();
+    let start = Instant::now();
+    while !open.is_empty() {
+        assert!(start.elapsed() < LIMIT, "{topic}: no end of the partitions {open:?}");
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => all.push(read(&message)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Err(error)) => panic!("read {topic}: {error}"),
+            None => {}
+        }
+    }
+    all.sort_by_key(|message| (message.partition, message.offset));
+    all
+}
+
+fn read(message: &impl Message) -> Read {
+    let headers = message.headers().map(|headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+    });
+    Read {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
+        headers: headers.unwrap_or_default(),
+    }
+}
