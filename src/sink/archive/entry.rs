@@ -1,0 +1,129 @@
+//! A log entry, as far as we have to understand what others wrote.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Writer features of a table that a plain append need not know about.
+const HARMLESS: [&str; 6] =
+    ["appendOnly", "deletionVectors", "invariants", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"];
+
+#[derive(Default, Debug)]
+pub(super) struct Entry {
+    info: Info,
+    /// Files added that hold new data.
+    files: usize,
+    pub cursors: HashMap<String, i64>,
+    pub metadata: Option<Metadata>,
+    pub protocol: Option<Protocol>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Line {
+    commit_info: Option<Info>,
+    txn: Option<Txn>,
+    add: Option<AddFile>,
+    meta_data: Option<Metadata>,
+    protocol: Option<Protocol>,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default, rename_all = "camelCase")]
+struct Info {
+    operation: Option<String>,
+    engine_info: Option<String>,
+    huiju: Option<Own>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    commit_id: Uuid,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Txn {
+    app_id: String,
+    version: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AddFile {
+    data_change: bool,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub schema_string: String,
+    pub partition_columns: Vec<String>,
+    pub configuration: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Protocol {
+    pub min_writer_version: i32,
+    pub writer_features: Option<Vec<String>>,
+}
+
+impl Entry {
+    pub fn parse(bytes: &[u8]) -> serde_json::Result<Entry> {
+        let mut entry = Entry::default();
+        for line in serde_json::Deserializer::from_slice(bytes).into_iter::<Line>() {
+            let line = line?;
+            entry.info = line.commit_info.unwrap_or(entry.info);
+            entry.files += usize::from(line.add.is_some_and(|add| add.data_change));
+            entry.cursors.extend(line.txn.map(|txn| (txn.app_id, txn.version)));
+            entry.metadata = line.meta_data.or(entry.metadata);
+            entry.protocol = line.protocol.or(entry.protocol);
+        }
+        Ok(entry)
+    }
+
+    /// Id of the commit when it is huiju's, of whatever pipeline and instance.
+    pub fn commit(&self) -> Option<Uuid> {
+        self.info.huiju.as_ref().map(|own| own.commit_id)
+    }
+
+    /// Says what another program did to the data, if it did.
+    pub fn foreign_data(&self) -> Option<String> {
+        let operation = self.info.operation.as_deref().unwrap_or("of unknown kind");
+        // A DELETE writes files that hold the rows it left. RESTORE turns back the data but not the cursors.
+        let changes = match operation {
+            "DELETE" => false,
+            "RESTORE" => true,
+            _ => self.files > 0,
+        };
+        if self.info.huiju.is_some() || !changes {
+            return None;
+        }
+        let by = self.info.engine_info.as_ref().map(|engine| format!(" by {engine}")).unwrap_or_default();
+        Some(format!("operation {operation}{by}, {} files added", self.files))
+    }
+}
+
+impl Metadata {
+    pub fn schema(&self) -> serde_json::Result<Value> {
+        serde_json::from_str(&self.schema_string)
+    }
+}
+
+impl Protocol {
+    /// What of it we cannot honour.
+    pub fn beyond_us(&self) -> Option<String> {
+        if self.min_writer_version <= 2 {
+            return None;
+        }
+        let Some(features) = &self.writer_features else {
+            return Some(format!("writer version {}", self.min_writer_version));
+        };
+        let unknown: Vec<&str> = features.iter().map(String::as_str).filter(|f| !HARMLESS.contains(f)).collect();
+        (!unknown.is_empty()).then(|| format!("table features {}", unknown.join(", ")))
+    }
+}

@@ -1,0 +1,356 @@
+//! The archive: Parquet files with a Delta log, exactly once, on a local folder.
+//!
+//! Two tables: the rows in `<location>/<path>`, the rejects in `<location>/<path>_rejects`. Readers that know Delta
+//! get snapshots; readers that do not (`**/*.parquet` with Hive partitioning) see ordinary files.
+//!
+//! # Exactly once
+//!
+//! The cursors live in the log, as `txn` actions in the same entry that adds the files: application id
+//! `{pipeline}/{topic}/{number}`, version = the next offset. An entry is one `put if absent` of version *n*+1 by a
+//! writer that has read everything up to *n*, so whoever is late finds that its cursor has moved, and is fenced.
+//! We write entries ourselves rather than through deltalake's commit builder: it keeps the list of all live files in
+//! memory and re-filters it for each commit, retries blindly, and reports a landed commit as failed when a checkpoint
+//! fails. Here a commit costs one read that finds nothing, and one write, whatever the size of the table.
+//!
+//! After **any** error of that write the log is read again. An entry with our commit id: it landed. Another entry: the
+//! cursors in it decide whether we may try the next version. Nothing: we try again with the same bytes, which is safe
+//! because an earlier try that lands late makes this one fail with "exists", under our own id.
+//!
+//! Each table has its own cursors and drops what lies below them. Rejects are committed first, for the same intervals;
+//! a crash in between leaves the rejects ahead, [`Sink::assign`] returns both cursors, and the replay drops the part
+//! that is there already. Before a partition's very first commit its start is written to the rows table, so that a
+//! crash between the two cannot hide where it began.
+//!
+//! # Files
+//!
+//! Rows stream into `_staging/<writer>/*.parquet.partial`; a folder there is held by a lock file as long as its writer
+//! lives. A commit then
+//!
+//! 1. finishes the files and syncs them,
+//! 2. writes an `intent`: commit id, log version it starts from, the files' final places,
+//! 3. renames the files into place, syncs the folders,
+//! 4. puts the log entry (synced before it becomes visible, see [`store`]),
+//! 5. removes the intent.
+//!
+//! Renaming comes before the entry because the other order can leave a log that names files which are not there, and
+//! then no Delta reader can read the table at all. The price: between 3 and 4 (milliseconds), or after a crash there
+//! until the pipeline is started again, a reader *without* Delta sees rows of a commit that never came about.
+//! [`Archive::open`] takes every staging folder whose lock is free, looks for the intent's commit id in the log, and
+//! when it is not there deletes the files. Nothing else ever deletes a data file, except a commit that was provably
+//! refused. (VACUUM passes over `_staging`: its name starts with an underscore.)
+//!
+//! # Strangers
+//!
+//! OPTIMIZE, VACUUM and DELETE by any program are fine. Other data is refused by default, and so is a table whose
+//! columns are not the contract's: with the difference named, and nothing touched.
+//!
+//! # What is not in here
+//!
+//! Log cleanup, compaction and VACUUM (a maintenance verb's business). `delta.setTransactionRetentionDuration` must
+//! stay unset: it makes cursors of idle partitions disappear.
+
+mod commit;
+mod disk;
+mod entry;
+mod files;
+mod folders;
+mod reader;
+mod rejects;
+mod replay;
+mod schema;
+mod side;
+mod staging;
+mod stats;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arrow::datatypes::SchemaRef;
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+pub use self::reader::{LINEAGE, Reader};
+use self::{
+    commit::Advance,
+    schema::Shape,
+    side::{Side, Take},
+    table::{Place, Table},
+};
+use super::{Covered, Pending, Sink};
+use crate::{
+    batch::Outcome,
+    clock::Clock,
+    contract::Contract,
+    cursor::{Cursors, Interval, Partition},
+    error::{Error, Result},
+    fault,
+};
+
+/// Commit early when this many files' worth of messages is pending, so that a restart never repeats too much.
+const FILES_PER_COMMIT: usize = 16;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Folder under which the tables lie; created when absent.
+    pub location: PathBuf,
+    /// The rows table's folder in it; the rejects' is `{path}_rejects`.
+    pub path: String,
+    /// `ingested_on` (the day of `_ingested_at` in `time_zone`) or text, date and integer columns of the contract.
+    pub partition_by: Vec<String>,
+    pub interval: Duration,
+    pub file_size: usize,
+    pub accept_foreign_writes: bool,
+    pub pipeline: Arc<str>,
+    pub instance: String,
+    pub time_zone: chrono_tz::Tz,
+}
+
+/// The archive sink.
+pub struct Archive {
+    settings: Settings,
+    clock: Clock,
+    runtime: Handle,
+    rows: Side,
+    rejects: Side,
+    /// What the tables' cursors must be when we commit, by partition.
+    assigned: BTreeMap<Partition, Own>,
+    /// The outcome of a commit is not known: only a new `open` can tell.
+    unsure: bool,
+}
+
+/// The cursors of one partition.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    rows: Option<i64>,
+    rejects: Option<i64>,
+}
+
+impl Archive {
+    /// Opens the tables, and creates them (without data) when they are not there. Puts right what a crash left behind.
+    ///
+    /// `schema` is the contract's ([`Outcome::rows`] has exactly it). Call it from a thread outside `runtime`.
+    pub fn open(
+        settings: Settings,
+        contract: Arc<Contract>,
+        schema: SchemaRef,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Archive> {
+        Archive::open_over(store::local(), settings, contract, schema, clock, runtime)
+    }
+
+    /// The same over another object store for the log: tests make it fail.
+    fn open_over(
+        store: Arc<dyn ObjectStore>,
+        settings: Settings,
+        contract: Arc<Contract>,
+        schema: SchemaRef,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Archive> {
+        let writer = Uuid::new_v4();
+        let contract_version = format!("{} {}", contract.name, contract.version);
+        let open = |path: String, shape: Shape, name: String, description: String| {
+            let place = Place {
+                root: settings.location.join(path),
+                name,
+                description,
+                accept_foreign: settings.accept_foreign_writes,
+                pipeline: settings.pipeline.clone(),
+                instance: settings.instance.clone(),
+                contract: contract_version.clone(),
+            };
+            let table = Table::open(store.clone(), place, shape, clock.clone(), runtime.clone())?;
+            Side::open(table, writer, settings.file_size)
+        };
+        let rows = Shape::of_rows(&schema, &settings.partition_by)?;
+        let title = if contract.title.is_empty() { contract.name.to_string() } else { contract.title.clone() };
+        let rows = open(settings.path.clone(), rows, contract.name.to_string(), title.clone())?;
+        let rejects = open(
+            format!("{}_rejects", settings.path),
+            Shape::of_rejects(),
+            format!("{}_rejects", contract.name),
+            format!("{title}：未通过的数据"),
+        )?;
+        Ok(Archive { settings, clock, runtime, rows, rejects, assigned: BTreeMap::new(), unsure: false })
+    }
+
+    /// Reads what is committed, independently of this sink's life.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.rows.table.log(), self.rows.table.root(), self.rows.table.shape(), self.runtime.clone())
+    }
+
+    fn app(&self, partition: &Partition) -> String {
+        format!("{}/{partition}", self.settings.pipeline)
+    }
+
+    fn own(&self, partition: &Partition) -> Result<Own> {
+        let own = self.assigned.get(partition).copied();
+        own.ok_or_else(|| Error::bug(format!("archive: {partition} is not assigned")))
+    }
+
+    /// Writes down where partitions begin that the rows table has never seen.
+    fn begin(&mut self, covered: &Covered) -> Result<()> {
+        let mut starts = Vec::new();
+        for Interval { partition, from, .. } in &covered.intervals {
+            let own = self.own(partition)?;
+            if own.rows.is_some() {
+                continue;
+            }
+            if let Some(ahead) = own.rejects {
+                let (rows, rejects) = (self.rows.table.root(), self.rejects.table.root());
+                return Err(Error::config(format!(
+                    "{} has no cursor for {partition}, but {} has {ahead}: was the table deleted? delete both or none",
+                    rows.display(),
+                    rejects.display(),
+                )));
+            }
+            starts.push(Advance { app: self.app(partition), expected: None, next: *from });
+        }
+        if starts.is_empty() {
+            return Ok(());
+        }
+        self.rows.table.commit(Uuid::new_v4(), &starts, &[], &covered_json(covered)).map_err(|refused| refused.error)?;
+        for interval in &covered.intervals {
+            if let Some(own) = self.assigned.get_mut(&interval.partition) {
+                own.rows.get_or_insert(interval.from);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cursors that `cursor` picks, moved over what is covered. Those that are past it already stay.
+    fn advances(&self, covered: &Covered, cursor: impl Fn(Own) -> Option<i64>) -> Result<Vec<Advance>> {
+        let mut advances = Vec::new();
+        for Interval { partition, from, next } in &covered.intervals {
+            let expected = cursor(self.own(partition)?);
+            if let Some(expected) = expected
+                && *from > expected
+            {
+                return Err(Error::bug(format!(
+                    "archive: {partition} goes on at {from}, but its cursor is {expected}: messages between them are missing"
+                )));
+            }
+            if expected.is_none_or(|expected| *next > expected) {
+                advances.push(Advance { app: self.app(partition), expected, next: *next });
+            }
+        }
+        Ok(advances)
+    }
+
+    fn try_commit(&mut self, covered: &Covered) -> Result<()> {
+        // Both tables' files first: what can go wrong with the disk should do so before anything is committed.
+        self.rows.finish()?;
+        self.rejects.finish()?;
+        self.begin(covered)?;
+        let account = covered_json(covered);
+
+        let advances = self.advances(covered, |own| own.rejects)?;
+        self.rejects.publish(&advances, &account).inspect_err(|_| self.unsure = true)?;
+        for interval in &covered.intervals {
+            if let Some(own) = self.assigned.get_mut(&interval.partition) {
+                own.rejects = own.rejects.max(Some(interval.next));
+            }
+        }
+        fault::point("archive.after_rejects_commit");
+
+        let advances = self.advances(covered, |own| own.rows)?;
+        self.rows.publish(&advances, &account).inspect_err(|_| self.unsure = true)?;
+        for interval in &covered.intervals {
+            if let Some(own) = self.assigned.get_mut(&interval.partition) {
+                own.rows = own.rows.max(Some(interval.next));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Archive {
+    fn kind(&self) -> &'static str {
+        "archive"
+    }
+
+    fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {
+        self.rejects.table.refresh()?;
+        self.rows.table.refresh()?;
+        let mut cursors = Cursors::new();
+        for partition in partitions {
+            let app = self.app(partition);
+            let own = Own { rows: self.rows.table.cursor(&app), rejects: self.rejects.table.cursor(&app) };
+            let mut cuts: Vec<i64> = own.rows.into_iter().chain(own.rejects).collect();
+            cuts.sort_unstable();
+            cuts.dedup();
+            self.assigned.insert(partition.clone(), own);
+            cursors.insert(partition.clone(), cuts);
+        }
+        Ok(cursors)
+    }
+
+    fn release(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.assigned.remove(partition);
+        }
+    }
+
+    fn write(&mut self, outcome: &Outcome) -> Result<()> {
+        let owns = outcome.covers.iter().map(|cover| self.own(&cover.partition)).collect::<Result<Vec<_>>>()?;
+        let rows = Take::above(&outcome.covers, owns.iter().map(|own| own.rows))?;
+        let rejects = Take::above(&outcome.covers, owns.iter().map(|own| own.rejects))?;
+        if let Some(batch) = schema::rows_batch(outcome, &rows, self.rows.table.shape())? {
+            self.rows.write(&batch, &outcome.covers, self.settings.time_zone, self.clock.now_ms())?;
+        }
+        if let Some(batch) = rejects::batch(outcome, &rejects, self.rejects.table.shape())? {
+            self.rejects.write(&batch, &outcome.covers, self.settings.time_zone, self.clock.now_ms())?;
+        }
+        Ok(())
+    }
+
+    fn commit_in(&self, pending: &Pending) -> Duration {
+        if pending.bytes >= self.settings.file_size.saturating_mul(FILES_PER_COMMIT) {
+            return Duration::ZERO;
+        }
+        self.settings.interval.saturating_sub(Instant::now().saturating_duration_since(pending.since))
+    }
+
+    fn commit(&mut self, covered: &Covered) -> Result<()> {
+        if self.unsure {
+            return Err(Error::bug("archive: the last commit failed; open the archive again to learn its outcome"));
+        }
+        self.try_commit(covered).map_err(|e| e.context(format!("commit to archive {}", self.settings.path)))?;
+        self.rejects.table.checkpoint_if_due();
+        self.rows.table.checkpoint_if_due();
+        Ok(())
+    }
+
+    fn abort(&mut self) {
+        self.rows.clear();
+        self.rejects.clear();
+    }
+}
+
+/// The account of a commit as it stands in the log.
+fn covered_json(covered: &Covered) -> serde_json::Value {
+    let intervals: Vec<_> = covered.intervals.iter().map(interval_json).collect();
+    let tally = covered.tally;
+    serde_json::json!({
+        "in": tally.input,
+        "written": tally.written,
+        "rejected": tally.rejected,
+        "duplicate": tally.duplicate,
+        "intervals": intervals,
+    })
+}
+
+fn interval_json(interval: &Interval) -> serde_json::Value {
+    let Interval { partition, from, next } = interval;
+    serde_json::json!({ "topic": &*partition.topic, "partition": partition.number, "from": from, "next": next })
+}

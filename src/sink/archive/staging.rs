@@ -1,0 +1,156 @@
+//! Files before their commit: a folder per writer, held by a lock; and the intent that tells what a crash left behind.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::disk;
+use crate::error::{Error, Result};
+
+const FOLDER: &str = "_staging";
+const LOCK: &str = "lock";
+const INTENT: &str = "intent";
+
+/// A writer's folder. Whoever holds the lock owns what is in it.
+pub(super) struct Staging {
+    root: PathBuf,
+    folder: PathBuf,
+    _lock: File,
+}
+
+/// What a commit is about to do, written before its first rename.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct Intent {
+    pub commit: Uuid,
+    /// The commit's log entry, if there is one, has a version above this.
+    pub base: u64,
+    /// Where the files go, relative to the table.
+    pub files: Vec<String>,
+}
+
+impl Staging {
+    pub fn open(root: &Path, writer: Uuid) -> Result<Staging> {
+        // A colleague who cleans up may take the folder between its creation and our lock: then another one.
+        for attempt in 0..10 {
+            let relative = PathBuf::from(FOLDER).join(format!("{writer}-{attempt}"));
+            disk::create_folder(root, &relative)?;
+            let folder = root.join(relative);
+            let path = folder.join(LOCK);
+            let lock = match File::create(&path) {
+                Ok(lock) => lock,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(disk::failed("create", &path, e)),
+            };
+            match lock.try_lock() {
+                Ok(()) if path.exists() => return Ok(Staging { root: root.to_path_buf(), folder, _lock: lock }),
+                Ok(()) | Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(e)) => return Err(disk::failed("lock", &path, e)),
+            }
+        }
+        Err(Error::unavailable(format!("archive: cannot get a folder of our own in {}", root.join(FOLDER).display())))
+    }
+
+    /// Path for a file in progress.
+    pub fn partial(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.partial"))
+    }
+
+    pub fn intend(&self, intent: &Intent) -> Result<()> {
+        let text = serde_json::to_vec(intent).expect("an intent is plain data");
+        disk::write_whole(&self.folder.join(INTENT), &text)
+    }
+
+    /// The commit landed, or its files are gone again.
+    pub fn settle(&self) -> Result<()> {
+        disk::remove(&self.folder.join(INTENT))
+    }
+
+    /// Takes back the files of a commit that was provably refused.
+    pub fn take_back(&self, files: &[String]) -> Result<()> {
+        take_back(&self.root, files)?;
+        self.settle()
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // With an intent, only the next `open` knows what to do.
+        if !self.folder.join(INTENT).exists() {
+            let _ = remove_folder(&self.folder);
+        }
+    }
+}
+
+/// Settles what dead writers left. `landed` tells whether an intent's commit is in the log.
+pub(super) fn recover(root: &Path, mut landed: impl FnMut(&Intent) -> Result<bool>) -> Result<()> {
+    let folder = root.join(FOLDER);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(disk::failed("read", &folder, e)),
+    };
+    for entry in entries {
+        let writer = entry.map_err(|e| disk::failed("read", &folder, e))?.path();
+        let lock = match File::open(writer.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(_) => {
+                // Created a moment ago, or left at that very moment: goes only when it is empty.
+                let _ = fs::remove_dir(&writer);
+                continue;
+            }
+        };
+        if lock.try_lock().is_err() {
+            continue; // its writer lives
+        }
+        if let Some(intent) = read_intent(&writer)?
+            && !landed(&intent)?
+        {
+            tracing::warn!(table = %root.display(), files = intent.files.len(), "removing files of a commit that never came about");
+            take_back(root, &intent.files)?;
+        }
+        remove_folder(&writer).map_err(|e| disk::failed("remove", &writer, e))?;
+    }
+    Ok(())
+}
+
+fn read_intent(writer: &Path) -> Result<Option<Intent>> {
+    let path = writer.join(INTENT);
+    match fs::read(&path) {
+        Ok(text) => match serde_json::from_slice(&text) {
+            Ok(intent) => Ok(Some(intent)),
+            Err(e) => Err(disk::failed("understand", &path, e)),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(disk::failed("read", &path, e)),
+    }
+}
+
+fn take_back(root: &Path, files: &[String]) -> Result<()> {
+    for file in files {
+        disk::remove(&root.join(file))?;
+        // An empty partition folder would be harmless, but a surprise; it stays when it is not empty.
+        if let Some(folder) = Path::new(file).parent()
+            && !folder.as_os_str().is_empty()
+        {
+            let _ = fs::remove_dir(root.join(folder));
+        }
+    }
+    Ok(())
+}
+
+/// The lock goes last: until then the folder is not up for grabs.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != LOCK {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_file(folder.join(LOCK))?;
+    fs::remove_dir(folder)
+}

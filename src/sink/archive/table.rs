@@ -1,0 +1,304 @@
+//! A Delta table as we know it: its version, the cursors in it, and everything that came into its log since.
+//!
+//! Once opened, it follows the log entry by entry and never lists it again, and it does not know the live files:
+//! what it costs does not grow with the table.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use deltalake_core::{
+    kernel::{Snapshot, transaction::TransactionError},
+    logstore::{CommitOrBytes, LogStoreRef, StorageConfig, logstore_with},
+};
+use object_store::ObjectStore;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    commit::Advance,
+    disk,
+    entry::{Entry, Metadata, Protocol},
+    replay,
+    schema::Shape,
+    staging,
+};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+};
+
+pub(super) const ENGINE: &str = concat!("huiju/", env!("CARGO_PKG_VERSION"));
+/// Versions after which a checkpoint is due.
+const CHECKPOINT_EVERY: u64 = 50;
+
+/// Where a table is and how we sign what we write into it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub root: PathBuf,
+    pub name: String,
+    pub description: String,
+    pub accept_foreign: bool,
+    pub pipeline: Arc<str>,
+    pub instance: String,
+    /// Name and version.
+    pub contract: String,
+}
+
+pub(super) struct Table {
+    place: Place,
+    shape: Shape,
+    clock: Clock,
+    runtime: Handle,
+    log: LogStoreRef,
+    version: u64,
+    cursors: HashMap<String, i64>,
+    /// Version of the last checkpoint, or of the last attempt at one.
+    checkpoint: u64,
+}
+
+/// What refreshes came by.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub commits: Vec<Uuid>,
+    /// Entries were cleaned up before we read them: what was in them we do not know.
+    pub skipped: bool,
+}
+
+impl Table {
+    /// Opens the table, creates it when it is not there, and settles what dead writers left.
+    pub fn open(
+        store: Arc<dyn ObjectStore>,
+        mut place: Place,
+        shape: Shape,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Table> {
+        fs::create_dir_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
+        place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
+        let url = Url::from_directory_path(&place.root).expect("it is absolute");
+        let log = logstore_with(store, &url, StorageConfig::default())
+            .map_err(|e| disk::failed("open", &place.root, e))?;
+        let mut table =
+            Table { place, shape, clock, runtime, log, version: 0, cursors: HashMap::new(), checkpoint: 0 };
+        match table.snapshot()? {
+            Some(snapshot) => table.load(snapshot)?,
+            None => {
+                table.create()?;
+                let snapshot = table.snapshot()?;
+                let missing = || Error::unavailable(format!("archive: {} vanished", table.root().display()));
+                table.load(snapshot.ok_or_else(missing)?)?;
+            }
+        }
+        table.look_back()?;
+        table.refresh()?;
+        staging::recover(table.root(), |intent| replay::landed(&table, intent))?;
+        Ok(table)
+    }
+
+    /// Reads the entries that are new in the log.
+    ///
+    /// An entry that must not be there (foreign data, other columns) is an error, and is seen again next time.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.refresh_and_note(&mut Seen::default())
+    }
+
+    /// The same, noting what came by. What was noted stays so when a later entry is an error: a commit that forgot it
+    /// has seen itself would take back its own files.
+    pub fn refresh_and_note(&mut self, seen: &mut Seen) -> Result<()> {
+        let before = self.version;
+        while let Some(entry) = self.read(self.version + 1)? {
+            self.accept(self.version + 1, &entry)?;
+            self.version += 1;
+            seen.commits.extend(entry.commit());
+            self.cursors.extend(entry.cursors);
+        }
+        // Log cleanup may have taken away what comes next, if we slept for a month.
+        if self.version == before && self.read_raw(self.version)?.is_none() {
+            seen.skipped = true;
+            let snapshot = self.snapshot()?;
+            let gone = || Error::config(format!("archive: the log of {} is gone", self.root().display()));
+            self.load(snapshot.ok_or_else(gone)?)?;
+        }
+        Ok(())
+    }
+
+    /// The next offset of an application id, as of the last refresh.
+    pub fn cursor(&self, app: &str) -> Option<i64> {
+        self.cursors.get(app).copied()
+    }
+
+    /// Our entry is in the log, at the next version.
+    pub fn landed(&mut self, advances: &[Advance]) {
+        self.version += 1;
+        self.cursors.extend(advances.iter().map(|advance| (advance.app.clone(), advance.next)));
+    }
+
+    /// Whether this version's entry exists: then nobody can put another there.
+    pub fn is_taken(&self, version: u64) -> bool {
+        version <= self.version || matches!(self.read_raw(version), Ok(Some(_)))
+    }
+
+    /// Writes a checkpoint now and then, so that opening the table stays fast. Its failure is not ours.
+    pub fn checkpoint_if_due(&mut self) {
+        if self.version < self.checkpoint + CHECKPOINT_EVERY {
+            return;
+        }
+        match replay::checkpoint(self) {
+            Ok(version) => self.checkpoint = version,
+            Err(error) => {
+                // Not at every commit: a fifth of the usual distance.
+                self.checkpoint = self.version - CHECKPOINT_EVERY + CHECKPOINT_EVERY / 5;
+                tracing::warn!(table = %self.root().display(), %error, "cannot write a checkpoint, going on without");
+            }
+        }
+    }
+
+    pub fn read(&self, version: u64) -> Result<Option<Entry>> {
+        let Some(bytes) = self.read_raw(version)? else { return Ok(None) };
+        Entry::parse(&bytes).map(Some).map_err(|e| self.failed(format_args!("understand log entry {version}"), e))
+    }
+
+    fn read_raw(&self, version: u64) -> Result<Option<bytes::Bytes>> {
+        let log = self.log.clone();
+        let bytes = self.runtime.block_on(async move { log.read_commit_entry(version).await });
+        bytes.map_err(|e| self.failed(format_args!("read log entry {version}"), e))
+    }
+
+    /// The newest state as the log's checkpoint and list tell it, `None` when there is no table.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>> {
+        replay::snapshot(&self.log, &self.runtime).map_err(|e| self.failed(format_args!("read the log"), e))
+    }
+
+    fn load(&mut self, snapshot: Snapshot) -> Result<()> {
+        let state = replay::state(&self.log, &self.runtime, &snapshot);
+        let state = state.map_err(|e| self.failed(format_args!("read the cursors"), e))?;
+        self.check_metadata(snapshot.version(), &state.metadata)?;
+        self.check_protocol(snapshot.version(), &state.protocol)?;
+        self.version = snapshot.version();
+        self.checkpoint = state.checkpoint.unwrap_or(0);
+        self.cursors = state.cursors;
+        Ok(())
+    }
+
+    /// Looks at what was written while we were away: everything after the last commit of ours.
+    fn look_back(&self) -> Result<()> {
+        if self.place.accept_foreign {
+            return Ok(());
+        }
+        for version in (0..=self.version).rev() {
+            match self.read(version)? {
+                Some(entry) if entry.commit().is_none() => self.accept(version, &entry)?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&self, version: u64, entry: &Entry) -> Result<()> {
+        if let Some(metadata) = &entry.metadata {
+            self.check_metadata(version, metadata)?;
+        }
+        if let Some(protocol) = &entry.protocol {
+            self.check_protocol(version, protocol)?;
+        }
+        if self.place.accept_foreign {
+            return Ok(());
+        }
+        let Some(what) = entry.foreign_data() else { return Ok(()) };
+        Err(Error::config(format!(
+            "table {} was written by another program: version {version}, {what}; if that is meant, set \
+             foreign_writes = \"accept\" under [archive] in huiju.toml",
+            self.root().display()
+        )))
+    }
+
+    fn check_metadata(&self, version: u64, metadata: &Metadata) -> Result<()> {
+        let schema = metadata.schema().map_err(|e| self.failed(format_args!("understand the schema"), e))?;
+        let mut wrong = self.shape.differences(&schema, &metadata.partition_columns);
+        if metadata.configuration.contains_key("delta.setTransactionRetentionDuration") {
+            wrong.push("delta.setTransactionRetentionDuration is set: cursors of idle partitions would be lost".to_owned());
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "table {} (version {version}) is not what contract {} says; nothing was changed:\n  {}",
+            self.root().display(),
+            self.place.contract,
+            wrong.join("\n  ")
+        )))
+    }
+
+    fn check_protocol(&self, version: u64, protocol: &Protocol) -> Result<()> {
+        let Some(unknown) = protocol.beyond_us() else { return Ok(()) };
+        Err(Error::config(format!(
+            "table {} (version {version}) needs {unknown}, which this version of huiju cannot write",
+            self.root().display()
+        )))
+    }
+
+    /// Version 0, without data: a data commit that lost the race for it would repeat protocol and metadata.
+    fn create(&self) -> Result<()> {
+        let now = self.now_ms();
+        let partition_by = serde_json::to_string(&self.shape.partition_by).expect("names are text");
+        let lines = [
+            json!({ "commitInfo": {
+                "timestamp": now, "operation": "CREATE TABLE", "engineInfo": ENGINE,
+                "operationParameters": { "mode": "ErrorIfExists", "partitionBy": partition_by },
+                "huiju": self.signature(Uuid::new_v4()),
+            }}),
+            json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }),
+            json!({ "metaData": {
+                "id": Uuid::new_v4(), "name": self.place.name, "description": self.place.description,
+                "format": { "provider": "parquet", "options": {} },
+                "schemaString": self.shape.delta().to_string(), "partitionColumns": self.shape.partition_by,
+                "configuration": {}, "createdTime": now,
+            }}),
+        ];
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let log = self.log.clone();
+        let put = async move { log.write_commit_entry(0, CommitOrBytes::LogBytes(text.into()), Uuid::nil()).await };
+        match self.runtime.block_on(put) {
+            Ok(()) | Err(TransactionError::VersionAlreadyExists(_)) => Ok(()),
+            Err(e) => Err(self.failed(format_args!("create"), e)),
+        }
+    }
+
+    /// How we sign a commit.
+    pub fn signature(&self, id: Uuid) -> Value {
+        let Place { pipeline, instance, contract, .. } = &self.place;
+        json!({ "commitId": id, "pipeline": &**pipeline, "instance": instance, "contract": contract })
+    }
+
+    pub fn failed(&self, doing: std::fmt::Arguments<'_>, error: impl std::fmt::Display) -> Error {
+        Error::unavailable(format!("archive: cannot {doing} of {}: {error}", self.root().display()))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.place.root
+    }
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+    pub fn log(&self) -> LogStoreRef {
+        self.log.clone()
+    }
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+}

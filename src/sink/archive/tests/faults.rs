@@ -1,0 +1,275 @@
+//! What goes wrong around a commit, and what must be true afterwards. T05, T07, T09, T25, T29, T33.
+
+use super::{
+    faulty::{Faulty, Trick},
+    *,
+};
+use crate::error::ErrorKind;
+
+#[test]
+fn a_commit_makes_rows_and_cursors_visible_together() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    archive.write(&with_rejects(outcome(0, 5, 10, &rows(5..9)), &[9])).unwrap();
+    assert_eq!((plain_rows(&bench.rows()), plain_rows(&bench.rejects())), (0, 0));
+    assert!(cursors(&mut bench.open(&[]), 0).is_empty());
+
+    archive.commit(&covered(0, 5, 10)).unwrap();
+    assert_eq!((plain_rows(&bench.rows()), plain_rows(&bench.rejects())), (4, 1));
+    drop(archive);
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [10]);
+    assert_eq!(bench.offsets(), [5, 6, 7, 8]);
+
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 10, 12).unwrap();
+    carry(&mut archive, 0, 12, 13).unwrap();
+    assert_eq!(bench.offsets(), [5, 6, 7, 8, 10, 11, 12]);
+    drop(archive);
+    assert_eq!(find(&bench.rows(), ""), find(&bench.rows(), "").into_iter().filter(|p| !p.starts_with("_staging")).collect::<Vec<_>>());
+}
+
+#[test]
+fn abort_leaves_no_trace() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    archive.write(&with_rejects(outcome(0, 0, 10, &rows(0..9)), &[9])).unwrap();
+    archive.abort();
+    assert_eq!(find(bench.folder.path(), ".partial"), Vec::<PathBuf>::new());
+    carry(&mut archive, 0, 0, 3).unwrap();
+    assert_eq!(bench.offsets(), [0, 1, 2]);
+}
+
+#[test]
+fn only_rejects_only_duplicates_and_holes_move_both_cursors() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    archive.write(&with_rejects(outcome(0, 0, 1, &[]), &[0])).unwrap();
+    archive.commit(&covered(0, 0, 1)).unwrap();
+    archive.write(&outcome(0, 1, 7, &[])).unwrap();
+    archive.commit(&covered(0, 1, 7)).unwrap();
+    assert_eq!(cursors(&mut archive, 0), [7]);
+    assert_eq!((find(&bench.rows(), ".parquet").len(), find(&bench.rejects(), ".parquet").len()), (0, 1));
+    let version = last_version(&bench.rows());
+    archive.commit(&covered(0, 7, 7)).unwrap();
+    assert_eq!(last_version(&bench.rows()), version, "nothing moved, nothing to commit");
+}
+
+#[test]
+fn a_commit_that_landed_but_was_reported_failed_is_a_success() {
+    for trick in [Trick::LandsButFails, Trick::LandsButExists, Trick::Fails] {
+        let bench = Bench::new();
+        drop(bench.open(&[]));
+        // The first entry of the rows table after creation, whatever it is; and one with files.
+        for version in ["orders/_delta_log/00000000000000000001", "orders/_delta_log/00000000000000000002"] {
+            let (from, next) = if version.ends_with('1') { (0, 3) } else { (3, 5) };
+            let mut archive = bench.open_over(Faulty::new(version, trick, 1), &[0]);
+            carry(&mut archive, 0, from, next).unwrap();
+        }
+        assert_eq!(bench.offsets(), [0, 1, 2, 3, 4], "{trick:?}");
+        assert_eq!(plain_rows(&bench.rows()), 5, "{trick:?}");
+        assert_eq!(last_version(&bench.rows()), 3, "{trick:?}: one entry per commit, one for the start");
+    }
+}
+
+/// Our entry was read, but what came behind it could not be accepted or read: we must not forget that we saw it.
+#[test]
+fn files_of_a_landed_commit_stay_whatever_comes_behind_it() {
+    for (trick, goes_on) in [(Trick::LandsThenDeafOnce, true), (Trick::LandsThenStranger, false)] {
+        let mut bench = Bench::new();
+        carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+        let mut archive = bench.open_over(Faulty::new("orders/_delta_log/00000000000000000003", trick, 1), &[0]);
+        carry(&mut archive, 0, 3, 5).unwrap();
+        assert_eq!(plain_rows(&bench.rows()), 5, "{trick:?}");
+        let next = carry(&mut archive, 0, 5, 6);
+        assert_eq!(next.map_err(|e| e.kind), if goes_on { Ok(()) } else { Err(ErrorKind::Config) }, "{trick:?}");
+        drop(archive);
+        bench.settings.accept_foreign_writes = true;
+        assert_eq!(cursors(&mut bench.open(&[]), 0)[0], if goes_on { 6 } else { 5 }, "{trick:?}");
+        assert_eq!(plain_rows(&bench.rows()), if goes_on { 6 } else { 5 }, "{trick:?}");
+    }
+}
+
+#[test]
+fn when_the_outcome_is_unknown_the_next_open_finds_it_out() {
+    for (trick, there) in [(Trick::LandsButFails, true), (Trick::Fails, false)] {
+        let bench = Bench::new();
+        carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+        let mut archive = bench.open_over(Faulty::deaf("orders/_delta_log", trick, 100), &[0]);
+        let error = carry(&mut archive, 0, 3, 5).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        assert_eq!(archive.commit(&covered(0, 3, 5)).unwrap_err().kind, ErrorKind::Bug, "not before it is opened again");
+        assert_eq!(plain_rows(&bench.rows()), 5, "the files wait for the truth");
+        archive.abort();
+        drop(archive);
+
+        let mut archive = bench.open(&[0]);
+        assert_eq!(cursors(&mut archive, 0), if there { vec![5] } else { vec![3, 5] });
+        assert_eq!(plain_rows(&bench.rows()), if there { 5 } else { 3 });
+        if !there {
+            carry(&mut archive, 0, 3, 5).unwrap();
+        }
+        assert_eq!(bench.offsets(), [0, 1, 2, 3, 4]);
+        assert_eq!(plain_rows(&bench.rows()), 5);
+    }
+}
+
+#[test]
+fn rejects_that_are_ahead_are_not_written_again() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
+    let batch = || with_rejects(outcome(0, 2, 4, &rows(2..3)), &[3]);
+    let mut archive = bench.open_over(Faulty::new("orders/_delta_log", Trick::Fails, 100), &[0]);
+    archive.write(&batch()).unwrap();
+    assert_eq!(archive.commit(&covered(0, 2, 4)).unwrap_err().kind, ErrorKind::Unavailable);
+    drop(archive);
+
+    let mut archive = bench.open(&[0]);
+    assert_eq!(cursors(&mut archive, 0), [2, 4]);
+    let straddling = with_rejects(outcome(0, 2, 6, &rows(2..6)), &[]);
+    assert_eq!(archive.write(&straddling).unwrap_err().kind, ErrorKind::Bug);
+    archive.write(&batch()).unwrap();
+    archive.write(&with_rejects(outcome(0, 4, 6, &rows(5..6)), &[4])).unwrap();
+    archive.commit(&covered(0, 2, 6)).unwrap();
+    assert_eq!(cursors(&mut archive, 0), [6]);
+    assert_eq!(bench.offsets(), [2, 5].into_iter().chain(0..2).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    assert_eq!(plain_rows(&bench.rejects()), 2);
+}
+
+#[test]
+fn a_crash_in_the_very_first_commit_does_not_hide_where_the_partition_began() {
+    let bench = Bench::new();
+    drop(bench.open(&[]));
+    // Version 1 of the rows table is the start, version 2 the rows.
+    let store = Faulty::new("orders/_delta_log/00000000000000000002", Trick::Fails, 100);
+    let mut archive = bench.open_over(store, &[0]);
+    carry(&mut archive, 0, 40, 45).unwrap_err();
+    drop(archive);
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [40, 45]);
+}
+
+#[test]
+fn a_table_that_was_deleted_alone_is_noticed() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    fs::remove_dir_all(bench.rows()).unwrap();
+    let mut archive = bench.open(&[0]);
+    let error = carry(&mut archive, 0, 3, 5).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config, "{error}");
+}
+
+#[test]
+fn the_slower_of_two_writers_is_fenced_and_takes_its_files_back() {
+    let bench = Bench::new();
+    let (mut zombie, mut heir) = (bench.open(&[0]), bench.open(&[0]));
+    zombie.write(&outcome(0, 0, 5, &rows(0..5))).unwrap();
+    carry(&mut heir, 0, 0, 3).unwrap();
+    let error = zombie.commit(&covered(0, 0, 5)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Fenced, "{error}");
+    zombie.abort();
+    assert_eq!(bench.offsets(), [0, 1, 2]);
+    assert_eq!(plain_rows(&bench.rows()), 3);
+    carry(&mut heir, 0, 3, 4).unwrap();
+    assert_eq!(bench.offsets(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn writers_of_different_partitions_do_not_disturb_each_other() {
+    let bench = Bench::new();
+    let (mut one, mut two) = (bench.open(&[0]), bench.open(&[1]));
+    for step in 0..5 {
+        carry(&mut one, 0, step, step + 1).unwrap();
+        carry(&mut two, 1, 100 + step, 101 + step).unwrap();
+    }
+    assert_eq!(bench.offsets(), [0, 1, 2, 3, 4, 100, 101, 102, 103, 104]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (5..15).for_each(|step| carry(&mut one, 0, step, step + 1).unwrap()));
+        scope.spawn(|| (5..15).for_each(|step| carry(&mut two, 1, 100 + step, 101 + step).unwrap()));
+    });
+    assert_eq!(bench.offsets().len(), 30);
+}
+
+#[test]
+fn many_may_create_the_table() {
+    let bench = Bench::new();
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let bench = &bench;
+            scope.spawn(move || carry(&mut bench.open(&[number]), number, 0, 1).unwrap());
+        }
+    });
+    assert_eq!(bench.offsets(), [0, 0, 0, 0]);
+    let protocols: usize = (0..=last_version(&bench.rows()))
+        .map(|version| entry(&bench.rows(), version).iter().filter(|action| action.get("protocol").is_some()).count())
+        .sum();
+    assert_eq!(protocols, 1);
+}
+
+#[test]
+fn offsets_that_are_missing_between_commits_are_refused() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    assert_eq!(carry(&mut archive, 0, 4, 5).unwrap_err().kind, ErrorKind::Bug);
+}
+
+#[test]
+fn leftovers_of_the_dead_go_and_those_of_the_living_stay() {
+    let bench = Bench::new();
+    let mut living = bench.open(&[0]);
+    living.write(&outcome(0, 0, 5, &rows(0..5))).unwrap();
+    let dead = bench.rows().join("_staging/dead");
+    fs::create_dir_all(&dead).unwrap();
+    fs::write(dead.join("lock"), "").unwrap();
+    fs::write(dead.join("part.parquet.partial"), "half").unwrap();
+    let empty = bench.rows().join("_staging/stillborn");
+    fs::create_dir_all(&empty).unwrap();
+    drop(bench.open(&[]));
+    assert!(!dead.exists() && !empty.exists());
+    living.commit(&covered(0, 0, 5)).unwrap();
+    assert_eq!(bench.offsets(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn cursors_survive_checkpoint_and_log_cleanup() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0, 1]);
+    carry(&mut archive, 1, 7, 9).unwrap();
+    (0..60).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    let checkpoints = find(&bench.rows(), ".checkpoint.parquet");
+    let checkpoint: u64 = checkpoints[0].file_name().unwrap().to_str().unwrap()[..20].parse().unwrap();
+    for version in 0..checkpoint {
+        fs::remove_file(bench.rows().join(format!("_delta_log/{version:020}.json"))).unwrap();
+    }
+    carry(&mut archive, 0, 60, 61).unwrap();
+    assert_eq!(cursors(&mut bench.open(&[]), 1), [9]);
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [61]);
+    assert_eq!(bench.offsets().len(), 63);
+}
+
+#[test]
+fn a_checkpoint_that_fails_is_not_the_commits_business() {
+    let bench = Bench::new();
+    let mut archive = bench.open_over(Faulty::new("checkpoint", Trick::Fails, 1000), &[0]);
+    (0..55).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    assert_eq!(find(&bench.rows(), ".checkpoint.parquet"), Vec::<PathBuf>::new());
+    assert_eq!(bench.offsets().len(), 55);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_and_nothing_is_acknowledged() {
+    let bench = Bench::new();
+    drop(bench.open(&[]));
+    // A file where the partition's folder has to be: the last moment at which the disk can say no.
+    fs::write(bench.rows().join("ingested_on=2026-11-26"), "").unwrap();
+    let mut archive = bench.open(&[0]);
+    let error = carry(&mut archive, 0, 0, 3).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("ingested_on=2026-11-26"), "{error}");
+    drop(archive);
+    fs::remove_file(bench.rows().join("ingested_on=2026-11-26")).unwrap();
+    let mut archive = bench.open(&[0]);
+    assert_eq!(cursors(&mut archive, 0), [0, 3], "the rejects are ahead");
+    carry(&mut archive, 0, 0, 3).unwrap();
+    assert_eq!(bench.offsets(), [0, 1, 2]);
+    assert_eq!(plain_rows(&bench.rows()), 3);
+}

@@ -1,0 +1,151 @@
+//! An object store that fails as told: the network's and the disk's tricks on the log.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, path::Path,
+};
+
+use super::store;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Trick {
+    /// The object is written, the answer is an error.
+    LandsButFails,
+    /// The object is written, the answer says that it had been there.
+    LandsButExists,
+    /// The object is written, a stranger writes data right behind it, and the answer is an error.
+    LandsThenStranger,
+    /// The object is written, the answer is an error, and so is that of the second read after it.
+    LandsThenDeafOnce,
+    /// Nothing is written.
+    Fails,
+}
+
+/// Plays its tricks on writes of paths that contain `on`, so many times.
+#[derive(Debug)]
+pub struct Faulty {
+    inner: Arc<dyn ObjectStore>,
+    plan: Mutex<Vec<(String, Trick, usize)>>,
+    /// Whether reads fail too, after the first trick.
+    deaf: bool,
+    tricked: Mutex<bool>,
+    /// Reads until one fails.
+    deaf_in: Mutex<Option<usize>>,
+}
+
+impl Faulty {
+    pub fn new(on: &str, trick: Trick, times: usize) -> Arc<Faulty> {
+        Faulty::make(on, trick, times, false)
+    }
+
+    /// Once tricked, it does not answer reads either.
+    pub fn deaf(on: &str, trick: Trick, times: usize) -> Arc<Faulty> {
+        Faulty::make(on, trick, times, true)
+    }
+
+    fn make(on: &str, trick: Trick, times: usize, deaf: bool) -> Arc<Faulty> {
+        let plan = Mutex::new(vec![(on.to_owned(), trick, times)]);
+        Arc::new(Faulty { inner: store::local(), plan, deaf, tricked: Mutex::new(false), deaf_in: Mutex::new(None) })
+    }
+
+    fn trick(&self, path: &Path) -> Option<Trick> {
+        let mut plan = self.plan.lock().unwrap();
+        let (_, trick, left) = plan.iter_mut().find(|(on, _, left)| *left > 0 && path.as_ref().contains(on.as_str()))?;
+        *left -= 1;
+        *self.tricked.lock().unwrap() = true;
+        Some(*trick)
+    }
+}
+
+fn broken() -> Error {
+    Error::Generic { store: "faulty", source: "as told".into() }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("faulty")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        match self.trick(location) {
+            None => self.inner.put_opts(location, payload, opts).await,
+            Some(Trick::Fails) => Err(broken()),
+            Some(Trick::LandsButFails) => {
+                self.inner.put_opts(location, payload, opts).await?;
+                Err(broken())
+            }
+            Some(Trick::LandsThenStranger) => {
+                self.inner.put_opts(location, payload, opts.clone()).await?;
+                let name = location.filename().unwrap();
+                let behind = format!("{:020}.json", name.trim_end_matches(".json").parse::<u64>().unwrap() + 1);
+                let mut parts: Vec<_> = location.parts().collect();
+                *parts.last_mut().unwrap() = behind.as_str().into();
+                let text = concat!(
+                    r#"{"commitInfo":{"operation":"WRITE"}}"#,
+                    "\n",
+                    r#"{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#,
+                );
+                self.inner.put_opts(&Path::from_iter(parts), text.into(), opts).await?;
+                Err(broken())
+            }
+            Some(Trick::LandsThenDeafOnce) => {
+                self.inner.put_opts(location, payload, opts).await?;
+                *self.deaf_in.lock().unwrap() = Some(1);
+                Err(broken())
+            }
+            Some(Trick::LandsButExists) => {
+                self.inner.put_opts(location, payload, opts).await?;
+                Err(Error::AlreadyExists { path: location.to_string(), source: "as told".into() })
+            }
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        if self.trick(location).is_some() {
+            return Err(broken());
+        }
+        self.inner.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if self.deaf && *self.tricked.lock().unwrap() {
+            return Err(broken());
+        }
+        let deaf_in = self.deaf_in.lock().unwrap().take();
+        match deaf_in {
+            Some(0) => return Err(broken()),
+            left => *self.deaf_in.lock().unwrap() = left.map(|left| left - 1),
+        }
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}

@@ -1,0 +1,227 @@
+//! What lies in the files and what the log says about it. T34.
+
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
+use chrono::Utc;
+use parquet::{
+    basic::{LogicalType, TimeUnit},
+    file::reader::{FileReader, SerializedFileReader},
+};
+use serde_json::json;
+
+use super::*;
+
+fn adds(folder: &Path) -> Vec<serde_json::Value> {
+    let entries = (0..=last_version(folder)).flat_map(|version| entry(folder, version));
+    entries.filter_map(|action| action.get("add").cloned()).collect()
+}
+
+fn keys(bench: &Bench, columns: &[&str], numbers: &[i32], since: Option<DateTime<Utc>>) -> Vec<RecordBatch> {
+    let columns: Vec<String> = columns.iter().map(|c| (*c).to_owned()).collect();
+    let partitions: Vec<_> = numbers.iter().map(|n| partition(*n)).collect();
+    let reader = bench.try_open().unwrap().reader();
+    let mut batches = Vec::new();
+    let mut each = |batch: &RecordBatch| {
+        batches.push(batch.clone());
+        Ok(())
+    };
+    reader.keys(&columns, &partitions, since, &mut each).unwrap();
+    batches
+}
+
+#[test]
+fn statistics_bound_the_values() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    let mut batch = rows(100..103);
+    batch[1].1 = "工".repeat(50);
+    batch[2].2 = None;
+    archive.write(&outcome(0, 100, 103, &batch)).unwrap();
+    archive.commit(&covered(0, 100, 103)).unwrap();
+    let add = &adds(&bench.rows())[0];
+    assert_eq!(add["partitionValues"], json!({ "ingested_on": "2026-11-26" }));
+    let stats: serde_json::Value = serde_json::from_str(add["stats"].as_str().unwrap()).unwrap();
+    let (min, max) = (&stats["minValues"], &stats["maxValues"]);
+    assert_eq!(stats["numRecords"], 3);
+    let max_order = max["order_no"].as_str().unwrap();
+    assert!(max_order > "工".repeat(50).as_str() && max_order.len() <= 64, "{max_order}");
+    for (column, low, high, nulls) in [
+        ("city", json!("南昌"), json!("南昌"), 1),
+        ("count", json!(100), json!(102), 1),
+        ("seconds", json!(100), json!(102), 0),
+        ("score", json!(25.0), json!(25.5), 0),
+        ("amount", json!(-0.5), json!(-0.48), 0),
+        ("appeal_time", json!("1970-01-01T00:01:39.999Z"), json!("1970-01-01T00:01:42.000Z"), 0),
+        ("due", json!("1970-04-11"), json!("1970-04-13"), 0),
+        ("_offset", json!(100), json!(102), 0),
+        ("_ingested_at", json!("2026-11-25T16:30:00.223Z"), json!("2026-11-25T16:30:00.225Z"), 0),
+    ] {
+        assert_eq!((&min[column], &max[column]), (&low, &high), "{column}");
+        assert_eq!(stats["nullCount"][column], nulls, "{column}");
+    }
+    assert!(add["stats"].as_str().unwrap().contains("\"amount\":-0.50"));
+    assert_eq!((min.get("flags"), min.get("urgent")), (None, None));
+}
+
+#[test]
+fn files_hold_what_others_can_read() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    let path = find(&bench.rows(), ".parquet").remove(0);
+    assert!(path.starts_with("ingested_on=2026-11-26"));
+    let file = SerializedFileReader::new(fs::File::open(bench.rows().join(path)).unwrap()).unwrap();
+    let metadata = file.metadata().file_metadata();
+    let about: Vec<_> = metadata.key_value_metadata().unwrap().iter().map(|pair| pair.key.as_str()).collect();
+    for key in ["huiju.pipeline", "huiju.contract", "huiju.columns", "huiju.intervals"] {
+        assert!(about.contains(&key), "{about:?}");
+    }
+    assert!(!about.contains(&"ARROW:schema"));
+    let column = |name: &str| metadata.schema_descr().columns().iter().find(|c| c.path().parts()[0] == name).cloned();
+    for name in ["_ingested_at", "appeal_time"] {
+        let kind = column(name).unwrap().logical_type_ref().cloned();
+        let wanted = LogicalType::timestamp(true, TimeUnit::MICROS);
+        assert_eq!(kind, Some(wanted), "{name}");
+    }
+    assert_eq!(column("flags").unwrap().path().string(), "flags.list.element");
+    assert!(column("ingested_on").is_none());
+}
+
+#[test]
+fn comments_are_in_the_tables_metadata() {
+    let bench = Bench::new();
+    drop(bench.open(&[]));
+    let metadata = entry(&bench.rows(), 0).into_iter().find_map(|action| action.get("metaData").cloned()).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+    assert_eq!(schema["fields"][0]["metadata"]["comment"], "工单编号");
+    assert_eq!(metadata["description"], "服务工单");
+    assert_eq!(metadata["configuration"], json!({}));
+}
+
+#[test]
+fn the_account_is_in_the_commit() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    archive.write(&with_rejects(outcome(0, 0, 5, &rows(0..3)), &[3])).unwrap();
+    let tally = Tally { input: 5, written: 3, rejected: 1, duplicate: 1 };
+    archive.commit(&Covered { tally, ..covered(0, 0, 5) }).unwrap();
+    let own = &entry(&bench.rows(), 2)[0]["commitInfo"]["huiju"];
+    assert_eq!((&own["in"], &own["written"], &own["rejected"], &own["duplicate"]), (&json!(5), &json!(3), &json!(1), &json!(1)));
+    assert_eq!(own["intervals"], json!([{ "topic": "raw.orders", "partition": 0, "from": 0, "next": 5 }]));
+    assert_eq!(own["pipeline"], "work_orders");
+    let txn = entry(&bench.rows(), 2).into_iter().find_map(|action| action.get("txn").cloned()).unwrap();
+    assert_eq!((&txn["appId"], &txn["version"]), (&json!("work_orders/raw.orders/0"), &json!(5)));
+}
+
+#[test]
+fn folders_have_odd_names_and_rows_find_their_way() {
+    let bench = Bench::partitioned_by(&["city", "ingested_on"]);
+    let mut archive = bench.open(&[0]);
+    let cities = [Some("南昌 市"), None, Some("a/b=c%d"), Some("南昌 市"), Some("")];
+    let batch: Vec<Row> = rows(0..5).into_iter().zip(cities).map(|(row, city)| Row(row.0, row.1, city, row.3)).collect();
+    archive.write(&outcome(0, 0, 5, &batch)).unwrap();
+    let late = [Row(5, "x".into(), Some("九江"), None)];
+    archive.write(&outcome(0, 5, 6, &late)).unwrap();
+    archive.commit(&covered(0, 0, 6)).unwrap();
+    let folders: Vec<_> = find(&bench.rows(), ".parquet").into_iter().map(|p| p.parent().unwrap().to_owned()).collect();
+    assert_eq!(
+        folders,
+        [
+            "city=__HIVE_DEFAULT_PARTITION__/ingested_on=2026-11-26",
+            "city=a%2Fb%3Dc%25d/ingested_on=2026-11-26",
+            "city=九江/ingested_on=__HIVE_DEFAULT_PARTITION__",
+            "city=南昌 市/ingested_on=2026-11-26",
+        ]
+        .map(PathBuf::from)
+    );
+    let batches = keys(&bench, &["city", "ingested_on"], &[0], None);
+    let mut seen: Vec<(i64, Option<&str>, Option<i32>)> = batches
+        .iter()
+        .flat_map(|batch| {
+            let offsets = batch["_offset"].as_primitive::<Int64Type>().iter().map(Option::unwrap);
+            let days = batch["ingested_on"].as_primitive::<Date32Type>().iter();
+            offsets.zip(batch["city"].as_string::<i32>()).zip(days).map(|((o, c), d)| (o, c, d))
+        })
+        .collect();
+    seen.sort_unstable();
+    let day = Some(20783);
+    let (nanchang, odd) = (Some("南昌 市"), Some("a/b=c%d"));
+    assert_eq!(seen, [(0, nanchang, day), (1, None, day), (2, odd, day), (3, nanchang, day), (4, None, day), (5, Some("九江"), None)]);
+}
+
+#[test]
+fn keys_leave_out_other_partitions_and_old_rows() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0, 1]);
+    let day = 24 * 3600 * 1000;
+    let at = |offset: i64, time: Option<i64>| Row(offset, format!("NC{offset}"), None, time);
+    let batch = [at(0, Some(EVENING - 9 * day)), at(1, Some(EVENING)), at(2, None)];
+    archive.write(&outcome(0, 0, 3, &batch)).unwrap();
+    archive.commit(&covered(0, 0, 3)).unwrap();
+    carry(&mut archive, 1, 10, 12).unwrap();
+
+    let offsets = |numbers: &[i32], since: i64| {
+        let since = DateTime::from_timestamp_millis(since).unwrap();
+        let batches = keys(&bench, &["order_no"], numbers, Some(since));
+        let mut offsets: Vec<i64> =
+            batches.iter().flat_map(|b| b["_offset"].as_primitive::<Int64Type>().values().to_vec()).collect();
+        offsets.sort_unstable();
+        offsets
+    };
+    assert_eq!(offsets(&[0, 1], EVENING - 10 * day), [0, 1, 2, 10, 11]);
+    assert_eq!(offsets(&[0], EVENING - 10 * day), [0, 1, 2]);
+    assert_eq!(offsets(&[1], EVENING), [10, 11]);
+    assert_eq!(offsets(&[0], EVENING), [1, 2]);
+    assert_eq!(offsets(&[0, 1], EVENING + 11), [2, 11]);
+    assert!(offsets(&[], 0).is_empty());
+    let batch = &keys(&bench, &["order_no"], &[1], None)[0];
+    let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["order_no", "_topic", "_partition", "_offset", "_row", "_ingested_at"]);
+    assert_eq!(batch["_ingested_at"].as_primitive::<TimestampMicrosecondType>().value(0), (EVENING + 10) * 1000);
+}
+
+#[test]
+fn files_roll_by_size_and_few_are_open() {
+    let mut bench = Bench::partitioned_by(&["city"]);
+    bench.settings.file_size = 200_000;
+    let mut archive = bench.open(&[0]);
+    let cities: Vec<&'static str> = (0..40).map(|n| &*format!("城{n:02}").leak()).collect();
+    let mut batch = rows(0..8000);
+    for row in &mut batch {
+        row.2 = Some(cities[row.0 as usize % 40]);
+    }
+    archive.write(&outcome(0, 0, 8000, &batch)).unwrap();
+    let partial = find(&bench.rows(), ".partial").len();
+    assert_eq!(partial, 40, "finished ones wait there too");
+    for row in &mut batch {
+        row.2 = Some("南昌");
+        row.1 = format!("{:032x}", (row.0 as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C834));
+    }
+    for step in 1..8 {
+        let batch: Vec<Row> = batch.iter().map(|r| Row(r.0 + step * 8000, format!("{}{step}", r.1), r.2, r.3)).collect();
+        archive.write(&outcome(0, step * 8000, (step + 1) * 8000, &batch)).unwrap();
+    }
+    archive.commit(&covered(0, 0, 64_000)).unwrap();
+    let files = adds(&bench.rows());
+    let big: Vec<i64> =
+        files.iter().filter(|f| f["partitionValues"]["city"] == "南昌").map(|f| f["size"].as_i64().unwrap()).collect();
+    assert!(big.len() > 3 && big.iter().all(|size| *size < 800_000), "{big:?}");
+    assert_eq!(plain_rows(&bench.rows()), 64_000);
+    assert_eq!(bench.offsets().len(), 64_000);
+}
+
+#[test]
+fn rejects_keep_bytes_and_all_faults() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    archive.write(&with_rejects(outcome(0, 0, 1, &[]), &[0])).unwrap();
+    archive.commit(&covered(0, 0, 1)).unwrap();
+    let path = bench.rejects().join(find(&bench.rejects(), ".parquet").remove(0));
+    let mut batches = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap().build().unwrap();
+    let batch = batches.next().unwrap().unwrap();
+    assert_eq!(batch["key"].as_binary::<i32>().value(0), [0xff, 0]);
+    assert_eq!(batch["payload"].as_binary::<i32>().value(0), b"{");
+    assert_eq!(batch["code"].as_string::<i32>().value(0), "missing");
+    let faults = batch["faults"].as_list::<i32>().value(0);
+    let faults = faults.as_struct();
+    assert_eq!(faults.column(0).as_string::<i32>().value(1), "too_long");
+    assert_eq!(faults.column(1).as_string::<i32>().value(1), "phone");
+}

@@ -1,0 +1,139 @@
+//! Tables that others wrote into, or changed. T07, T28.
+
+use super::*;
+use crate::error::ErrorKind;
+
+/// Puts an entry into the rows table's log, as another program would.
+fn stranger(bench: &Bench, actions: &[serde_json::Value]) {
+    let version = last_version(&bench.rows()) + 1;
+    let text: String = actions.iter().map(|action| format!("{action}\n")).collect();
+    fs::write(bench.rows().join(format!("_delta_log/{version:020}.json")), text).unwrap();
+}
+
+fn info(operation: &str) -> serde_json::Value {
+    serde_json::json!({ "commitInfo": { "operation": operation, "engineInfo": "elsewhere/1.0" } })
+}
+
+/// The add action of the first live file.
+fn add(bench: &Bench, data_change: bool) -> serde_json::Value {
+    let mut found = None;
+    for version in 0..=last_version(&bench.rows()) {
+        found = found.or(entry(&bench.rows(), version).into_iter().find(|action| action.get("add").is_some()));
+    }
+    let mut add = found.unwrap();
+    add["add"]["dataChange"] = data_change.into();
+    add
+}
+
+#[test]
+fn data_of_others_is_refused_while_running_and_at_the_start() {
+    let mut bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    stranger(&bench, &[info("WRITE"), add(&bench, true)]);
+    let error = carry(&mut archive, 0, 3, 4).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    for part in ["version 3", "operation WRITE", "elsewhere/1.0", "foreign_writes"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!(plain_rows(&bench.rows()), 3, "our files are taken back");
+    drop(archive);
+    assert_eq!(bench.try_open().err().unwrap().kind, ErrorKind::Config);
+
+    bench.settings.accept_foreign_writes = true;
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 3, 4).unwrap();
+    drop(archive);
+    bench.settings.accept_foreign_writes = false;
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [4], "it was accepted once");
+}
+
+#[test]
+fn maintenance_by_others_is_fine() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    stranger(&bench, &[info("OPTIMIZE"), add(&bench, false)]);
+    stranger(&bench, &[info("VACUUM START")]);
+    carry(&mut archive, 0, 3, 4).unwrap();
+    stranger(&bench, &[info("DELETE"), add(&bench, true)]);
+    carry(&mut archive, 0, 4, 5).unwrap();
+    stranger(&bench, &[info("OPTIMIZE")]);
+    drop(archive);
+    carry(&mut bench.open(&[0]), 0, 5, 6).unwrap();
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [6]);
+}
+
+#[test]
+fn a_restore_would_turn_back_rows_but_not_cursors() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    stranger(&bench, &[info("RESTORE")]);
+    assert_eq!(archive.assign(&[partition(0)]).unwrap_err().kind, ErrorKind::Config);
+}
+
+#[test]
+fn another_schema_is_refused_with_the_difference() {
+    let mut bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    let before = find(bench.folder.path(), "");
+    let mut fields: Vec<Field> = schema().fields().iter().map(|field| (**field).clone()).collect();
+    fields[2] = Field::new("count", DataType::Int64, true);
+    fields[0] = Field::new("order_id", DataType::Utf8, true);
+    bench.schema = Arc::new(Schema::new(fields));
+    let error = bench.try_open().err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Config);
+    for line in [
+        "column `order_id` (string) is not in the table",
+        "column `count` is integer in the table, long in the contract",
+        "column `order_no` (string) of the table is not in the contract",
+    ] {
+        assert!(error.to_string().contains(line), "{error}");
+    }
+    bench.schema = schema();
+    bench.settings.partition_by = vec!["city".into()];
+    let error = bench.try_open().err().unwrap();
+    assert!(error.to_string().contains("partitioned by [ingested_on], the pipeline says [city]"), "{error}");
+    assert_eq!(find(bench.folder.path(), ""), before, "nothing was touched");
+}
+
+#[test]
+fn a_schema_that_is_changed_while_we_run_is_refused() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    let mut metadata = entry(&bench.rows(), 0).into_iter().find(|action| action.get("metaData").is_some()).unwrap();
+    let changed = metadata["metaData"]["schemaString"].as_str().unwrap().replace("\"seconds\"", "\"minutes\"");
+    metadata["metaData"]["schemaString"] = changed.into();
+    stranger(&bench, &[info("CHANGE COLUMN"), metadata]);
+    let error = carry(&mut archive, 0, 3, 4).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(error.to_string().contains("`minutes`"), "{error}");
+    assert_eq!(plain_rows(&bench.rows()), 3);
+}
+
+#[test]
+fn features_that_we_do_not_know_are_refused() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    let protocol = |features: &[&str]| {
+        serde_json::json!({ "protocol": {
+            "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": [], "writerFeatures": features,
+        }})
+    };
+    stranger(&bench, &[info("ADD FEATURE"), protocol(&["appendOnly", "deletionVectors"])]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    stranger(&bench, &[info("ADD FEATURE"), protocol(&["columnMapping"])]);
+    let error = carry(&mut archive, 0, 3, 4).unwrap_err();
+    assert!(error.to_string().contains("columnMapping"), "{error}");
+}
+
+#[test]
+fn partition_columns_must_exist_and_make_folders() {
+    for (column, text) in [("town", "no such column"), ("score", "only texts, dates and integers")] {
+        let error = Bench::partitioned_by(&[column]).try_open().err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
