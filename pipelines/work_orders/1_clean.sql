@@ -4,13 +4,19 @@ SELECT
     given(clean_text(order_no))           AS order_no,
     given(clean_text(order_no_upper))     AS order_no_upper,
     given(clean_text(parent_order_no))    AS parent_order_no,
-    given(clean_text(appellant_name))     AS appellant_name,
+    CASE
+        WHEN clean_text(appellant_name) IN ('匿名', '来电人', '先生', '女士', '市民', '群众') THEN NULL  -- 不指明人
+        ELSE given(clean_text(appellant_name))
+    END                                   AS appellant_name,
     given(clean_text(appellant_type))     AS appellant_type,
     given(clean_text(appellant_gender))   AS appellant_gender,
     given(clean_text(appellant_cert_no))  AS appellant_cert_no,
     given(clean_text(contact_phone))      AS contact_phone,
     given(clean_text(caller_no))          AS caller_no,
-    given(clean_text(is_secret))          AS is_secret,
+    CASE
+        WHEN clean_text(is_secret) = '保密' THEN '保密'  -- 在别处是占位内容，在这里是回答
+        ELSE given(clean_text(is_secret))
+    END                                   AS is_secret,
     given(clean_text(appeal_time))        AS appeal_time,
     given(clean_text(appeal_type))        AS appeal_type,
     given(clean_text(channel))            AS channel,

@@ -15,7 +15,9 @@ SELECT
     phone(caller_no)                                     AS caller_no,
     caller_no                                            AS caller_no_raw,
     CASE
-        WHEN is_secret IS NULL THEN false                -- 来源未给：不保密
+        WHEN is_secret IS NULL    THEN false             -- 来源未给：不保密
+        WHEN is_secret = '保密'   THEN true
+        WHEN is_secret = '不保密' THEN false
         ELSE coalesce(flag_yes(is_secret), true)         -- 写法不明：宁可保密
     END                                                  AS is_secret,
     is_secret                                            AS is_secret_raw,
