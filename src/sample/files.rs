@@ -1,0 +1,110 @@
+//! Writes samples as topics of files: `<folder>/<topic>/<yyyy-mm-dd>-<nn>.jsonl`, a message a line.
+//!
+//! A key goes to the same `nn` on all days, as it would to the same partition.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Generator, Made, time};
+use crate::error::{Context, Result};
+
+/// What was written.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Written {
+    pub messages: u64,
+    pub bad: u64,
+    pub duplicates: u64,
+    pub bytes: u64,
+    pub files: u64,
+}
+
+/// Writes all messages of the generators, each topic's days into `parts` files. A file appears under its name when
+/// it is whole; one that is there already is replaced. `tick` is told after every thousand messages.
+pub fn write_files(
+    generators: Vec<Generator>,
+    folder: &Path,
+    parts: u8,
+    tick: &mut dyn FnMut(&Written),
+) -> Result<Written> {
+    let mut written = Written::default();
+    for generator in generators {
+        let topic = folder.join(generator.topic());
+        fs::create_dir_all(&topic).or_unavailable(format_args!("create {}", topic.display()))?;
+        let mut day = Day::none(parts);
+        let mut generator = generator;
+        while let Some(sample) = generator.next() {
+            let number = time::day(sample.timestamp, generator.row.offset);
+            if day.number != number {
+                day.finish()?;
+                day = Day { number, ..Day::none(parts) };
+            }
+            let part = sample.key.as_deref().map_or(0, |key| xxh3_64(key) % u64::from(parts.max(1))) as usize;
+            let file = match &mut day.open[part] {
+                Some(file) => file,
+                none => {
+                    written.files += 1;
+                    none.insert(Part::create(&topic, number, part)?)
+                }
+            };
+            file.line(&sample.payload)?;
+            written.messages += 1;
+            written.bytes += sample.payload.len() as u64 + 1;
+            written.bad += u64::from(sample.made == Made::Bad);
+            written.duplicates += u64::from(sample.made == Made::Duplicate);
+            if written.messages.is_multiple_of(1000) {
+                tick(&written);
+            }
+        }
+        day.finish()?;
+    }
+    tick(&written);
+    Ok(written)
+}
+
+/// The files of one day.
+struct Day {
+    number: i64,
+    open: Vec<Option<Part>>,
+}
+
+impl Day {
+    fn none(parts: u8) -> Day {
+        Day { number: i64::MIN, open: (0..parts.max(1)).map(|_| None).collect() }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.open.iter_mut().filter_map(Option::take).try_for_each(Part::finish)
+    }
+}
+
+struct Part {
+    path: PathBuf,
+    unfinished: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Part {
+    fn create(topic: &Path, day: i64, part: usize) -> Result<Part> {
+        let (year, month, date) = time::civil(day);
+        let name = format!("{year:04}-{month:02}-{date:02}-{:02}.jsonl", part + 1);
+        let path = topic.join(&name);
+        let unfinished = topic.join(format!(".{name}.unfinished"));
+        let file = File::create(&unfinished).or_unavailable(format_args!("create {}", unfinished.display()))?;
+        Ok(Part { path, unfinished, file: BufWriter::with_capacity(1 << 18, file) })
+    }
+
+    fn line(&mut self, payload: &[u8]) -> Result<()> {
+        let line = self.file.write_all(payload).and_then(|()| self.file.write_all(b"\n"));
+        line.or_unavailable(format_args!("write {}", self.unfinished.display()))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.file.flush().or_unavailable(format_args!("write {}", self.unfinished.display()))?;
+        fs::rename(&self.unfinished, &self.path).or_unavailable(format_args!("name {}", self.path.display()))
+    }
+}
