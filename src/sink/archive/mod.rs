@@ -1,7 +1,8 @@
 //! The archive: Parquet files with a Delta log, exactly once, on a local folder.
 //!
 //! Two tables: the rows in `<location>/<path>`, the rejects in `<location>/<path>_rejects`. Readers that know Delta
-//! get snapshots; readers that do not (`**/*.parquet` with Hive partitioning) see ordinary files.
+//! get snapshots; readers that do not see ordinary files in Hive partitions. Their pattern must name the partition
+//! (`orders/ingested_on=*/*.parquet`): `**/*.parquet` also finds the log's checkpoints, and DuckDB then refuses.
 //!
 //! # Exactly once
 //!
@@ -219,7 +220,10 @@ impl Archive {
         if starts.is_empty() {
             return Ok(());
         }
-        self.rows.table.commit(Uuid::new_v4(), &starts, &[], &covered_json(covered)).map_err(|refused| refused.error)?;
+        self.rows
+            .table
+            .commit(Uuid::new_v4(), &starts, &[], &covered_json(covered))
+            .map_err(|refused| refused.error)?;
         for interval in &covered.intervals {
             if let Some(own) = self.assigned.get_mut(&interval.partition) {
                 own.rows.get_or_insert(interval.from);

@@ -74,7 +74,8 @@ impl Reader {
         let mut fields = Vec::new();
         for name in columns.iter().map(String::as_str).chain(LINEAGE) {
             let field = self.columns.field_with_name(name);
-            fields.push(field.or_config(format!("archive: no key column `{name}` in {}", self.root.display()))?.clone());
+            fields
+                .push(field.or_config(format!("archive: no key column `{name}` in {}", self.root.display()))?.clone());
         }
         Ok(Arc::new(Schema::new(fields)))
     }
@@ -120,7 +121,11 @@ impl Reader {
             return Ok(());
         }
         let names: HashSet<&str> = wanted.fields().iter().map(|f| f.name().as_str()).collect();
-        let roots: Vec<usize> = metadata.schema().fields().iter().enumerate()
+        let roots: Vec<usize> = metadata
+            .schema()
+            .fields()
+            .iter()
+            .enumerate()
             .filter_map(|(index, field)| names.contains(field.name().as_str()).then_some(index))
             .collect();
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);

@@ -191,7 +191,9 @@ pub(super) fn rows_batch(outcome: &Outcome, take: &Take, shape: &Shape) -> Resul
     columns.extend(lineage);
     // The day column, when there is one, comes last and is made where the files are: see `side`.
     let fields: Vec<_> = shape.columns.fields().iter().take(columns.len()).cloned().collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map(Some).or_bug("archive: rows are not the contract's")
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map(Some)
+        .or_bug("archive: rows are not the contract's")
 }
 
 pub(super) fn instant() -> DataType {
@@ -251,7 +253,9 @@ fn types(schema: &Value) -> Vec<(String, String)> {
     fn bare(kind: &Value) -> String {
         match kind {
             Value::String(name) => name.clone(),
-            Value::Object(parts) if parts.contains_key("elementType") => format!("array<{}>", bare(&parts["elementType"])),
+            Value::Object(parts) if parts.contains_key("elementType") => {
+                format!("array<{}>", bare(&parts["elementType"]))
+            }
             Value::Object(parts) if parts.contains_key("fields") => {
                 let fields = types(kind);
                 let fields: Vec<_> = fields.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();

@@ -23,7 +23,6 @@ use crate::{
 
 pub(super) struct Side {
     pub table: Table,
-    staging: Staging,
     files: Files,
     /// Rows handed over since the last commit.
     rows: u64,
@@ -36,15 +35,15 @@ impl Side {
         let mut about = HashMap::from([("huiju.columns", table.shape().comments())]);
         about.insert("huiju.pipeline", table.place().pipeline.to_string());
         about.insert("huiju.contract", table.place().contract.clone());
-        let files = Files::new(table.shape().clone(), file_size, about);
-        Ok(Side { table, staging, files, rows: 0, done: Vec::new() })
+        let files = Files::new(staging, table.shape().clone(), file_size, about);
+        Ok(Side { table, files, rows: 0, done: Vec::new() })
     }
 
     /// Adds rows, the day column still to be made, to the files of their partitions.
     pub fn write(&mut self, batch: &RecordBatch, covers: &[Interval], zone: Tz, now_ms: i64) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         for (key, part) in folders::split(batch, self.table.shape(), zone)? {
-            self.files.write(&self.staging, key, &part, covers, now_ms)?;
+            self.files.write(key, part, covers, now_ms)?;
         }
         Ok(())
     }
@@ -56,7 +55,10 @@ impl Side {
         let written: u64 = self.done.iter().map(|done| done.rows).sum();
         if written != self.rows {
             let table = self.table.root().display();
-            return Err(Error::bug(format!("archive: {} rows were written to {table}, its files hold {written}", self.rows)));
+            return Err(Error::bug(format!(
+                "archive: {} rows were written to {table}, its files hold {written}",
+                self.rows
+            )));
         }
         Ok(())
     }
@@ -74,10 +76,10 @@ impl Side {
         let id = Uuid::new_v4();
         let files: Vec<String> = self.done.iter().map(|done| done.add.path.clone()).collect();
         if !files.is_empty() {
-            self.staging.intend(&Intent { commit: id, base: self.table.version(), files: files.clone() })?;
+            self.files.staging.intend(&Intent { commit: id, base: self.table.version(), files: files.clone() })?;
             fault::point("archive.after_intent");
             if let Err(e) = self.move_into_place() {
-                self.staging.take_back(&files)?;
+                self.files.staging.take_back(&files)?;
                 return Err(e);
             }
             fault::point("archive.after_rename");
@@ -86,7 +88,7 @@ impl Side {
         fault::point("archive.before_commit");
         if let Err(refused) = self.table.commit(id, advances, &adds, account) {
             if refused.proven && !files.is_empty() {
-                self.staging.take_back(&files)?;
+                self.files.staging.take_back(&files)?;
             }
             return Err(refused.error);
         }
@@ -94,7 +96,7 @@ impl Side {
         self.done.clear();
         self.rows = 0;
         if !files.is_empty() {
-            self.staging.settle()?;
+            self.files.staging.settle()?;
         }
         Ok(())
     }

@@ -82,7 +82,10 @@ fn bounds(groups: &[(&Statistics, i64)], kind: &DataType) -> Option<Bounds> {
         }),
         DataType::Timestamp(..) => {
             let (min, max) = range(groups, int64)?;
-            Some((quoted(&time(min.div_euclid(1000))?)?, quoted(&time(max.div_euclid(1000) + i64::from(max.rem_euclid(1000) > 0))?)?))
+            Some((
+                quoted(&time(min.div_euclid(1000))?)?,
+                quoted(&time(max.div_euclid(1000) + i64::from(max.rem_euclid(1000) > 0))?)?,
+            ))
         }
         DataType::Decimal128(_, scale) => both(range(groups, unscaled)?, |n| raw(decimal(n, *scale))),
         _ => None,
@@ -90,10 +93,7 @@ fn bounds(groups: &[(&Statistics, i64)], kind: &DataType) -> Option<Bounds> {
 }
 
 /// Smallest and largest over the row groups; `None` when one that has values does not tell.
-fn range<T: PartialOrd>(
-    groups: &[(&Statistics, i64)],
-    read: impl Fn(&Statistics) -> Option<(T, T)>,
-) -> Option<(T, T)> {
+fn range<T: PartialOrd>(groups: &[(&Statistics, i64)], read: impl Fn(&Statistics) -> Option<(T, T)>) -> Option<(T, T)> {
     let mut range: Option<(T, T)> = None;
     for (stats, rows) in groups {
         if stats.null_count_opt() == Some(*rows as u64) {

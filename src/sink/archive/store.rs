@@ -46,11 +46,7 @@ impl ObjectStore for Durable {
         Ok(done)
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let path = self.0.path_to_filesystem(location)?;
         Ok(Box::new(Upload { inner: self.0.put_multipart_opts(location, opts).await?, path }))
     }

@@ -82,10 +82,9 @@ impl Table {
         fs::create_dir_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
         place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
         let url = Url::from_directory_path(&place.root).expect("it is absolute");
-        let log = logstore_with(store, &url, StorageConfig::default())
-            .map_err(|e| disk::failed("open", &place.root, e))?;
-        let mut table =
-            Table { place, shape, clock, runtime, log, version: 0, cursors: HashMap::new(), checkpoint: 0 };
+        let log =
+            logstore_with(store, &url, StorageConfig::default()).map_err(|e| disk::failed("open", &place.root, e))?;
+        let mut table = Table { place, shape, clock, runtime, log, version: 0, cursors: HashMap::new(), checkpoint: 0 };
         match table.snapshot()? {
             Some(snapshot) => table.load(snapshot)?,
             None => {
@@ -222,7 +221,9 @@ impl Table {
         let schema = metadata.schema().map_err(|e| self.failed(format_args!("understand the schema"), e))?;
         let mut wrong = self.shape.differences(&schema, &metadata.partition_columns);
         if metadata.configuration.contains_key("delta.setTransactionRetentionDuration") {
-            wrong.push("delta.setTransactionRetentionDuration is set: cursors of idle partitions would be lost".to_owned());
+            wrong.push(
+                "delta.setTransactionRetentionDuration is set: cursors of idle partitions would be lost".to_owned(),
+            );
         }
         if wrong.is_empty() {
             return Ok(());

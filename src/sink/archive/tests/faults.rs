@@ -25,7 +25,10 @@ fn a_commit_makes_rows_and_cursors_visible_together() {
     carry(&mut archive, 0, 12, 13).unwrap();
     assert_eq!(bench.offsets(), [5, 6, 7, 8, 10, 11, 12]);
     drop(archive);
-    assert_eq!(find(&bench.rows(), ""), find(&bench.rows(), "").into_iter().filter(|p| !p.starts_with("_staging")).collect::<Vec<_>>());
+    assert_eq!(
+        find(&bench.rows(), ""),
+        find(&bench.rows(), "").into_iter().filter(|p| !p.starts_with("_staging")).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -97,7 +100,11 @@ fn when_the_outcome_is_unknown_the_next_open_finds_it_out() {
         let mut archive = bench.open_over(Faulty::deaf("orders/_delta_log", trick, 100), &[0]);
         let error = carry(&mut archive, 0, 3, 5).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
-        assert_eq!(archive.commit(&covered(0, 3, 5)).unwrap_err().kind, ErrorKind::Bug, "not before it is opened again");
+        assert_eq!(
+            archive.commit(&covered(0, 3, 5)).unwrap_err().kind,
+            ErrorKind::Bug,
+            "not before it is opened again"
+        );
         assert_eq!(plain_rows(&bench.rows()), 5, "the files wait for the truth");
         archive.abort();
         drop(archive);
@@ -131,7 +138,10 @@ fn rejects_that_are_ahead_are_not_written_again() {
     archive.write(&with_rejects(outcome(0, 4, 6, &rows(5..6)), &[4])).unwrap();
     archive.commit(&covered(0, 2, 6)).unwrap();
     assert_eq!(cursors(&mut archive, 0), [6]);
-    assert_eq!(bench.offsets(), [2, 5].into_iter().chain(0..2).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        bench.offsets(),
+        [2, 5].into_iter().chain(0..2).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    );
     assert_eq!(plain_rows(&bench.rejects()), 2);
 }
 

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, path::Path,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
 use super::store;
@@ -57,7 +57,8 @@ impl Faulty {
 
     fn trick(&self, path: &Path) -> Option<Trick> {
         let mut plan = self.plan.lock().unwrap();
-        let (_, trick, left) = plan.iter_mut().find(|(on, _, left)| *left > 0 && path.as_ref().contains(on.as_str()))?;
+        let (_, trick, left) =
+            plan.iter_mut().find(|(on, _, left)| *left > 0 && path.as_ref().contains(on.as_str()))?;
         *left -= 1;
         *self.tricked.lock().unwrap() = true;
         Some(*trick)
@@ -110,11 +111,7 @@ impl ObjectStore for Faulty {
         }
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         if self.trick(location).is_some() {
             return Err(broken());
         }

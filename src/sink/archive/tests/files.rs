@@ -104,7 +104,10 @@ fn the_account_is_in_the_commit() {
     let tally = Tally { input: 5, written: 3, rejected: 1, duplicate: 1 };
     archive.commit(&Covered { tally, ..covered(0, 0, 5) }).unwrap();
     let own = &entry(&bench.rows(), 2)[0]["commitInfo"]["huiju"];
-    assert_eq!((&own["in"], &own["written"], &own["rejected"], &own["duplicate"]), (&json!(5), &json!(3), &json!(1), &json!(1)));
+    assert_eq!(
+        (&own["in"], &own["written"], &own["rejected"], &own["duplicate"]),
+        (&json!(5), &json!(3), &json!(1), &json!(1))
+    );
     assert_eq!(own["intervals"], json!([{ "topic": "raw.orders", "partition": 0, "from": 0, "next": 5 }]));
     assert_eq!(own["pipeline"], "work_orders");
     let txn = entry(&bench.rows(), 2).into_iter().find_map(|action| action.get("txn").cloned()).unwrap();
@@ -116,7 +119,8 @@ fn folders_have_odd_names_and_rows_find_their_way() {
     let bench = Bench::partitioned_by(&["city", "ingested_on"]);
     let mut archive = bench.open(&[0]);
     let cities = [Some("南昌 市"), None, Some("a/b=c%d"), Some("南昌 市"), Some("")];
-    let batch: Vec<Row> = rows(0..5).into_iter().zip(cities).map(|(row, city)| Row(row.0, row.1, city, row.3)).collect();
+    let batch: Vec<Row> =
+        rows(0..5).into_iter().zip(cities).map(|(row, city)| Row(row.0, row.1, city, row.3)).collect();
     archive.write(&outcome(0, 0, 5, &batch)).unwrap();
     let late = [Row(5, "x".into(), Some("九江"), None)];
     archive.write(&outcome(0, 5, 6, &late)).unwrap();
@@ -144,7 +148,17 @@ fn folders_have_odd_names_and_rows_find_their_way() {
     seen.sort_unstable();
     let day = Some(20783);
     let (nanchang, odd) = (Some("南昌 市"), Some("a/b=c%d"));
-    assert_eq!(seen, [(0, nanchang, day), (1, None, day), (2, odd, day), (3, nanchang, day), (4, None, day), (5, Some("九江"), None)]);
+    assert_eq!(
+        seen,
+        [
+            (0, nanchang, day),
+            (1, None, day),
+            (2, odd, day),
+            (3, nanchang, day),
+            (4, None, day),
+            (5, Some("九江"), None)
+        ]
+    );
 }
 
 #[test]
@@ -179,7 +193,7 @@ fn keys_leave_out_other_partitions_and_old_rows() {
 }
 
 #[test]
-fn files_roll_by_size_and_few_are_open() {
+fn files_roll_by_size() {
     let mut bench = Bench::partitioned_by(&["city"]);
     bench.settings.file_size = 200_000;
     let mut archive = bench.open(&[0]);
@@ -189,14 +203,13 @@ fn files_roll_by_size_and_few_are_open() {
         row.2 = Some(cities[row.0 as usize % 40]);
     }
     archive.write(&outcome(0, 0, 8000, &batch)).unwrap();
-    let partial = find(&bench.rows(), ".partial").len();
-    assert_eq!(partial, 40, "finished ones wait there too");
     for row in &mut batch {
         row.2 = Some("南昌");
         row.1 = format!("{:032x}", (row.0 as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C834));
     }
     for step in 1..8 {
-        let batch: Vec<Row> = batch.iter().map(|r| Row(r.0 + step * 8000, format!("{}{step}", r.1), r.2, r.3)).collect();
+        let batch: Vec<Row> =
+            batch.iter().map(|r| Row(r.0 + step * 8000, format!("{}{step}", r.1), r.2, r.3)).collect();
         archive.write(&outcome(0, step * 8000, (step + 1) * 8000, &batch)).unwrap();
     }
     archive.commit(&covered(0, 0, 64_000)).unwrap();
@@ -206,6 +219,29 @@ fn files_roll_by_size_and_few_are_open() {
     assert!(big.len() > 3 && big.iter().all(|size| *size < 800_000), "{big:?}");
     assert_eq!(plain_rows(&bench.rows()), 64_000);
     assert_eq!(bench.offsets().len(), 64_000);
+}
+
+/// Interleaved partitions once made a new file for every few rows.
+#[test]
+fn many_partitions_in_every_batch_make_one_file_each() {
+    let bench = Bench::partitioned_by(&["city"]);
+    let mut archive = bench.open(&[0]);
+    let cities: Vec<&'static str> = (0..60).map(|n| &*format!("城{n:02}").leak()).collect();
+    for step in 0..20 {
+        let mut batch = rows(step * 600..(step + 1) * 600);
+        batch.iter_mut().for_each(|row| row.2 = Some(cities[row.0 as usize % 60]));
+        archive.write(&outcome(0, step * 600, (step + 1) * 600, &batch)).unwrap();
+    }
+    archive.commit(&covered(0, 0, 12_000)).unwrap();
+    assert_eq!(adds(&bench.rows()).len(), 60);
+    // More at once than may be open: some are finished early, nothing is lost.
+    let mut batch = rows(12_000..12_400);
+    for row in &mut batch {
+        row.2 = Some(&*format!("区{}", row.0 % 200).leak());
+    }
+    archive.write(&outcome(0, 12_000, 12_400, &batch)).unwrap();
+    archive.commit(&covered(0, 12_000, 12_400)).unwrap();
+    assert_eq!(bench.offsets().len(), 12_400);
 }
 
 #[test]

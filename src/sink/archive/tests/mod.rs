@@ -119,9 +119,8 @@ fn partition(number: i32) -> Partition {
 }
 
 fn schema() -> SchemaRef {
-    let comment = |field: Field, text: &str| {
-        field.with_metadata([("comment".to_owned(), text.to_owned())].into_iter().collect())
-    };
+    let comment =
+        |field: Field, text: &str| field.with_metadata([("comment".to_owned(), text.to_owned())].into_iter().collect());
     Arc::new(Schema::new(vec![
         comment(Field::new("order_no", DataType::Utf8, false), "工单编号"),
         comment(Field::new("city", DataType::Utf8, true), "城市"),
@@ -154,7 +153,10 @@ fn contract() -> Arc<Contract> {
 struct Row(i64, String, Option<&'static str>, Option<i64>);
 
 fn rows(offsets: impl IntoIterator<Item = i64>) -> Vec<Row> {
-    offsets.into_iter().map(|offset| Row(offset, format!("NC{offset:06}"), Some("南昌"), Some(EVENING + offset))).collect()
+    offsets
+        .into_iter()
+        .map(|offset| Row(offset, format!("NC{offset:06}"), Some("南昌"), Some(EVENING + offset)))
+        .collect()
 }
 
 /// A batch that covers `from..next` of a partition.
@@ -171,7 +173,11 @@ fn outcome(number: i32, from: i64, next: i64, rows: &[Row]) -> Outcome {
         Arc::new(ids().map(Some).collect::<Int64Array>()),
         Arc::new(ids().map(|id| Some(id as f64 / 4.0)).collect::<Float64Array>()),
         Arc::new(
-            ids().map(|id| Some(i128::from(id) - 150)).collect::<Decimal128Array>().with_precision_and_scale(38, 2).unwrap(),
+            ids()
+                .map(|id| Some(i128::from(id) - 150))
+                .collect::<Decimal128Array>()
+                .with_precision_and_scale(38, 2)
+                .unwrap(),
         ),
         Arc::new(ids().map(|id| Some(id % 3 == 0)).collect::<BooleanArray>()),
         Arc::new(ids().map(|id| Some(id * 1_000_000 - 1)).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
