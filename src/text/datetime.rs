@@ -1,0 +1,274 @@
+//! Dates and times in every form that systems really send.
+//!
+//! A text without a zone is local time of its source. Where the clocks once jumped (Shanghai kept summer time 1986 to
+//! 1991), a time that came twice is the **earlier** instant, and one that never came is read as if the clock had not
+//! jumped, which is **later by the gap** on the wall. A form that can mean two days (`02/06/2026` without AM or PM,
+//! two-digit years, a month without a year) is not read.
+
+use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
+use chrono_tz::Tz;
+
+use self::scan::Scan;
+
+mod scan;
+
+/// The instant a text means. A date alone is its midnight; fractions are kept to the nanosecond.
+pub fn parse_time(typed: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    Some(match read(typed)? {
+        Moment::Local(local) => instant(local, zone),
+        Moment::Instant(instant) => instant,
+    })
+}
+
+/// The day a text means, on the calendar of `zone`.
+pub fn parse_date(typed: &str, zone: Tz) -> Option<NaiveDate> {
+    Some(match read(typed)? {
+        Moment::Local(local) => local.date(),
+        Moment::Instant(instant) => instant.with_timezone(&zone).date_naive(),
+    })
+}
+
+enum Moment {
+    Local(NaiveDateTime),
+    Instant(DateTime<Utc>),
+}
+
+fn read(typed: &str) -> Option<Moment> {
+    match common(typed.as_bytes()) {
+        Some(local) => Some(Moment::Local(local)),
+        None => other(Scan::new(typed)?),
+    }
+}
+
+/// `yyyy-MM-dd HH:mm:ss` and `yyyy/M/d H:m:s`, with or without seconds or time: nearly all there is.
+fn common(text: &[u8]) -> Option<NaiveDateTime> {
+    let mut rest = text;
+    let year = take(&mut rest, 4, 4)?;
+    let separator = *rest.first()?;
+    if separator != b'-' && separator != b'/' {
+        return None;
+    }
+    rest = &rest[1..];
+    let month = take(&mut rest, 1, 2)?;
+    rest = rest.strip_prefix(&[separator])?;
+    let day = take(&mut rest, 1, 2)?;
+    let date = day_of(year, month, day)?;
+    if rest.is_empty() {
+        return Some(date.and_time(NaiveTime::MIN));
+    }
+    rest = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"T"))?;
+    let hour = take(&mut rest, 1, 2)?;
+    rest = rest.strip_prefix(b":")?;
+    let minute = take(&mut rest, 1, 2)?;
+    let second = match rest {
+        [] => 0,
+        [b':', seconds @ ..] => {
+            rest = seconds;
+            take(&mut rest, 1, 2)?
+        }
+        _ => return None,
+    };
+    if rest.is_empty() { date.and_hms_opt(hour, minute, second) } else { None }
+}
+
+fn take(rest: &mut &[u8], fewest: usize, most: usize) -> Option<u32> {
+    let length = rest.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count();
+    if length < fewest {
+        return None;
+    }
+    let (digits, behind) = rest.split_at(length);
+    *rest = behind;
+    Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+}
+
+fn day_of(year: u32, month: u32, day: u32) -> Option<NaiveDate> {
+    NaiveDate::from_ymd_opt(year as i32, month, day).filter(|date| (1..=9999).contains(&date.year()))
+}
+
+/// Local time to instant. Shanghai has been at +8 without a break since 1992, so most texts need no look into the table.
+fn instant(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
+    if zone == Tz::Asia__Shanghai && local.year() >= 1992 {
+        return (local - Duration::hours(8)).and_utc();
+    }
+    match zone.from_local_datetime(&local) {
+        chrono::LocalResult::Single(instant) | chrono::LocalResult::Ambiguous(instant, _) => instant.to_utc(),
+        chrono::LocalResult::None => {
+            // In the gap. No clock jumps by more than a day.
+            let before = zone.offset_from_local_datetime(&(local - Duration::days(1))).earliest();
+            let offset = before.map_or(0, |offset| offset.fix().local_minus_utc());
+            (local - Duration::seconds(i64::from(offset))).and_utc()
+        }
+    }
+}
+
+/// All other forms.
+fn other(mut scan: Scan) -> Option<Moment> {
+    let (number, length) = scan.number()?;
+    if scan.at_end() {
+        return whole_number(number, length);
+    }
+    if matches!(length, 5 | 10) && scan.peek() == Some(b'.') {
+        return decimal(scan.bytes(), length);
+    }
+    let mut order = Order::YearFirst;
+    let mut time = None;
+    let date = match length {
+        14 => {
+            time = Some(time_of(number % 1_000_000)?);
+            compact_date(number / 1_000_000)?
+        }
+        8 => compact_date(number)?,
+        4 => written_date(&mut scan, number as u32)?,
+        1 | 2 => {
+            order = Order::MonthFirst;
+            american_date(&mut scan, number as u32)?
+        }
+        _ => return None,
+    };
+    let time = match time {
+        Some(time) => Time { time, ..Time::MIDNIGHT },
+        None if scan.at_end() => Time::MIDNIGHT,
+        None => time_of_day(&mut scan, length == 8)?,
+    };
+    if order == Order::MonthFirst && !time.has_half {
+        return None; // may be day first
+    }
+    let local = (date + Duration::days(i64::from(time.next_day))).and_time(time.time);
+    let moment = match scan.zone()? {
+        None => Moment::Local(local),
+        Some(east) => Moment::Instant((local - Duration::seconds(i64::from(east))).and_utc()),
+    };
+    scan.at_end().then_some(moment)
+}
+
+#[derive(PartialEq)]
+enum Order {
+    YearFirst,
+    MonthFirst,
+}
+
+/// Nothing but digits: how many tells what they are.
+fn whole_number(number: u64, length: usize) -> Option<Moment> {
+    match length {
+        5 => serial(number as f64).map(Moment::Local),
+        8 => Some(Moment::Local(compact_date(number)?.and_time(NaiveTime::MIN))),
+        10 if number >= 1_000_000_000 => DateTime::from_timestamp(number as i64, 0).map(Moment::Instant),
+        12 => Some(Moment::Local(compact_date(number / 10_000)?.and_time(time_of(number % 10_000 * 100)?))),
+        13 if number >= 100_000_000_000 => DateTime::from_timestamp_millis(number as i64).map(Moment::Instant),
+        14 => Some(Moment::Local(compact_date(number / 1_000_000)?.and_time(time_of(number % 1_000_000)?))),
+        17 => {
+            let second = number / 1000;
+            let local = compact_date(second / 1_000_000)?.and_time(time_of(second % 1_000_000)?);
+            Some(Moment::Local(local + Duration::milliseconds((number % 1000) as i64)))
+        }
+        _ => None,
+    }
+}
+
+/// An Excel serial, or epoch seconds with a fraction.
+fn decimal(text: &[u8], whole_length: usize) -> Option<Moment> {
+    let fraction = &text[whole_length + 1..];
+    if fraction.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    if whole_length == 5 {
+        return serial(text.parse().ok()?).map(Moment::Local);
+    }
+    let seconds = text[..whole_length].parse::<i64>().ok().filter(|seconds| *seconds >= 1_000_000_000)?;
+    DateTime::from_timestamp(seconds, scan::nanoseconds(fraction)).map(Moment::Instant)
+}
+
+/// Days since 1899-12-30. Spreadsheets store them as floats: 10:20:31 comes as 10:20:30.999995, so we round to the
+/// second. Outside of 1954 to 2119 a five-digit number is not a date.
+fn serial(days: f64) -> Option<NaiveDateTime> {
+    if !(20_000.0..=80_000.0).contains(&days) {
+        return None;
+    }
+    let seconds = (days * 86_400.0).round() as i64;
+    Some(NaiveDate::from_ymd_opt(1899, 12, 30)?.and_time(NaiveTime::MIN) + Duration::seconds(seconds))
+}
+
+fn compact_date(number: u64) -> Option<NaiveDate> {
+    day_of((number / 10_000) as u32, (number / 100 % 100) as u32, (number % 100) as u32)
+}
+
+fn time_of(number: u64) -> Option<NaiveTime> {
+    NaiveTime::from_hms_opt((number / 10_000) as u32, (number / 100 % 100) as u32, (number % 100) as u32)
+}
+
+/// Behind the year: `-1-6`, `/01/06`, `.6.15`, `年12月30日`.
+fn written_date(scan: &mut Scan, year: u32) -> Option<NaiveDate> {
+    let separator = scan.next()?;
+    if !matches!(separator, b'-' | b'/' | b'.' | scan::YEAR) {
+        return None;
+    }
+    let chinese = separator == scan::YEAR;
+    scan.blank_if(chinese);
+    let month = scan.short_number()?;
+    scan.eat(if chinese { scan::MONTH } else { separator }).then_some(())?;
+    scan.blank_if(chinese);
+    let day = scan.short_number()?;
+    if chinese {
+        scan.eat(scan::DAY);
+    }
+    day_of(year, month, day)
+}
+
+/// Behind the month: `/06/2026`. NYC and programs of American make write so.
+fn american_date(scan: &mut Scan, month: u32) -> Option<NaiveDate> {
+    scan.eat(b'/').then_some(())?;
+    let day = scan.short_number()?;
+    scan.eat(b'/').then_some(())?;
+    match scan.number()? {
+        (year, 4) => day_of(year as u32, month, day),
+        _ => None,
+    }
+}
+
+struct Time {
+    time: NaiveTime,
+    /// Written as 24:00.
+    next_day: bool,
+    /// AM, PM, 上午, 下午 … was said.
+    has_half: bool,
+}
+
+impl Time {
+    const MIDNIGHT: Time = Time { time: NaiveTime::MIN, next_day: false, has_half: false };
+}
+
+/// Behind the date: `T12:09:38.123`, ` 10时5分`, `上午7点50`, ` 02:05:09 AM`, and `T120938` behind a compact date.
+fn time_of_day(scan: &mut Scan, compact: bool) -> Option<Time> {
+    let separated = scan.eat(b't') || scan.eat(b' ');
+    scan.eat(b' ');
+    let mut half = scan.half_of_day();
+    if !separated && half.is_none() && !scan.follows(scan::DAY) {
+        return None;
+    }
+    let (number, length) = scan.number()?;
+    let (hour, minute, second, nanosecond) = match length {
+        1 | 2 => scan.clock(number as u32)?,
+        6 if compact => {
+            ((number / 10_000) as u32, (number / 100 % 100) as u32, (number % 100) as u32, scan.fraction()?)
+        }
+        4 if compact => ((number / 100) as u32, (number % 100) as u32, 0, 0),
+        _ => return None,
+    };
+    if half.is_none() {
+        half = scan.half_behind();
+    }
+    let has_half = half.is_some();
+    if (hour, minute, second, nanosecond) == (24, 0, 0, 0) && !has_half {
+        return Some(Time { next_day: true, ..Time::MIDNIGHT });
+    }
+    let hour = match half {
+        None => hour,
+        Some(half) => half.hour(hour)?,
+    };
+    let time = NaiveTime::from_hms_nano_opt(hour, minute, second, nanosecond).filter(|_| second < 60)?;
+    Some(Time { time, next_day: false, has_half })
+}
+
+#[cfg(test)]
+mod tests;

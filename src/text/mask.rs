@@ -1,0 +1,79 @@
+//! Hides personal data. What stays visible is what the common conventions of government systems leave: `138****1234`,
+//! `0791****3000`, `360102********0014`, `张*`, `王*峰`, and of anything else at most the first and the last character.
+//!
+//! Masking twice changes nothing, so rows that come masked from a source pass as they are.
+
+mod free_text;
+mod numbers;
+
+pub use self::free_text::mask_text;
+
+use super::{
+    Kind, Phone,
+    width::{given, half_width, trim},
+};
+
+/// Keeps three and four digits of a mobile, area code and last four of a landline; drops an extension. Service numbers
+/// are nobody's and stay. What is not a phone number is masked as any other value.
+pub fn mask_phone(typed: &str) -> String {
+    match Phone::parse(typed, None) {
+        Ok(phone) if phone.kind() == Kind::Service => phone.as_str().to_owned(),
+        Ok(phone) => {
+            let head = if phone.kind() == Kind::Mobile { 3 } else { phone.area_length() };
+            keep_ends(phone.as_str(), head, 4)
+        }
+        Err(_) if is_masked(typed) => trim(typed).to_owned(),
+        Err(_) => mask_value(typed),
+    }
+}
+
+/// Keeps the first character, and the last one of three or more. Placeholders (`未知`, `匿名`) name nobody and stay.
+pub fn mask_name(typed: &str) -> String {
+    let name = trim(typed);
+    if given(name).is_none() || name == "匿名" {
+        return name.to_owned();
+    }
+    match name.chars().count() {
+        1 => "*".to_owned(),
+        2 => keep_ends(name, 1, 0),
+        _ => keep_ends(name, 1, 1),
+    }
+}
+
+/// Keeps division and last four digits of an ID number (18 or 15 characters, valid or not); anything else is masked as
+/// any other value.
+pub fn mask_id(typed: &str) -> String {
+    let id = half_width(trim(typed));
+    let looks_like_id = matches!(id.len(), 15 | 18) && id.bytes().all(|c| c.is_ascii_digit() || b"xX*".contains(&c));
+    if looks_like_id { keep_ends(&id, 6, 4) } else { mask_value(typed) }
+}
+
+/// Masks any personal value: the first and the last character of four or more stay, nothing of a shorter one. Long
+/// values are cut, their length is nobody's business.
+pub fn mask_value(typed: &str) -> String {
+    const MOST_STARS: usize = 20;
+    let text = trim(typed);
+    let mut chars = text.chars();
+    let Some(first) = chars.next() else { return String::new() };
+    let last = chars.next_back();
+    let between = chars.take(MOST_STARS).count();
+    match last {
+        Some(last) if between >= 2 => format!("{first}{:*<between$}{last}", ""),
+        _ => "*".repeat(1 + usize::from(last.is_some()) + between),
+    }
+}
+
+/// At least three stars in a row, and no more digits than a mask leaves.
+fn is_masked(typed: &str) -> bool {
+    typed.contains("***") && typed.chars().filter(|c| c.is_numeric()).count() <= 8
+}
+
+/// Stars between the first `head` and the last `tail` characters.
+fn keep_ends(text: &str, head: usize, tail: usize) -> String {
+    let length = text.chars().count();
+    let hidden = head..length.saturating_sub(tail).max(head);
+    text.chars().enumerate().map(|(at, c)| if hidden.contains(&at) { '*' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Finds phone numbers, ID numbers, bank cards, e-mail addresses and car plates inside a text, and masks them in place.
+//!
+//! In doubt it hides: a run of 15 to 19 digits is masked although it may be an order number. It does not find names and
+//! addresses; a text stays personal data after this.
+
+use std::borrow::Cow;
+
+use super::numbers::Run;
+use crate::text::width::{narrow, next_byte};
+
+/// Masks what identifies a person inside `text`. Separators inside a number stay: `138-****-8000`.
+pub fn mask_text(text: &str) -> Cow<'_, str> {
+    let mut masked = Masked { text, out: String::new(), copied: 0 };
+    let mut at = 0;
+    let mut addresses = Addresses { text, none_before: 0 };
+    while let Some(next) = next_byte(text.as_bytes(), at, |byte| byte.is_ascii_alphanumeric() || byte == 0xEF) {
+        at = next;
+        if is_wide_punctuation(&text.as_bytes()[at..]) {
+            at += 3;
+            continue;
+        }
+        let Some(c) = text[at..].chars().next() else { break };
+        let ascii = narrow(c);
+        if let Some(address) = addresses.at(at) {
+            at = address.mask(&mut masked);
+            continue;
+        }
+        at = match ascii {
+            '0'..='9' => Run::read(text, at, &mut addresses).mask(&mut masked),
+            'a'..='z' | 'A'..='Z' if text[..at].ends_with(PROVINCES) => {
+                mask_plate(&mut masked, at).unwrap_or(at + c.len_utf8())
+            }
+            _ => at + c.len_utf8(),
+        };
+    }
+    masked.finish()
+}
+
+/// `，`, `！` and the like: what begins with 0xEF but is no full-width letter or digit.
+fn is_wide_punctuation(bytes: &[u8]) -> bool {
+    let is_letter_or_digit =
+        matches!(bytes, [0xEF, 0xBC, 0x90..=0x99 | 0xA1..=0xBA, ..] | [0xEF, 0xBD, 0x81..=0x9A, ..]);
+    bytes[0] == 0xEF && !is_letter_or_digit
+}
+
+/// The text with stars in it, copied only from the first hidden character on.
+pub(super) struct Masked<'a> {
+    pub(super) text: &'a str,
+    out: String,
+    copied: usize,
+}
+
+impl<'a> Masked<'a> {
+    /// Hides the character that stands at `at`. To be called from left to right.
+    pub(super) fn star(&mut self, at: usize, length: usize) {
+        if self.copied == 0 {
+            self.out.reserve(self.text.len());
+        }
+        self.out.push_str(&self.text[self.copied..at]);
+        self.out.push('*');
+        self.copied = at + length;
+    }
+
+    fn finish(mut self) -> Cow<'a, str> {
+        if self.copied == 0 {
+            return Cow::Borrowed(self.text);
+        }
+        self.out.push_str(&self.text[self.copied..]);
+        Cow::Owned(self.out)
+    }
+}
+
+/// Finds e-mail addresses from left to right, looking at every word once.
+pub(super) struct Addresses<'a> {
+    text: &'a str,
+    none_before: usize,
+}
+
+/// An e-mail address: where its local part begins, and its domain.
+pub(super) struct Address {
+    start: usize,
+    at_sign: usize,
+    domain: usize,
+}
+
+impl Addresses<'_> {
+    /// The address whose local part begins here.
+    pub(super) fn at(&mut self, start: usize) -> Option<Address> {
+        let text = self.text;
+        let is_letter_or_digit = |c: char| narrow(c).is_ascii_alphanumeric();
+        if start < self.none_before || !text[start..].starts_with(is_letter_or_digit) {
+            return None;
+        }
+        let at_sign = start + length_of(&text[start..], |c| c.is_ascii_alphanumeric() || "._%+-".contains(c));
+        self.none_before = at_sign;
+        let sign = text[at_sign..].chars().next().filter(|c| narrow(*c) == '@')?;
+        let domain = at_sign + sign.len_utf8();
+        let length = length_of(&text[domain..], |c| c.is_ascii_alphanumeric() || ".-".contains(c));
+        if !text[domain..domain + length].contains(['.', '．']) {
+            return None;
+        }
+        self.none_before = start; // may be asked again
+        Some(Address { start, at_sign, domain })
+    }
+}
+
+impl Address {
+    /// The first character and the domain stay. Returns where to read on: a domain may hold a number too.
+    fn mask(&self, masked: &mut Masked) -> usize {
+        let text = masked.text;
+        let local = &text[self.start..self.at_sign];
+        let kept = usize::from(local.chars().nth(1).is_some());
+        for (at, c) in local.char_indices().skip(kept) {
+            masked.star(self.start + at, c.len_utf8());
+        }
+        self.domain
+    }
+}
+
+fn length_of(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+    text.chars().take_while(|c| belongs(narrow(*c))).map(char::len_utf8).sum()
+}
+
+const PROVINCES: [char; 33] = [
+    '京', '津', '沪', '渝', '冀', '豫', '云', '辽', '黑', '湘', '皖', '鲁', '新', '苏', '浙', '赣', '鄂', '桂', '甘',
+    '晋', '蒙', '陕', '吉', '闽', '贵', '粤', '青', '藏', '川', '宁', '琼', '使', '领',
+];
+
+/// A plate such as `赣A·12345` or `赣AD12345`, from its letter on: all but the last two characters of its number are
+/// hidden. Returns its end.
+fn mask_plate(masked: &mut Masked, start: usize) -> Option<usize> {
+    let text = masked.text;
+    let mut chars = text[start..].char_indices().skip(1).map(|(at, c)| (start + at, c)).peekable();
+    chars.next_if(|(_, c)| matches!(narrow(*c), '·' | '•' | '.' | '-' | ' '));
+    let mut number = [(0, 0); 6];
+    let mut length = 0;
+    let mut digits = 0;
+    while let Some((at, c)) =
+        chars.next_if(|(_, c)| narrow(*c).is_ascii_alphanumeric() || "学警港澳挂领使".contains(*c))
+    {
+        *number.get_mut(length)? = (at, c.len_utf8());
+        length += 1;
+        digits += usize::from(narrow(c).is_ascii_digit());
+        if !narrow(c).is_ascii() {
+            break;
+        }
+    }
+    let goes_on = chars.peek().is_some_and(|(_, c)| narrow(*c).is_ascii_alphanumeric());
+    if length < 5 || digits < 2 || goes_on {
+        return None;
+    }
+    for (at, width) in &number[..length - 2] {
+        masked.star(*at, *width);
+    }
+    let (last, width) = number[length - 1];
+    Some(last + width)
+}

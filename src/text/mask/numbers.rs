@@ -1,0 +1,209 @@
+//! Personal numbers in a free text: which groups of digits belong together, and what they are.
+
+use super::free_text::{Addresses, Masked};
+use crate::text::{
+    Kind, Phone, id_card,
+    width::{is_gap, narrow},
+};
+
+const MOST_DIGITS: usize = 40;
+const MOST_GROUPS: usize = 16;
+/// The longest number we know: a bank card.
+const LONGEST: usize = 19;
+/// No mask leaves more digits than this in front of its stars.
+const LONGEST_HEAD: usize = 6;
+
+/// Groups of digits with nothing but a separator between them: `0791-8622 3000`, `2019-12-30 13800138000`.
+pub(super) struct Run {
+    /// ASCII digits, and an `X` at the end.
+    digits: [u8; MOST_DIGITS],
+    places: [(usize, usize); MOST_DIGITS],
+    length: usize,
+    /// Where in `digits` each group begins, and behind the last one the end.
+    groups: [usize; MOST_GROUPS + 1],
+    group_count: usize,
+    end: usize,
+    /// The first group is longer than any number: hidden as a whole.
+    endless: bool,
+}
+
+impl Run {
+    /// Reads on from a digit.
+    pub(super) fn read(text: &str, start: usize, addresses: &mut Addresses) -> Run {
+        let mut run = Run {
+            digits: [0; MOST_DIGITS],
+            places: [(0, 0); MOST_DIGITS],
+            length: 0,
+            groups: [0; MOST_GROUPS + 1],
+            group_count: 0,
+            end: start,
+            endless: false,
+        };
+        let mut at = start;
+        while run.group_count < MOST_GROUPS {
+            let before = run.length;
+            let end = run.read_group(text, at);
+            let touches_mask = ends_with_star(&text[..at]) || text[end..].starts_with(['*', '＊']);
+            let is_rest_of_mask = touches_mask && run.length - before <= LONGEST_HEAD;
+            if before > 0 && (run.endless || is_rest_of_mask) {
+                // Belongs to nothing before it; the next run begins here.
+                run.length = before;
+                run.endless = false;
+                break;
+            }
+            run.end = end;
+            run.group_count += 1;
+            run.groups[run.group_count] = run.length;
+            if run.endless || is_rest_of_mask {
+                break;
+            }
+            let separator: usize =
+                text[end..].chars().take_while(|c| is_separator(*c)).take(2).map(char::len_utf8).sum();
+            at = end + separator;
+            let goes_on = separator > 0 && text[at..].starts_with(|c| narrow(c).is_ascii_digit());
+            if !goes_on || addresses.at(at).is_some() {
+                break;
+            }
+        }
+        run
+    }
+
+    fn read_group(&mut self, text: &str, start: usize) -> usize {
+        let before = self.length;
+        let mut at = start;
+        let mut chars = text[start..].chars();
+        while let Some(c) = chars.next() {
+            let digit = match narrow(c) {
+                c @ '0'..='9' => c as u8,
+                'x' | 'X' if !chars.as_str().starts_with(|c| narrow(c).is_ascii_alphanumeric()) => b'X',
+                _ => break,
+            };
+            if self.length - before >= LONGEST || self.length == MOST_DIGITS {
+                self.endless = true;
+            } else {
+                self.digits[self.length] = digit;
+                self.places[self.length] = (at, c.len_utf8());
+                self.length += 1;
+            }
+            at += c.len_utf8();
+            if digit == b'X' {
+                break;
+            }
+        }
+        at
+    }
+
+    /// Hides what is personal in it. Returns its end.
+    pub(super) fn mask(&self, masked: &mut Masked) -> usize {
+        if self.endless {
+            let text = masked.text;
+            let start = self.places[0].0;
+            for (at, c) in text[start..self.end].char_indices() {
+                masked.star(start + at, c.len_utf8());
+            }
+            return self.end;
+        }
+        let mut first = 0;
+        while first < self.group_count {
+            let found =
+                (first + 1..=self.group_count).rev().find_map(|end| Some((end, self.kept(first, end, masked.text)?)));
+            let Some((end, kept)) = found else {
+                first += 1;
+                continue;
+            };
+            let (from, to) = (self.groups[first], self.groups[end]);
+            for (at, width) in &self.places[from + kept.head..to - kept.tail] {
+                masked.star(*at, *width);
+            }
+            first = end;
+        }
+        self.end
+    }
+
+    /// What stays visible of these groups when they are one number that we know.
+    fn kept(&self, first: usize, end: usize, text: &str) -> Option<Kept> {
+        let digits = &self.digits[self.groups[first]..self.groups[end]];
+        if !(7..=LONGEST).contains(&digits.len()) {
+            return None;
+        }
+        if digits.len() == 18 && digits.first_chunk().is_some_and(is_id) {
+            return Some(Kept { head: 6, tail: 4 });
+        }
+        let number = digits.strip_suffix(b"X").unwrap_or(digits);
+        let single = end == first + 1;
+        let kept = phone(number).or_else(|| {
+            let by_itself = if single { number.len() >= 15 } else { self.is_card_in_fours(first, end, number) };
+            let if_announced = if single { !is_day(number) } else { is_local(number) };
+            let hidden = by_itself || if_announced && is_announced(text, self.places[self.groups[first]].0);
+            (hidden && number.len() >= 7).then_some(Kept { head: 0, tail: 4 })
+        })?;
+        let x = digits.len() - number.len();
+        Some(Kept { tail: kept.tail + x, ..kept })
+    }
+
+    fn is_card_in_fours(&self, first: usize, end: usize, number: &[u8]) -> bool {
+        let fours = self.groups[first..end].windows(2).all(|group| group[1] - group[0] == 4);
+        fours && number.len() >= 16 && passes_luhn(number)
+    }
+}
+
+struct Kept {
+    head: usize,
+    tail: usize,
+}
+
+fn phone(digits: &[u8]) -> Option<Kept> {
+    let phone = Phone::parse(std::str::from_utf8(digits).ok()?, None).ok()?;
+    let hidden_from_end = match phone.kind() {
+        Kind::Mobile => 8,
+        Kind::Landline => phone.as_str().len() - phone.area_length(),
+        Kind::Service => return Some(Kept { head: digits.len(), tail: 0 }), // nobody's: stays as a whole
+    };
+    let head = digits.len().saturating_sub(hidden_from_end).min(LONGEST_HEAD);
+    Some(Kept { head, tail: 4 })
+}
+
+fn is_local(digits: &[u8]) -> bool {
+    matches!(digits, [b'2'..=b'8', ..]) && matches!(digits.len(), 7 | 8) && !is_day(digits)
+}
+
+/// Right or mistyped: the check digit does not matter here.
+fn is_id(digits: &[u8; 18]) -> bool {
+    digits[..17].iter().all(u8::is_ascii_digit) && digits[0] != b'0' && id_card::read_birth(digits).is_some()
+}
+
+/// `20190630`
+fn is_day(digits: &[u8]) -> bool {
+    matches!(digits, [b'1', b'9', _, _, month @ .., _, _] | [b'2', b'0', _, _, month @ .., _, _]
+        if digits.len() == 8 && matches!(month, [b'0', b'1'..=b'9'] | [b'1', b'0'..=b'2']))
+}
+
+fn passes_luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(at, digit)| {
+            let value = u32::from(digit.wrapping_sub(b'0')) << (at % 2);
+            if value > 9 { value - 9 } else { value }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(narrow(c), '-' | '.' | '(' | ')' | '—' | '–' | '－' | ' ') || is_gap(c) && c != '\n'
+}
+
+fn ends_with_star(text: &str) -> bool {
+    text.ends_with(['*', '＊'])
+}
+
+/// Whether the last few characters before the number say that a number of a person follows.
+fn is_announced(text: &str, start: usize) -> bool {
+    const WORDS: [&str; 14] =
+        ["电话", "手机", "座机", "联系", "号码", "致电", "打", "微信", "QQ", "qq", "卡号", "账号", "帐号", "证号"];
+    const REACH: usize = 8;
+    let from = text[..start].char_indices().rev().take(REACH).last().map_or(start, |(at, _)| at);
+    WORDS.iter().any(|word| text[from..start].contains(word))
+}
