@@ -210,6 +210,12 @@ pub struct Held {
     budget: Arc<Budget>,
 }
 
+impl Held {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         *self.budget.used.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;

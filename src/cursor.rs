@@ -46,5 +46,9 @@ impl fmt::Display for Interval {
 /// batches at every cursor it was told. So a sink takes or drops a batch as a whole, and never splits one.
 pub type Cuts = Vec<i64>;
 
+/// In the cursors of several sinks together: one of them has never taken from the partition, so the source starts where
+/// the pipeline says (`start`), or at the smallest other cursor if that comes first.
+pub const NEVER: i64 = -1;
+
 /// Cursors by partition.
 pub type Cursors = BTreeMap<Partition, Cuts>;

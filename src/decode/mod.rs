@@ -2,15 +2,42 @@
 //!
 //! Types stay text here: what a text means is the business of SQL, which can give reasons. What cannot be read is
 //! rejected, the rest goes on; one bad message never touches its neighbours.
+//!
+//! Strict where a guess could be wrong: what follows a JSON value, a used key that comes twice, half a surrogate pair,
+//! bytes that are not text are rejected. Lenient where nothing can get lost: a byte order mark of the feed's charset,
+//! white space around the value, numbers in place of texts and the reverse, unknown fields, an object where an
+//! envelope should have an array of one.
+//!
+//! A message that is an array holds several rows, and so does an envelope (`rows = "data.orders"` in the source's
+//! profile; its own fields are the struct `envelope` of each row). There a row that cannot be read is rejected alone.
+
+mod bad;
+mod charset;
+mod columns;
+mod envelope;
+mod json;
+mod reject;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use arrow::{
     datatypes::{DataType, Field as ArrowField, Fields as ArrowFields, Schema},
-    record_batch::RecordBatch,
+    record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-use crate::batch::{Origin, Reject};
+pub use reject::{gap_rejects, reject};
+
+use bad::Bad;
+use charset::{Charset, Text};
+use columns::{Column, Table};
+use reject::{Copies, unread};
+
+use crate::{
+    batch::{Fetched, Message, Origin, Reject},
+    config::Source,
+};
 
 /// The fields of a message that the mapping SQL uses: what is decoded, and nothing else.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -50,8 +77,10 @@ pub struct Decoded {
     /// One per row: index of its message in the batch and, when the message holds several rows, the row's own bytes.
     pub places: Vec<Place>,
     pub rejects: Vec<Reject>,
-    /// Rows and unreadable messages: what the account starts from.
+    /// Rows, unreadable messages and gaps: what the account starts from.
     pub input: u64,
+    /// Messages copied for rejects, so that many rejects of a message share one copy.
+    copies: Copies,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,4 +88,178 @@ pub struct Place {
     pub message: u32,
     /// Start and length within the message's payload.
     pub part: Option<(u32, u32)>,
+}
+
+/// Turns the messages of one source into rows.
+#[derive(Debug)]
+pub struct Decoder {
+    schema: Arc<Schema>,
+    table: Table,
+    charset: Charset,
+    /// Where an envelope holds its rows.
+    wrapped: Option<Wrapped>,
+}
+
+#[derive(Debug)]
+struct Wrapped {
+    path: Vec<String>,
+    /// The envelope's own used fields; one row while a message is read.
+    fields: Table,
+    /// The column of `fields` in the rows, if any are used.
+    column: Option<usize>,
+}
+
+/// The field of a row that stands for the envelope around it.
+const ENVELOPE: &str = "envelope";
+
+/// Fields of an envelope are repeated in every row; a batch must not grow beyond this by that.
+const MOST_REPEATED: usize = 64 << 20;
+
+impl Decoder {
+    pub fn new(fields: &Fields, source: &Source) -> Decoder {
+        let mut table = Table::new(fields);
+        let wrapped = source.rows.as_ref().map(|path| {
+            let column = fields.0.iter().position(|(name, field)| &**name == ENVELOPE && *field != Field::Text);
+            let fields = column.map(|column| match &fields.0[column].1 {
+                Field::Struct(fields) => fields.clone(),
+                Field::Text => Fields::default(),
+            });
+            if column.is_some() {
+                table.keys.hide(ENVELOPE);
+            }
+            let fields = Table::new(&fields.unwrap_or_default());
+            Wrapped { path: path.split('.').map(str::to_owned).collect(), fields, column }
+        });
+        Decoder { schema: fields.schema(), table, charset: Charset::new(source.charset), wrapped }
+    }
+
+    /// Reads a batch. Cannot fail: what cannot be read is rejected, the rest goes on. The batch's gaps are among the
+    /// rejects and in the account.
+    pub fn decode(&mut self, fetched: &Fetched) -> Decoded {
+        let messages = fetched.messages.len();
+        let mut found = Found {
+            origins: Vec::with_capacity(messages),
+            places: Vec::with_capacity(messages),
+            rejects: gap_rejects(fetched),
+            copies: Copies::default(),
+        };
+        for index in 0..messages {
+            if let Err(bad) = self.read(fetched, index as u32, &mut found) {
+                self.table.truncate(found.origins.len());
+                let reject = unread(fetched, index as u32, None, bad.into_fault(), &found.copies);
+                found.rejects.push(reject);
+            }
+        }
+        let Found { origins, places, rejects, copies } = found;
+        let options = RecordBatchOptions::new().with_row_count(Some(origins.len()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), self.table.finish(), &options)
+            .expect("the columns have the schema's types and one length");
+        let input = (origins.len() + rejects.len()) as u64;
+        Decoded { rows, origins, places, rejects, input, copies }
+    }
+
+    /// Reads one message. On `Err` it is rejected as a whole.
+    fn read(&mut self, fetched: &Fetched, index: u32, found: &mut Found) -> Result<(), Bad> {
+        let payload = fetched.payload(&fetched.messages[index as usize]);
+        let payload = payload.ok_or_else(|| Bad::new(bad::TOMBSTONE, None, "空消息（墓碑），没有内容"))?;
+        let text = self.charset.read(payload)?;
+        let start = json::leading(text.text);
+        let rows = match (text.text.as_bytes().get(start), &mut self.wrapped) {
+            (None, _) => Err(Bad::new(bad::EMPTY, None, "消息为空，没有内容")),
+            (Some(b'{'), None) => {
+                let read = json::object(text.text, &mut self.table);
+                return read.map(|()| found.push(fetched, index, None, 0)).map_err(|bad| text.trace(bad));
+            }
+            (Some(b'{'), Some(wrapped)) => wrapped.open(text.text, start),
+            (Some(b'['), None) => json::elements(text.text),
+            (Some(b'['), Some(_)) => json::elements(text.text)
+                .and_then(|_| Err(Bad::new(bad::NO_ROWS, start, "消息是数组，而来源声明的是内含数据行的对象"))),
+            (Some(_), _) => Err(json::scalar(text.text)),
+        };
+        let rows = rows.and_then(|rows| {
+            if rows.is_empty() {
+                return Err(Bad::new(bad::NO_ROWS, start, "数组为空，没有数据行"));
+            }
+            if !rows.iter().any(|row| row.starts_with('{')) {
+                return Err(Bad::new(bad::NOT_AN_OBJECT, start, "数组的元素都不是 JSON 对象"));
+            }
+            Ok(rows)
+        });
+        let rows = rows.map_err(|bad| text.trace(bad))?;
+        spread(&mut self.table, self.wrapped.as_ref(), text, &rows, fetched, index, found)
+    }
+}
+
+/// Reads the rows of a message that holds several. A bad one is rejected alone.
+fn spread(
+    table: &mut Table,
+    wrapped: Option<&Wrapped>,
+    text: Text,
+    rows: &[&str],
+    fetched: &Fetched,
+    index: u32,
+    found: &mut Found,
+) -> Result<(), Bad> {
+    if wrapped.is_some_and(|wrapped| wrapped.fields.bytes().saturating_mul(rows.len()) > MOST_REPEATED) {
+        let what = "信封字段的长度乘以行数超过 64 MiB，请分批发送";
+        return Err(Bad::new(bad::TOO_LARGE, None, what));
+    }
+    let start = |row: &str| row.as_ptr() as usize - text.text.as_ptr() as usize;
+    let bounds: Vec<usize> = rows.iter().flat_map(|row| [start(row), start(row) + row.len()]).collect();
+    let bounds = text.origins(&bounds);
+    for (number, row) in rows.iter().enumerate() {
+        let (from, to) = (bounds[2 * number], bounds[2 * number + 1]);
+        let part = (rows.len() > 1).then_some((from as u32, (to - from) as u32));
+        let read = match row.starts_with('{') {
+            true => json::object(row, table).and_then(|()| wrapped.map_or(Ok(()), |wrapped| wrapped.repeat(table))),
+            false => Err(Bad::new(bad::NOT_AN_OBJECT, 0, "数组的元素不是 JSON 对象")),
+        };
+        match read {
+            Ok(()) => found.push(fetched, index, part, number as u32),
+            Err(bad) => {
+                table.truncate(found.origins.len());
+                let fault = text.trace(bad.shifted(start(row))).into_fault();
+                found.rejects.push(unread(fetched, index, Some((number as u32, part)), fault, &found.copies));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Wrapped {
+    /// Reads an envelope's own fields and finds its rows.
+    fn open<'t>(&mut self, text: &'t str, start: usize) -> Result<Vec<&'t str>, Bad> {
+        self.fields.truncate(0);
+        let fields = self.column.is_some().then_some(&mut self.fields);
+        envelope::envelope(text, fields, &self.path)?
+            .ok_or_else(|| Bad::new(bad::NO_ROWS, start, format!("消息在 {} 处没有数据行的数组", self.path.join("."))))
+    }
+
+    /// Puts the envelope's fields into the row just read.
+    fn repeat(&self, table: &mut Table) -> Result<(), Bad> {
+        let row = table.rows() - 1;
+        match self.column.map(|column| &mut table.columns[column]) {
+            Some(Column::Struct(column)) => {
+                column.truncate(row);
+                if column.push_first_of(&self.fields) { Ok(()) } else { Err(json::too_large()) }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a batch has given so far.
+struct Found {
+    origins: Vec<Origin>,
+    places: Vec<Place>,
+    rejects: Vec<Reject>,
+    copies: Copies,
+}
+
+impl Found {
+    fn push(&mut self, fetched: &Fetched, index: u32, part: Option<(u32, u32)>, row: u32) {
+        let Message { cover, offset, timestamp, .. } = fetched.messages[index as usize];
+        self.origins.push(Origin { cover, row, offset, timestamp });
+        self.places.push(Place { message: index, part });
+    }
 }

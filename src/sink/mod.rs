@@ -67,4 +67,9 @@ pub trait Sink: Send {
     fn commit(&mut self, covered: &Covered) -> Result<()>;
 
     fn abort(&mut self);
+
+    /// Files made visible since it was opened; sinks without files have none.
+    fn files(&self) -> u64 {
+        0
+    }
 }

@@ -1,0 +1,464 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    batch::Fault,
+    config::Stage,
+    cursor::{Interval, Partition},
+};
+
+fn source(rows: Option<&str>, charset: Option<&'static encoding_rs::Encoding>) -> Source {
+    Source {
+        name: "nanchang".into(),
+        title: String::new(),
+        topics: Vec::new(),
+        format: "json".into(),
+        charset,
+        time_zone: chrono_tz::Asia::Shanghai,
+        home: None,
+        rows: rows.map(str::to_owned),
+        keyed_by: Vec::new(),
+        map: Stage { name: "map".into(), path: "nanchang.sql".into(), sql: String::new() },
+        aliases: Vec::new(),
+    }
+}
+
+/// `a`, `b` are texts, `c.x` and `c.d.y` nested; in an envelope also `envelope.sent` and `envelope.data.batch`.
+fn fields(enveloped: bool) -> Fields {
+    let text = |name: &str| (Arc::from(name), Field::Text);
+    let part = |name: &str, fields| (Arc::from(name), Field::Struct(Fields(fields)));
+    let mut fields = vec![text("a"), text("b"), part("c", vec![text("x"), part("d", vec![text("y")])])];
+    if enveloped {
+        fields.push(part("envelope", vec![text("sent"), part("data", vec![text("batch")])]));
+    }
+    Fields(fields)
+}
+
+fn fetched<'p>(payloads: impl IntoIterator<Item = Option<&'p [u8]>>) -> Fetched {
+    let mut fetched = Fetched::default();
+    for payload in payloads {
+        let offset = fetched.messages.len() as i64 + 100;
+        let payload = payload.map(|payload| fetched.store(payload));
+        let key = Some(fetched.store(b"k"));
+        fetched.messages.push(Message { cover: 0, offset, timestamp: Some(7), key, payload });
+    }
+    let next = fetched.messages.len() as i64 + 100;
+    fetched.covers.push(Interval { partition: Partition::new("raw", 0), from: 100, next });
+    fetched
+}
+
+/// Rows as JSON, `null` for NULL.
+fn show(rows: &RecordBatch) -> Vec<serde_json::Value> {
+    let mut text = Vec::new();
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::LineDelimited>(&mut text);
+    writer.write(rows).unwrap();
+    writer.finish().unwrap();
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+fn plain() -> Decoder {
+    Decoder::new(&fields(false), &source(None, None))
+}
+
+fn enveloped() -> Decoder {
+    Decoder::new(&fields(true), &source(Some("data.orders"), None))
+}
+
+const GOOD: &[u8] = r#"{"a":"一","c":{"x":1}}"#.as_bytes();
+
+/// Decodes a message between two good ones, which must not notice.
+fn between(decoder: &mut Decoder, good: &[u8], payload: Option<&[u8]>) -> (Decoded, Vec<serde_json::Value>) {
+    let neighbour = show(&decoder.decode(&fetched([Some(good)])).rows);
+    let decoded = decoder.decode(&fetched([Some(good), payload, Some(good)]));
+    let mut rows = show(&decoded.rows);
+    assert_eq!(decoded.origins.len(), rows.len());
+    assert_eq!(decoded.places.len(), rows.len());
+    assert_eq!(decoded.input as usize, rows.len() + decoded.rejects.len());
+    assert_eq!(rows.remove(0), neighbour[0]);
+    assert_eq!(rows.pop().unwrap(), neighbour[0]);
+    (decoded, rows)
+}
+
+fn fault(decoder: &mut Decoder, good: &[u8], payload: Option<&[u8]>) -> Fault {
+    let (decoded, rows) = between(decoder, good, payload);
+    assert!(rows.is_empty(), "{rows:?}");
+    let [reject] = &decoded.rejects[..] else { panic!("{:?}", decoded.rejects) };
+    assert_eq!((reject.offset, &*reject.stage, reject.row), (101, "decode", None));
+    assert_eq!(reject.message.as_deref(), payload);
+    assert_eq!(reject.payload.as_deref(), payload);
+    reject.faults[0].clone()
+}
+
+/// A message that is rejected as a whole, with its code and the byte position, if it has one.
+#[track_caller]
+fn rejected(payload: impl AsRef<[u8]>, code: &str, at: Option<usize>) {
+    let fault = fault(&mut plain(), GOOD, Some(payload.as_ref()));
+    assert_eq!(&*fault.code, code, "{}", fault.reason);
+    let position = fault.reason.split_once("字节位置 ").map(|(_, at)| at.trim_end_matches('）').parse().unwrap());
+    assert_eq!(position, at, "{}", fault.reason);
+}
+
+#[track_caller]
+fn accepted(payload: impl AsRef<[u8]>, a: serde_json::Value) {
+    let (decoded, rows) = between(&mut plain(), GOOD, Some(payload.as_ref()));
+    assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["a"], a);
+}
+
+#[test]
+fn poison_is_rejected_with_code_and_byte_position() {
+    rejected(r#"{"a":"1","b"#, "decode.syntax", Some(11));
+    rejected(r#"{"a":"1""#, "decode.syntax", Some(8));
+    rejected(r#"{"a":"1"}{"a":"2"}"#, "decode.trailing", Some(9));
+    rejected(r#"{"a":"1"} x"#, "decode.trailing", Some(10));
+    rejected("{\"a\":\"1\"}\0", "decode.trailing", Some(9));
+    rejected("{\"a\":\"1\0\"}", "decode.syntax", Some(7));
+    rejected("{\"a\":\0}", "decode.syntax", Some(5));
+    rejected("{\"z\":\"tab\there\"}", "decode.syntax", Some(9));
+    rejected("{\n\"a\":\n\"x\ny\"}", "decode.syntax", Some(9));
+    rejected(b"{\"a\":\"\xff\"}", "decode.encoding", Some(6));
+    rejected(b"{\"a\":\"\xb9\xa4\xb5\xa5\"}", "decode.encoding", Some(6)); // GBK
+    rejected(b"\xff\xfe{\0}\0", "decode.encoding", Some(0));
+    rejected(b"\xfe\xff\0{\0}", "decode.encoding", Some(0));
+    rejected(b"{\0\"\0a\0", "decode.syntax", Some(1));
+    rejected("", "decode.empty", None);
+    rejected(" \r\n\t", "decode.empty", None);
+    rejected(b"\xef\xbb\xbf", "decode.empty", None);
+    rejected("[]", "decode.no_rows", Some(0));
+    rejected("[ ] ", "decode.no_rows", Some(0));
+    rejected("[1,2]", "decode.not_an_object", Some(0));
+    rejected(" null", "decode.not_an_object", Some(1));
+    rejected("12.5", "decode.not_an_object", Some(0));
+    rejected(r#""text""#, "decode.not_an_object", Some(0));
+    rejected("true false", "decode.trailing", Some(5));
+    rejected("NaN", "decode.syntax", Some(0));
+    rejected(r#"{"a":NaN}"#, "decode.syntax", Some(5));
+    rejected(r#"{"a":01}"#, "decode.syntax", Some(6));
+    rejected(r#"{"a":1.}"#, "decode.syntax", Some(7));
+    rejected(r#"{"a":1,}"#, "decode.syntax", Some(7));
+    rejected(r#"{"a":1,,"b":2}"#, "decode.syntax", Some(7));
+    rejected(r#"{"a":1 "b":2}"#, "decode.syntax", Some(7));
+    rejected(r#"{a:1}"#, "decode.syntax", Some(1));
+    rejected(r#"{'a':1}"#, "decode.syntax", Some(1));
+    rejected(r#"{"a":"\x"}"#, "decode.syntax", Some(7));
+    rejected(r#"{"a":1,"b":2,"a":3}"#, "decode.duplicate_key", Some(14));
+    rejected(r#"{"c":{"x":1,"x":2}}"#, "decode.duplicate_key", Some(13));
+    rejected(r#"{"c":{},"c":{}}"#, "decode.duplicate_key", Some(9));
+    rejected(r#"{"c":5}"#, "decode.not_an_object", Some(5));
+    rejected(r#"{"c":{"d":"text"}}"#, "decode.not_an_object", Some(10));
+    rejected(r#"{"c":[{"x":1}]}"#, "decode.not_an_object", Some(5));
+    rejected("}", "decode.syntax", Some(0));
+    assert_eq!(&*fault(&mut plain(), GOOD, None).code, "decode.tombstone");
+}
+
+#[test]
+fn half_a_surrogate_pair_is_rejected_with_its_field() {
+    for text in [r#""\ud83d""#, r#""\ud83dx""#, r#""\udc00""#, r#""\ud83d\ud83d""#] {
+        let fault = fault(&mut plain(), GOOD, Some(format!(r#"{{"a":1,"b":{text}}}"#).as_bytes()));
+        assert_eq!((&*fault.code, fault.field.as_deref()), ("decode.syntax", Some("b")), "{text}");
+    }
+    accepted(r#"{"a":"\ud83d\ude00"}"#, "😀".into());
+}
+
+#[test]
+fn a_duplicate_key_is_named_and_reasons_hold_no_values() {
+    let fault = fault(&mut plain(), GOOD, Some(r#"{"a":"13800138000","\u0061":"13800138001"}"#.as_bytes()));
+    assert_eq!((&*fault.code, fault.field.as_deref()), ("decode.duplicate_key", Some("a")));
+    assert!(!fault.reason.contains("138"), "{}", fault.reason);
+    accepted(r#"{"z":1,"a":"x","z":2}"#, "x".into()); // a field that nobody uses
+}
+
+#[test]
+fn harmless_oddities_are_accepted() {
+    accepted(b"\xef\xbb\xbf{\"a\":\"x\"}", "x".into());
+    accepted(" \n{ \"a\" :\t\"x\" } \r\n", "x".into());
+    accepted(r#"{"a":12}"#, "12".into());
+    accepted(r#"{"a":1e400}"#, "1e400".into());
+    accepted(r#"{"a":-0.10}"#, "-0.10".into());
+    accepted(r#"{"a":123456789012345678901234567890}"#, "123456789012345678901234567890".into());
+    accepted(r#"{"a":true}"#, "true".into());
+    accepted(r#"{"a":null}"#, serde_json::Value::Null);
+    accepted("{}", serde_json::Value::Null);
+    accepted(r#"{"a":""}"#, "".into());
+    accepted(r#"{"a":"\"\\\/\n\u5355"}"#, "\"\\/\n单".into());
+    accepted(r#"{"\u0061":"x"}"#, "x".into());
+    accepted(r#"{"a":[1, {"k":"]"}]}"#, r#"[1, {"k":"]"}]"#.into());
+    accepted(r#"{"a":{}}"#, "{}".into());
+    accepted(r#"{"c":null,"a":"x"}"#, "x".into());
+    accepted(r#"{"c":"","a":"x"}"#, "x".into());
+    accepted(r#"{"c":[ ],"a":"x"}"#, "x".into());
+    accepted(r#"{"\u0063":{"x":"y"},"a":"x"}"#, "x".into());
+    accepted(r#"[{"a":"x"}]"#, "x".into());
+    let long = "长".repeat(7 << 20);
+    accepted(format!(r#"{{"b":"{long}","a":"x"}}"#), "x".into());
+}
+
+#[test]
+fn a_hundred_thousand_brackets_harm_nobody() {
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    rejected(&open, "decode.syntax", Some(100_000));
+    rejected(format!("{open}{close}"), "decode.not_an_object", Some(0));
+    rejected("{\"a\":".repeat(100_000), "decode.syntax", Some(500_000));
+    rejected(format!(r#"{{"a":{open}{close}}}"#), "decode.too_deep", Some(5 + 64));
+    rejected(format!(r#"{{"a":{open}"#), "decode.syntax", Some(100_005));
+    rejected(format!(r#"{{"c":{open}{close}}}"#), "decode.not_an_object", Some(5));
+    accepted(format!(r#"{{"z":{open}{close},"a":"x"}}"#), "x".into());
+}
+
+#[test]
+fn nested_fields_become_structs() {
+    let decoded = plain().decode(&fetched([
+        Some(&br#"{"c":{"d":{"y":"1","z":0},"x":2.50},"b":"B"}"#[..]),
+        Some(br#"{"c":null}"#),
+        Some(br#"{"c":{"d":{}}}"#),
+    ]));
+    let rows = serde_json::Value::from(show(&decoded.rows)).to_string();
+    let expected = concat!(
+        r#"[{"a":null,"b":"B","c":{"d":{"y":"1"},"x":"2.50"}},"#,
+        r#"{"a":null,"b":null,"c":null},"#,
+        r#"{"a":null,"b":null,"c":{"d":{"y":null},"x":null}}]"#
+    );
+    assert_eq!(rows, expected);
+    assert_eq!(decoded.rows.schema(), fields(false).schema());
+}
+
+#[test]
+fn an_array_is_several_rows_and_a_bad_one_is_rejected_alone() {
+    let payload = br#" [{"a":"0"}, 5, {"a":"2","a":"3"}, {"a":"\ud800"},{"a":"4"} ]"#;
+    let (mut decoded, rows) = between(&mut plain(), GOOD, Some(payload));
+    assert_eq!(rows.iter().map(|row| &row["a"]).collect::<Vec<_>>(), ["0", "4"]);
+    let found: Vec<_> = decoded.rejects.iter().map(|r| (r.row, &*r.faults[0].code, r.payload.as_deref())).collect();
+    let expected: [(_, _, Option<&[u8]>); 3] = [
+        (Some(1), "decode.not_an_object", Some(b"5")),
+        (Some(2), "decode.duplicate_key", Some(br#"{"a":"2","a":"3"}"#)),
+        (Some(3), "decode.syntax", Some(br#"{"a":"\ud800"}"#)),
+    ];
+    assert_eq!(found, expected);
+    assert!(decoded.rejects[1].faults[0].reason.contains("字节位置 26"), "{:?}", decoded.rejects[1]);
+    assert_eq!(decoded.origins[2].row, 4);
+    let fetched = fetched([Some(GOOD), Some(&payload[..]), Some(GOOD)]);
+    let reject = reject(&fetched, &decoded, 2, "checks".into(), Vec::new());
+    assert_eq!((reject.row, reject.offset, reject.timestamp), (Some(4), 101, Some(7)));
+    assert_eq!(reject.payload.as_deref(), Some(&br#"{"a":"4"}"#[..]));
+    assert_eq!(reject.message.as_deref(), Some(&payload[..]));
+    let shared = decoded.rejects.pop().unwrap().message.unwrap();
+    assert_eq!(shared.as_ptr(), decoded.rejects[0].message.as_ref().unwrap().as_ptr(), "one copy for all of a message");
+}
+
+#[test]
+fn too_many_rows_in_one_message_are_refused() {
+    let fits = format!("[{}]", vec!["{}"; json::MOST_ROWS].join(","));
+    let (decoded, rows) = between(&mut plain(), GOOD, Some(fits.as_bytes()));
+    assert_eq!((rows.len(), decoded.rejects.len()), (json::MOST_ROWS, 0));
+    let payload = format!("[{}]", vec!["{}"; json::MOST_ROWS + 1].join(","));
+    assert_eq!(&*fault(&mut plain(), GOOD, Some(payload.as_bytes())).code, "decode.too_large");
+}
+
+const WRAPPED: &[u8] = br#"{"sent":"8:00","data":{"orders":[{"a":"1"},{"a":"2","envelope":"mine"}],"batch":7}}"#;
+
+#[test]
+fn rows_of_an_envelope_carry_its_fields() {
+    let decoded = enveloped().decode(&fetched([Some(WRAPPED)]));
+    assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+    let rows = show(&decoded.rows);
+    assert_eq!((&rows[0]["a"], &rows[1]["a"]), (&"1".into(), &"2".into()));
+    for row in &rows {
+        assert_eq!(row["envelope"].to_string(), r#"{"data":{"batch":"7"},"sent":"8:00"}"#);
+    }
+    let part = decoded.places[1].part.unwrap();
+    assert_eq!(&WRAPPED[part.0 as usize..][..part.1 as usize], br#"{"a":"2","envelope":"mine"}"#);
+}
+
+#[test]
+fn envelopes_of_other_shapes() {
+    let good = br#"{"data":{"orders":[{"a":"g"}]}}"#;
+    let rows = |payload: &str| {
+        let (decoded, rows) = between(&mut enveloped(), good, Some(payload.as_bytes()));
+        assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+        rows.iter().map(|row| row["a"].as_str().unwrap().to_owned()).collect::<String>()
+    };
+    assert_eq!(rows(r#"{"data":{"orders":{"a":"1"}}}"#), "1");
+    assert_eq!(rows(r#"{"d\u0061ta" : {"or\u0064ers" :[{"a":"1"},{"a":"2"}]}}"#), "12");
+    assert_eq!(rows(r#"{"data":{"batch":{"orders":[]},"orders":[{"a":"1"}]},"orders":[{"a":"3"}]}"#), "1");
+    let refused = |payload: &str, code: &str| {
+        let fault = fault(&mut enveloped(), good, Some(payload.as_bytes()));
+        assert_eq!(&*fault.code, code, "{payload}: {}", fault.reason);
+    };
+    refused(r#"{"a":"1"}"#, "decode.no_rows");
+    refused(r#"{"data":null}"#, "decode.no_rows");
+    refused(r#"{"data":{"orders":[]}}"#, "decode.no_rows");
+    refused(r#"{"data":{"orders":null}}"#, "decode.no_rows");
+    refused(r#"{"data":{"orders":"x"}}"#, "decode.no_rows");
+    refused(r#"{"data":[{"a":"1"}]}"#, "decode.not_an_object");
+    refused(r#"[{"a":"1"}]"#, "decode.no_rows");
+    refused(r#"{"data":{"orders":[{"a":"1"}"#, "decode.syntax");
+    refused(r#"{"data":{"orders":[{"a":"1"}]}} {}"#, "decode.trailing");
+    refused(r#"{"data":{"orders":[{"a":"1"}],"orders":[]}}"#, "decode.duplicate_key");
+    refused(r#"{"data":{"orders":[{"a":"1"}]},"data":{}}"#, "decode.duplicate_key");
+    refused(r#"{"sent":1,"sent":2,"data":{"orders":[{"a":"1"}]}}"#, "decode.duplicate_key");
+    refused("5", "decode.not_an_object");
+}
+
+#[test]
+fn a_field_repeated_in_every_row_is_bounded() {
+    let payload =
+        format!(r#"{{"sent":"{}","data":{{"orders":[{}]}}}}"#, "x".repeat(2 << 20), vec!["{}"; 100].join(","));
+    let good = br#"{"data":{"orders":[{"a":"g"}]}}"#;
+    assert_eq!(&*fault(&mut enveloped(), good, Some(payload.as_bytes())).code, "decode.too_large");
+}
+
+#[test]
+fn other_charsets_are_transcoded_and_positions_lead_to_the_bytes_received() {
+    let gbk = |text: &str| encoding_rs::GBK.encode(text).0.into_owned();
+    let mut decoder = Decoder::new(&fields(false), &source(None, Some(encoding_rs::GBK)));
+    let decoded = decoder.decode(&fetched([Some(&gbk(r#"{"a":"工单镕","z":"亄"}"#)[..])]));
+    assert_eq!(show(&decoded.rows)[0]["a"], "工单镕");
+    // 单 is two bytes in GBK and three in UTF-8.
+    let payload = gbk(r#"[{"a":"单单"},{"b":"单","a":"\ud800"}]"#);
+    let decoded = decoder.decode(&fetched([Some(&payload[..])]));
+    assert_eq!(decoded.rejects[0].payload.as_deref(), Some(&gbk(r#"{"b":"单","a":"\ud800"}"#)[..]));
+    let bad = gbk(r#"{"a":"单单" x}"#);
+    let fault = fault(&mut decoder, b"{}", Some(&bad));
+    assert!(fault.reason.contains("字节位置 12"), "{}", fault.reason);
+    let broken = [&gbk(r#"{"a":"单"#)[..], b"\xff\"}"].concat();
+    let fault = self::fault(&mut decoder, b"{}", Some(&broken));
+    assert_eq!(&*fault.code, "decode.encoding");
+    assert!(fault.reason.contains("字节位置 8"), "{}", fault.reason);
+    let fault = self::fault(&mut decoder, b"{}", Some(b"\xef\xbb\xbf{}"));
+    assert_eq!(&*fault.code, "decode.encoding");
+    let mut decoder = Decoder::new(&fields(false), &source(None, Some(encoding_rs::UTF_16LE)));
+    let utf16: Vec<u8> = "\u{feff}{\"a\":\"单\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(show(&decoder.decode(&fetched([Some(&utf16[..])])).rows)[0]["a"], "单");
+}
+
+#[test]
+fn gaps_are_rejects_of_stage_fetch() {
+    let mut fetched = fetched([Some(GOOD)]);
+    let lost = Interval { partition: Partition::new("raw", 0), from: 40, next: 100 };
+    fetched.gaps.push(crate::batch::Gap { lost, code: "gap.retention" });
+    let decoded = plain().decode(&fetched);
+    assert_eq!((decoded.input, decoded.rows.num_rows()), (2, 1));
+    let reject = &decoded.rejects[0];
+    assert_eq!((&*reject.stage, reject.offset, &*reject.faults[0].code), ("fetch", 40, "gap.retention"));
+    assert!(reject.faults[0].reason.contains("40") && reject.faults[0].reason.contains("100"));
+}
+
+/// What a used field of a value should become.
+fn expected(value: Option<&serde_json::Value>) -> serde_json::Value {
+    match value {
+        None | Some(serde_json::Value::Null) => serde_json::Value::Null,
+        Some(serde_json::Value::String(text)) => text.clone().into(),
+        Some(other) => other.to_string().into(),
+    }
+}
+
+fn any_value() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        (-1e9..1e9f64).prop_map(Into::into),
+        ".{0,12}".prop_map(Into::into),
+        "[一-龥\"\\\\\n\u{0}a]{0,6}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(serde_json::Value::from),
+            prop::collection::btree_map("[abxyzé\"]{1,2}", inner, 0..3)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_object() -> impl Strategy<Value = serde_json::Value> {
+    let fields = prop::collection::btree_map("[abdez]|工单|q\"", any_value(), 0..7);
+    let nested = prop::option::of(prop::collection::btree_map("[xyz]", any_value(), 0..3));
+    (fields, nested).prop_map(|(mut fields, nested)| {
+        let nested = nested.map(|map| serde_json::Value::Object(map.into_iter().collect()));
+        fields.extend(nested.map(|nested| ("c".to_owned(), nested)));
+        serde_json::Value::Object(fields.into_iter().collect())
+    })
+}
+
+/// Good messages and broken ones: cut off, or with a byte changed.
+fn any_message() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = (any_object(), any::<bool>()).prop_map(|(value, pretty)| match pretty {
+        true => serde_json::to_vec_pretty(&value).unwrap(),
+        false => value.to_string().into_bytes(),
+    });
+    (bytes, 0..4u8, any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, kind, at, byte)| {
+        let at = at.index(bytes.len());
+        match kind {
+            0 => bytes.truncate(at),
+            1 => bytes[at] = byte,
+            _ => {}
+        }
+        bytes
+    })
+}
+
+fn told(decoded: &Decoded) -> Vec<String> {
+    decoded.rejects.iter().map(|reject| format!("{:?} {:?}", reject.payload, reject.faults)).collect()
+}
+
+proptest! {
+    #[test]
+    fn valid_objects_become_what_serde_json_reads(objects in prop::collection::vec(any_object(), 1..6)) {
+        let payloads: Vec<String> = objects.iter().map(ToString::to_string).collect();
+        let decoded = plain().decode(&fetched(payloads.iter().map(|text| Some(text.as_bytes()))));
+        prop_assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+        for (row, object) in show(&decoded.rows).iter().zip(&objects) {
+            prop_assert_eq!(&row["a"], &expected(object.get("a")));
+            prop_assert_eq!(&row["b"], &expected(object.get("b")));
+            let nested = object.get("c").and_then(|c| c.get("x"));
+            prop_assert_eq!(&row["c"]["x"], &expected(nested));
+        }
+    }
+
+    #[test]
+    fn batch_boundaries_do_not_matter(messages in prop::collection::vec(any_message(), 0..12), cut in 0..12usize) {
+        let all = |messages: &[Vec<u8>]| plain().decode(&fetched(messages.iter().map(|bytes| Some(&bytes[..]))));
+        let whole = all(&messages);
+        let (first, second) = messages.split_at(cut.min(messages.len()));
+        let mut decoder = plain();
+        let (mut rows, mut rejects) = (Vec::new(), Vec::new());
+        for part in [first, second] {
+            let decoded = decoder.decode(&fetched(part.iter().map(|bytes| Some(&bytes[..]))));
+            rows.extend(show(&decoded.rows));
+            rejects.extend(told(&decoded));
+        }
+        prop_assert_eq!(&rows, &show(&whole.rows));
+        prop_assert_eq!(&rejects, &told(&whole));
+        let singly: Vec<_> = messages.iter().flat_map(|m| show(&all(std::slice::from_ref(m)).rows)).collect();
+        prop_assert_eq!(rows, singly);
+    }
+
+    #[test]
+    fn accepts_an_object_exactly_when_it_is_well_formed(message in any_message()) {
+        let decoded = plain().decode(&fetched([Some(&message[..])]));
+        let text = std::str::from_utf8(&message).ok();
+        match text.and_then(|text| serde_json::from_str::<&serde_json::value::RawValue>(text).ok()) {
+            None => prop_assert_eq!(decoded.rows.num_rows(), 0),
+            Some(raw) if decoded.rejects.is_empty() => prop_assert_eq!(raw.get().as_bytes()[0], b'{'),
+            // A changed byte may have made two keys the same, a struct something else, or half a surrogate pair.
+            Some(_) => {
+                let code = &*decoded.rejects[0].faults[0].code;
+                let expected = ["decode.duplicate_key", "decode.not_an_object", "decode.syntax"];
+                prop_assert!(expected.contains(&code), "{}", code);
+            }
+        }
+    }
+
+    #[test]
+    fn poison_never_touches_its_neighbours(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        between(&mut plain(), GOOD, Some(&bytes));
+        let good = br#"{"data":{"orders":[{"a":"g"}]}}"#;
+        between(&mut enveloped(), good, Some(&bytes));
+    }
+}
