@@ -1,12 +1,29 @@
-//! What source and sink share about Kafka: client settings, classes of errors, and the consumer group they commit for.
+//! What source and sink share about Kafka: client settings, what an error means, and the consumer group they commit
+//! for.
+//!
+//! librdkafka reports most troubles twice: as the code a call returns (`timed out`), and as an event that tells why
+//! (`authentication failed`). [`Troubles`] keeps the telling one, so that an operator reads which it was: a broker
+//! that cannot be reached, a wrong password, a missing permission, a missing topic, or another instance.
+//!
+//! Secrets are handed to librdkafka and never come back: an error about a property names it and shows no value.
 
-use std::sync::Arc;
+use std::{
+    fmt::Display,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::{
+    ClientConfig,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerGroupMetadata,
+    error::KafkaError,
+    types::RDKafkaErrorCode::{self, *},
+};
 
 use crate::{
+    config,
     cursor::{Cursors, Partition},
-    error::Result,
+    error::{Error, ErrorKind, Result},
 };
 
 /// The consumer group behind a Kafka source, as the transactional sink needs it.
@@ -19,3 +36,226 @@ pub trait Group: Send + Sync {
 
 /// Shared by the source that is in the group and the sink that commits for it.
 pub type SharedGroup = Arc<dyn Group>;
+
+/// Settings of any client: consumer, producer, admin.
+pub fn client(config: &config::Kafka) -> ClientConfig {
+    client_for(config, &[], &[])
+}
+
+/// Settings of a client with a role. Later ones win: `defaults`, then what people wrote in `[kafka.properties]`, then
+/// `fixed`, which our protocol depends on.
+pub fn client_for(config: &config::Kafka, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set_log_level(RDKafkaLogLevel::Warning);
+    client
+        .set("bootstrap.servers", &config.brokers)
+        .set("client.id", &config.client_id)
+        .set("socket.keepalive.enable", "true")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("log.connection.close", "false")
+        // How soon a new partition of a topic is found.
+        .set("topic.metadata.refresh.interval.ms", "60000");
+    for (name, value) in defaults {
+        client.set(*name, *value);
+    }
+    for (name, value) in &config.properties {
+        client.set(name, value.expose());
+    }
+    for (name, value) in fixed {
+        client.set(*name, *value);
+    }
+    client
+}
+
+/// What an operator has to do about a code, and what it means in plain words.
+pub fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, Option<&'static str>) {
+    let (kind, words) = match code {
+        Authentication | SaslAuthenticationFailed | UnsupportedSASLMechanism | IllegalSASLState => (
+            ErrorKind::Config,
+            "the broker refuses our credentials: check sasl.mechanism, sasl.username and sasl.password",
+        ),
+        TopicAuthorizationFailed => (
+            ErrorKind::Config,
+            "no permission on the topic: a source needs READ and DESCRIBE, a sink WRITE and DESCRIBE",
+        ),
+        GroupAuthorizationFailed => (ErrorKind::Config, "no permission on the consumer group: it needs READ"),
+        TransactionalIdAuthorizationFailed => {
+            (ErrorKind::Config, "no permission on the transactional id: it needs WRITE and DESCRIBE")
+        }
+        ClusterAuthorizationFailed => (ErrorKind::Config, "no permission on the cluster: it needs IDEMPOTENT_WRITE"),
+        InvalidTransactionTimeout => {
+            (ErrorKind::Config, "transaction.timeout.ms is above the broker's transaction.max.timeout.ms")
+        }
+        MessageSizeTooLarge => (
+            ErrorKind::Config,
+            "a message is larger than the topic takes: raise the topic's max.message.bytes and message.max.bytes here",
+        ),
+        InvalidTopic => (ErrorKind::Config, "this is not a valid topic name"),
+        InconsistentGroupProtocol => {
+            (ErrorKind::Config, "other members of the consumer group use another partition.assignment.strategy")
+        }
+        SSL => (ErrorKind::Unavailable, "the TLS handshake fails: check security.protocol and the ssl.* properties"),
+        Resolve => (ErrorKind::Unavailable, "the broker's host name cannot be resolved"),
+        BrokerTransportFailure | AllBrokersDown => (ErrorKind::Unavailable, "the broker cannot be reached"),
+        OperationTimedOut | RequestTimedOut | MessageTimedOut | TimedOutQueue => {
+            (ErrorKind::Unavailable, "the broker does not answer in time")
+        }
+        UnknownTopicOrPartition | UnknownTopic | UnknownTopicId | UnknownPartition => {
+            (ErrorKind::Unavailable, "the topic does not exist")
+        }
+        Fenced | FencedInstanceId | ProducerFenced | InvalidProducerEpoch | TransactionCoordinatorFenced => {
+            (ErrorKind::Fenced, "another instance with the same name has taken over")
+        }
+        IllegalGeneration | UnknownMemberId | StaleMemberEpoch | FencedMemberEpoch | AssignmentLost | PollExceeded => {
+            (ErrorKind::Fenced, "the group has given our partitions to another member")
+        }
+        OffsetOutOfRange | AutoOffsetReset | LogTruncation => {
+            (ErrorKind::Gap, "offsets that we have not read are gone")
+        }
+        _ => return (ErrorKind::Unavailable, None),
+    };
+    (kind, Some(words))
+}
+
+/// What an operator has to do about an error, and what it says.
+pub fn classify(error: &KafkaError) -> (ErrorKind, String) {
+    match error {
+        // The text of librdkafka repeats the value, which may be a password.
+        KafkaError::ClientConfig(_, _, property, _) => {
+            (ErrorKind::Config, format!("librdkafka does not take the property {property} or its value"))
+        }
+        KafkaError::ClientCreation(why) => (ErrorKind::Config, format!("the client cannot be built: {why}")),
+        KafkaError::Transaction(why) => {
+            let (kind, words) = meaning(why.code());
+            (kind, words.map_or_else(|| why.string(), |words| format!("{words} ({})", why.string())))
+        }
+        _ => match error.rdkafka_error_code() {
+            Some(code) => {
+                let (kind, words) = meaning(code);
+                (kind, words.map_or_else(|| error.to_string(), |words| format!("{words} ({code})")))
+            }
+            None => (ErrorKind::Unavailable, error.to_string()),
+        },
+    }
+}
+
+/// Whether polling on may help: nothing is wrong with us, somebody is away for a moment.
+pub fn passes(code: RDKafkaErrorCode) -> bool {
+    let (kind, _) = meaning(code);
+    kind == ErrorKind::Unavailable && !matches!(code, UnknownTopicOrPartition | UnknownTopic | Fatal)
+}
+
+/// The most telling trouble a client has reported lately.
+#[derive(Debug, Default)]
+pub struct Troubles(Mutex<Option<(RDKafkaErrorCode, String)>>);
+
+impl Troubles {
+    /// For `ClientContext::error`.
+    pub fn note(&self, error: &KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        tracing::debug!(%code, reason, "kafka client event");
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|(kept, _)| rank(*kept) <= rank(code)) {
+            *last = Some((code, reason.to_owned()));
+        }
+    }
+
+    /// What was troubling is over.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub fn last(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The error with the reason behind it, if the client has told one.
+    pub fn explain(&self, doing: impl Display, error: &KafkaError) -> Error {
+        let (mut kind, mut text) = classify(error);
+        let code = error.rdkafka_error_code().unwrap_or(NoError);
+        if let Some((told, reason)) = self.last()
+            && rank(told) >= rank(code)
+        {
+            let (worse, words) = meaning(told);
+            kind = worse;
+            text = words.map_or(reason.clone(), |words| format!("{words} ({reason})"));
+        }
+        Error::new(kind, text).context(doing)
+    }
+}
+
+/// How much a code tells: a timeout says least, a refusal most.
+fn rank(code: RDKafkaErrorCode) -> u8 {
+    match code {
+        OperationTimedOut | RequestTimedOut | TimedOutQueue => 0,
+        AllBrokersDown => 1,
+        BrokerTransportFailure => 2,
+        Resolve | SSL => 3,
+        _ if meaning(code).0 != ErrorKind::Unavailable => 4,
+        _ => 2,
+    }
+}
+
+/// For `ClientContext::log`: librdkafka retries by itself whatever it logs, so nothing of it is an error of ours.
+pub fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    match level {
+        // People write one list of properties for consumers and producers.
+        _ if facility == "CONFWARN" => tracing::debug!(facility, "librdkafka: {text}"),
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::warn!(facility, "librdkafka: {text}");
+        }
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
+            tracing::info!(facility, "librdkafka: {text}");
+        }
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{consumer::BaseConsumer, error::KafkaError};
+
+    use super::*;
+    use crate::config::Secret;
+
+    fn kafka(properties: &[(&str, &str)]) -> config::Kafka {
+        let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+        config::Kafka { brokers: "localhost:9092".into(), client_id: "huiju".into(), group: "huiju".into(), properties }
+    }
+
+    #[test]
+    fn what_people_write_wins_over_defaults_and_loses_to_what_the_protocol_needs() {
+        let config = kafka(&[("linger.ms", "7"), ("enable.auto.commit", "true")]);
+        let client = client_for(&config, &[("linger.ms", "5")], &[("enable.auto.commit", "false")]);
+        assert_eq!(client.get("linger.ms"), Some("7"));
+        assert_eq!(client.get("enable.auto.commit"), Some("false"));
+    }
+
+    #[test]
+    fn a_refused_property_is_named_and_its_value_is_not_shown() {
+        let config = kafka(&[("sasl.password.file", "geheim")]);
+        let error = client(&config).create::<BaseConsumer>().err().expect("no such property");
+        let (kind, text) = classify(&error);
+        assert_eq!(kind, ErrorKind::Config);
+        assert!(text.contains("sasl.password.file") && !text.contains("geheim"), "{text}");
+    }
+
+    #[test]
+    fn the_reason_behind_a_timeout_is_told() {
+        let troubles = Troubles::default();
+        troubles.note(&KafkaError::Global(Authentication), "sasl_plaintext://b:1: SASL authentication failed");
+        troubles.note(&KafkaError::Global(AllBrokersDown), "1/1 brokers are down");
+        let error = troubles.explain("read metadata", &KafkaError::MetadataFetch(OperationTimedOut));
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.to_string().contains("refuses our credentials"), "{error}");
+    }
+
+    #[test]
+    fn each_kind_of_refusal_has_its_own_words() {
+        let words = |code| classify(&KafkaError::Global(code)).1;
+        assert!(words(BrokerTransportFailure).contains("cannot be reached"));
+        assert!(words(GroupAuthorizationFailed).contains("consumer group"));
+        assert!(words(UnknownTopicOrPartition).contains("does not exist"));
+        assert!(words(Fenced).contains("another instance"));
+    }
+}

@@ -1,0 +1,159 @@
+//! What messages look like: values, keys, headers.
+//!
+//! Headers of a rejected message: `huiju.source`, `huiju.pipeline`, where it stood (`huiju.topic`, `huiju.partition`,
+//! `huiju.offset`), the first fault (`huiju.stage`, `huiju.code`, `huiju.field`, `huiju.reason`), and `huiju.faults`: a
+//! JSON array of all of them, each with the number of its row. Values of personal columns are masked before they come
+//! here.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use arrow::{
+    array::{Array, AsArray, StringArray, StructArray},
+    datatypes::{DataType, Field, FieldRef},
+    json::{
+        EncoderOptions,
+        writer::{NullableEncoder, make_encoder},
+    },
+    record_batch::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use rdkafka::message::{Header, OwnedHeaders};
+use serde::Serialize;
+
+use crate::{
+    batch::Reject,
+    cursor::Partition,
+    error::{Context, Error, Result},
+};
+
+/// A message of many rows may have many faults, and a broker refuses messages that are too large.
+const MOST_FAULTS: usize = 100;
+
+/// Rows as JSON objects.
+pub struct Rows {
+    rows: StructArray,
+    field: FieldRef,
+    options: EncoderOptions,
+}
+
+impl Rows {
+    pub fn new(rows: &RecordBatch) -> Rows {
+        let rows = StructArray::from(rows.clone());
+        let field = Arc::new(Field::new("row", rows.data_type().clone(), false));
+        Rows { rows, field, options: EncoderOptions::default() }
+    }
+
+    pub fn encoder(&self) -> Result<NullableEncoder<'_>> {
+        make_encoder(&self.field, &self.rows, &self.options).or_bug("write rows as JSON")
+    }
+}
+
+/// Keys of rows.
+pub struct Keys<'a>(Vec<KeyColumn<'a>>);
+
+enum KeyColumn<'a> {
+    Text(&'a StringArray),
+    Other(&'a dyn Array, ArrayFormatter<'a>),
+}
+
+impl<'a> Keys<'a> {
+    pub fn new(rows: &'a RecordBatch, columns: &[String]) -> Result<Keys<'a>> {
+        let mut keys = Vec::with_capacity(columns.len());
+        for name in columns {
+            let column = rows.column_by_name(name);
+            let column = column.ok_or_else(|| Error::config(format!("key column {name} is not in the contract")))?;
+            keys.push(match column.data_type() {
+                DataType::Utf8 => KeyColumn::Text(column.as_string()),
+                _ => {
+                    let formatter = ArrayFormatter::try_new(column, &FormatOptions::default());
+                    KeyColumn::Other(column, formatter.or_config(format!("key column {name}"))?)
+                }
+            });
+        }
+        Ok(Keys(keys))
+    }
+
+    /// Writes the key of a row; tells whether it has one: without any value it has none.
+    pub fn write(&self, row: usize, key: &mut Vec<u8>) -> Result<bool> {
+        key.clear();
+        let mut any = false;
+        for (at, column) in self.0.iter().enumerate() {
+            if at > 0 {
+                key.push(b'|');
+            }
+            match column {
+                KeyColumn::Text(texts) if texts.is_valid(row) => key.extend_from_slice(texts.value(row).as_bytes()),
+                KeyColumn::Other(column, formatter) if column.is_valid(row) => {
+                    let text = formatter.value(row).try_to_string().or_bug("write a key")?;
+                    key.extend_from_slice(text.as_bytes());
+                }
+                _ => continue,
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+}
+
+pub fn header(headers: OwnedHeaders, name: &str, value: &str) -> OwnedHeaders {
+    headers.insert(Header { key: name, value: Some(value) })
+}
+
+/// Rejects of one message together, in the order of messages.
+pub fn by_message(rejects: &[Reject]) -> Vec<Vec<&Reject>> {
+    let mut messages: BTreeMap<(&Partition, i64), Vec<&Reject>> = BTreeMap::new();
+    for reject in rejects {
+        messages.entry((&reject.partition, reject.offset)).or_default().push(reject);
+    }
+    messages.into_values().collect()
+}
+
+#[derive(Serialize)]
+struct Fault<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<u32>,
+    stage: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+}
+
+pub fn reject_headers(pipeline: &str, source: &str, rejects: &[&Reject]) -> OwnedHeaders {
+    let faults = rejects.iter().flat_map(|reject| {
+        reject.faults.iter().map(|fault| Fault {
+            row: reject.row,
+            stage: &reject.stage,
+            code: &fault.code,
+            field: fault.field.as_deref(),
+            reason: &fault.reason,
+            value: fault.value.as_deref(),
+        })
+    });
+    let faults: Vec<Fault<'_>> = faults.take(MOST_FAULTS).collect();
+    let first = rejects[0];
+    let mut headers = OwnedHeaders::new_with_capacity(10);
+    let mut number = String::new();
+    for (name, value) in
+        [("huiju.source", source), ("huiju.pipeline", pipeline), ("huiju.topic", &first.partition.topic)]
+    {
+        headers = header(headers, name, value);
+    }
+    for (name, value) in [("huiju.partition", i64::from(first.partition.number)), ("huiju.offset", first.offset)] {
+        number.clear();
+        let _ = write!(number, "{value}");
+        headers = header(headers, name, &number);
+    }
+    headers = header(headers, "huiju.stage", &first.stage);
+    if let Some(fault) = faults.first() {
+        headers = header(headers, "huiju.code", fault.code);
+        if let Some(field) = fault.field {
+            headers = header(headers, "huiju.field", field);
+        }
+        headers = header(headers, "huiju.reason", fault.reason);
+    }
+    let faults = serde_json::to_string(&faults).expect("texts and numbers are always JSON");
+    header(headers, "huiju.faults", &faults)
+}

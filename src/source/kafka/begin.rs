@@ -1,0 +1,115 @@
+//! Where reading begins in a partition, given the sinks' cursors and what the broker still has.
+//!
+//! | cursors | broker | then |
+//! | --- | --- | --- |
+//! | none | `[low, high)` | the pipeline's `start`: low or high |
+//! | smallest ≥ low, largest ≤ high | | the smallest |
+//! | smallest < low | retention took `[smallest, low)` | `gaps`: stop, or begin at low and record what is lost |
+//! | largest > high | the topic was created anew, or cut short | stop, always |
+//!
+//! The last row has no `record`: a cursor never goes back, so every sink would drop what a new topic holds below its
+//! cursor, silently. Somebody has to decide, by giving the pipeline another group and archive, or the data another
+//! topic.
+//!
+//! A topic that was created anew and already holds more messages than we had read looks, by its offsets, like the old
+//! one. Nothing here can tell: sinks store offsets, not topic ids, and librdkafka's Rust interface shows none. And when a
+//! topic is deleted the broker forgets the group's committed offsets with it: the Kafka sink then has no cursor where
+//! the archive still has one, which looks like a sink that was added later.
+
+use crate::{
+    config::{Gaps, Start},
+    cursor::Partition,
+    error::{Error, ErrorKind, Result},
+};
+
+/// What a partition holds for readers of committed messages: `low ..  high`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Marks {
+    pub low: i64,
+    pub high: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+    At(i64),
+    /// No sink has a cursor: they must remember this one, or a restart before the first message would move it.
+    Pinned(i64),
+    /// The offsets from the first to the second are gone; begin at the second.
+    After(i64, i64),
+}
+
+pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, gaps: Gaps) -> Result<Begin> {
+    let Marks { low, high } = marks;
+    let (Some(smallest), Some(largest)) = (cuts.iter().min().copied(), cuts.iter().max().copied()) else {
+        return Ok(match start {
+            Start::Beginning => Begin::At(low),
+            Start::End => Begin::Pinned(high),
+        });
+    };
+    if largest > high {
+        return Err(Error::new(
+            ErrorKind::Gap,
+            format!(
+                "{partition}: our cursor is {largest}, but the partition ends at {high}: the topic was deleted and \
+                 created anew, or lost messages on the broker. gaps = \"record\" cannot help, because a cursor never \
+                 goes back: give the pipeline a new [kafka] group and archive path, or put the data into a new topic"
+            ),
+        ));
+    }
+    if smallest >= low {
+        return Ok(Begin::At(smallest));
+    }
+    match gaps {
+        Gaps::Record => Ok(Begin::After(smallest, low)),
+        Gaps::Stop => Err(Error::new(
+            ErrorKind::Gap,
+            format!(
+                "{partition}: the offsets {smallest} to {} are gone before we have read them: the topic's retention is \
+                 shorter than our delay, or somebody deleted records",
+                low - 1
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(cuts: &[i64], gaps: Gaps) -> Result<Begin, String> {
+        let marks = Marks { low: 10, high: 20 };
+        begin(&Partition::new("t", 0), cuts, marks, Start::Beginning, gaps).map_err(|e| {
+            assert_eq!(e.kind, ErrorKind::Gap);
+            e.to_string()
+        })
+    }
+
+    #[test]
+    fn the_smallest_cursor_is_where_reading_begins() {
+        assert_eq!(at(&[12, 15], Gaps::Stop), Ok(Begin::At(12)));
+        assert_eq!(at(&[10], Gaps::Stop), Ok(Begin::At(10)));
+        assert_eq!(at(&[20], Gaps::Stop), Ok(Begin::At(20)));
+    }
+
+    #[test]
+    fn without_a_cursor_the_pipeline_says_where() {
+        let (partition, marks) = (Partition::new("t", 0), Marks { low: 10, high: 20 });
+        assert_eq!(begin(&partition, &[], marks, Start::Beginning, Gaps::Stop).ok(), Some(Begin::At(10)));
+        assert_eq!(begin(&partition, &[], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
+    }
+
+    #[test]
+    fn what_retention_took_stops_the_pipeline_or_is_recorded() {
+        let told = at(&[4, 15], Gaps::Stop).expect_err("must stop");
+        assert!(told.contains("t/0") && told.contains("4 to 9"), "{told}");
+        assert_eq!(at(&[4, 15], Gaps::Record), Ok(Begin::After(4, 10)));
+    }
+
+    #[test]
+    fn a_topic_that_ends_before_our_cursor_always_stops() {
+        for gaps in [Gaps::Stop, Gaps::Record] {
+            let told = at(&[12, 21], gaps).expect_err("must stop");
+            assert!(told.contains("created anew"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The member of the consumer group: the client, its settings, and what it is told by librdkafka.
+//!
+//! **Rebalances are not answered in the callback.** librdkafka tells of a rebalance by an event and waits, as long as
+//! `max.poll.interval.ms` allows, for us to call `assign` or `unassign`; it does not ask for that to happen inside the
+//! callback. So the callback only puts the event into a queue, `poll` returns, and the loop that owns the intake
+//! answers: no lock is held over a poll, and nothing is called from within it. No message of the partitions in
+//! question can come in between, because they are not assigned before we say so.
+//!
+//! While nobody runs the loop (before it, after it, while the client closes) the callback answers itself, by letting
+//! go: there is nothing in flight then.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol},
+    error::{KafkaError, KafkaResult},
+    types::RDKafkaRespErr,
+};
+
+use crate::{
+    config,
+    cursor::{Cursors, Partition},
+    error::{Error, Result},
+    kafka::{self, Group, Troubles},
+};
+
+/// Longer than any transaction of ours may stay open: reading committed offsets waits for them.
+const COMMITTED: Duration = Duration::from_secs(60);
+
+pub type Client = BaseConsumer<Member>;
+
+/// What the client tells us between polls.
+#[derive(Default)]
+pub struct Member {
+    attended: AtomicBool,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    statistics: Mutex<Option<Statistics>>,
+    pub troubles: Troubles,
+}
+
+pub enum Rebalance {
+    Assign(TopicPartitionList),
+    Revoke(TopicPartitionList),
+}
+
+impl Rebalance {
+    /// Takes nothing of an assignment; lets go of everything revoked.
+    fn decline(self, client: &Client) {
+        let answered = match self {
+            Rebalance::Assign(_) => assign(client, &TopicPartitionList::new()),
+            Rebalance::Revoke(partitions) => release(client, &partitions),
+        };
+        if let Err(error) = answered {
+            tracing::debug!(%error, "letting go of partitions");
+        }
+    }
+}
+
+impl Member {
+    /// Whether somebody answers rebalances; when not, the callback lets go of everything.
+    pub fn attend(&self, attended: bool) {
+        self.attended.store(attended, Ordering::SeqCst);
+    }
+
+    pub fn next_rebalance(&self) -> Option<Rebalance> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The newest statistics, once.
+    pub fn statistics(&self) -> Option<Statistics> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        kafka::log(level, facility, text);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.troubles.note(&error, reason);
+    }
+    fn stats(&self, statistics: Statistics) {
+        *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(statistics);
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, client: &Client, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let rebalance = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(partitions.clone()),
+            _ => Rebalance::Revoke(partitions.clone()),
+        };
+        if !self.attended.load(Ordering::SeqCst) {
+            return rebalance.decline(client);
+        }
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
+    }
+}
+
+/// Adds the partitions, at the offsets in the list.
+pub fn assign(client: &Client, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match client.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => client.incremental_assign(partitions),
+        _ => client.assign(partitions),
+    }
+}
+
+/// Lets go of the partitions; of all, when the protocol is eager.
+pub fn release(client: &Client, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match client.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => client.incremental_unassign(partitions),
+        _ => client.unassign(),
+    }
+}
+
+/// A list of partitions without offsets.
+pub fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.number);
+    }
+    list
+}
+
+/// A member of `{group}.{pipeline}`, not yet subscribed.
+pub fn join(config: &config::Kafka, pipeline: &str, bounded: bool) -> Result<Client> {
+    let group = format!("{}.{pipeline}", config.group);
+    let client: KafkaResult<Client> = settings(config, &group, bounded).create_with_context(Member::default());
+    client.map_err(|error| {
+        let (kind, text) = kafka::classify(&error);
+        Error::new(kind, text).context(format!("consumer group {group}"))
+    })
+}
+
+fn settings(config: &config::Kafka, group: &str, bounded: bool) -> ClientConfig {
+    // Statistics tell the lag; a bounded run also learns from them that a tail holds nothing for us.
+    let statistics = if bounded { "1000" } else { "5000" };
+    let mut defaults = vec![
+        ("statistics.interval.ms", statistics),
+        ("fetch.min.bytes", "1"),
+        ("fetch.wait.max.ms", "100"),
+        // Small and cheap to refill: what waits here is memory beside the budget. For all partitions together.
+        ("queued.max.messages.kbytes", "16384"),
+        ("queued.min.messages", "50000"),
+        ("fetch.queue.backoff.ms", "20"),
+        ("fetch.message.max.bytes", "1048576"),
+        ("fetch.max.bytes", "8388608"),
+        ("check.crcs", "true"),
+        ("allow.auto.create.topics", "false"),
+    ];
+    let next_generation = config.properties.iter().any(|(n, v)| n == "group.protocol" && v.expose() == "consumer");
+    if !next_generation {
+        defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
+    }
+    let fixed = [
+        ("group.id", group),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("isolation.level", "read_committed"),
+        ("auto.offset.reset", "error"),
+    ];
+    kafka::client_for(config, &defaults, &fixed)
+}
+
+/// The group as sinks see it. It does not keep the client alive: when the source is gone, so is the group.
+pub struct Handle {
+    pub client: Weak<Client>,
+}
+
+impl Handle {
+    fn client(&self) -> Result<Arc<Client>> {
+        self.client.upgrade().ok_or_else(|| Error::unavailable("the Kafka source has left its consumer group"))
+    }
+}
+
+impl Group for Handle {
+    fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.client().ok()?.group_metadata()
+    }
+
+    fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
+        let client = self.client()?;
+        // With read_committed librdkafka asks for stable offsets: it waits for open transactions.
+        let offsets = client
+            .committed_offsets(list(partitions), COMMITTED)
+            .map_err(|error| client.context().troubles.explain("read the group's committed offsets", &error))?;
+        let mut cursors = Cursors::new();
+        for element in offsets.elements() {
+            let partition = Partition::new(element.topic(), element.partition());
+            element.error().map_err(|error| {
+                client.context().troubles.explain(format!("read the committed offset of {partition}"), &error)
+            })?;
+            let cuts = match element.offset() {
+                Offset::Offset(next) => vec![next],
+                _ => Vec::new(),
+            };
+            cursors.insert(partition, cuts);
+        }
+        Ok(cursors)
+    }
+}
+
+/// Leaves the group. Answers what nobody has answered, or closing would wait for it.
+pub fn leave(client: Arc<Client>) {
+    let member = client.context().clone();
+    member.attend(false);
+    while let Some(rebalance) = member.next_rebalance() {
+        rebalance.decline(&client);
+    }
+    drop(client);
+}

@@ -1,0 +1,395 @@
+//! The loop of the source: poll, batch, hand on.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message as _, Offset, Statistics,
+    consumer::Consumer,
+    error::KafkaError,
+    message::BorrowedMessage,
+    types::RDKafkaErrorCode::{self, AutoOffsetReset, LogTruncation, OffsetOutOfRange},
+};
+
+use super::{
+    Lag, Settings,
+    batches::{Batches, Incoming},
+    member::{self, Client},
+};
+use crate::{
+    cursor::Partition,
+    error::{Error, ErrorKind, Result},
+    fault, kafka,
+    source::Intake,
+    stop::Stop,
+};
+
+/// Longest poll; a stop is noticed within it.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long we wait for room before partitions are paused.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the client's positions are looked at while it is quiet.
+const TAIL: Duration = Duration::from_secs(1);
+/// The same in a bounded run, which ends by it.
+const BOUNDED_TAIL: Duration = Duration::from_millis(20);
+/// What a client has fetched is thrown away by a pause; its end-of-partition says nothing until it has fetched again.
+const SETTLED: Duration = Duration::from_secs(10);
+/// A bounded run waits this long for its last commit; less than `max.poll.interval.ms`, for it does not poll.
+const LAST_COMMIT: Duration = Duration::from_secs(240);
+/// How often a trouble that lasts is told.
+const TELL: Duration = Duration::from_secs(10);
+const METADATA: Duration = Duration::from_secs(10);
+
+struct Trouble {
+    since: Instant,
+    seen: Instant,
+    told: Instant,
+}
+
+pub struct Reading<'a> {
+    pub(super) client: &'a Client,
+    pub(super) settings: &'a Settings,
+    lag: &'a dyn Fn(&Partition, Lag),
+    pub(super) intake: &'a mut Intake,
+    pub(super) stop: &'a Stop,
+    pub(super) batches: Batches,
+    /// Since when the line has had no room.
+    blocked: Option<Instant>,
+    paused: bool,
+    resumed: Option<Instant>,
+    /// When positions were looked at last.
+    tail: Instant,
+    /// When we last had a partition or said that we have none.
+    employed: Instant,
+    trouble: Option<Trouble>,
+    /// How many partitions each topic had when we began.
+    pub(super) known: HashMap<String, usize>,
+}
+
+impl<'a> Reading<'a> {
+    pub fn new(
+        client: &'a Client,
+        settings: &'a Settings,
+        lag: &'a dyn Fn(&Partition, Lag),
+        intake: &'a mut Intake,
+        stop: &'a Stop,
+    ) -> Reading<'a> {
+        let sources = settings.topics.iter().map(|(_, source)| source + 1).max().unwrap_or(0);
+        let now = Instant::now();
+        Reading {
+            client,
+            settings,
+            lag,
+            intake,
+            stop,
+            batches: Batches::new(sources, settings.max_batch_bytes, settings.max_batch_messages),
+            blocked: None,
+            paused: false,
+            resumed: None,
+            tail: now,
+            employed: now,
+            trouble: None,
+            known: HashMap::new(),
+        }
+    }
+
+    pub fn run(mut self) -> Result<()> {
+        self.subscribe()?;
+        let mut patience = IDLE;
+        let mut taken = 0_u32;
+        loop {
+            let found = match self.client.poll(patience) {
+                Some(Ok(message)) => {
+                    self.take(&message)?;
+                    taken = taken.wrapping_add(1);
+                    patience = Duration::ZERO;
+                    // Looking after the rest costs more than a message does.
+                    if !taken.is_multiple_of(64) && self.batches.ready.is_empty() {
+                        continue;
+                    }
+                    true
+                }
+                Some(Err(error)) => {
+                    self.judge(&error)?;
+                    true
+                }
+                None => false,
+            };
+            match self.tend(found)? {
+                Some(wait) => patience = wait,
+                None => return self.finish(),
+            }
+        }
+    }
+
+    /// Looks that the topics are there, then joins the group.
+    fn subscribe(&mut self) -> Result<()> {
+        let troubles = &self.client.context().troubles;
+        for (topic, _) in &self.settings.topics {
+            let metadata = self.client.fetch_metadata(Some(topic), METADATA).map_err(|error| {
+                // Why it does not answer is told by events, which nobody has polled so far.
+                while self.client.poll(Duration::from_millis(10)).is_some() {}
+                troubles.explain(format!("topic {topic}"), &error)
+            })?;
+            let error = metadata.topics().iter().find_map(|topic| topic.error());
+            if let Some(code) = error.map(RDKafkaErrorCode::from).filter(|code| !is_electing(*code)) {
+                return Err(troubles.explain(format!("topic {topic}"), &KafkaError::MetadataFetch(code)));
+            }
+            self.known.insert(topic.clone(), metadata.topics().iter().map(|topic| topic.partitions().len()).sum());
+        }
+        troubles.forget();
+        self.client.context().attend(true);
+        let topics: Vec<&str> = self.settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
+        self.client
+            .subscribe(&topics)
+            .map_err(|error| troubles.explain(format!("subscribe to {}", topics.join(", ")), &error))
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
+        if self.trouble.is_some() {
+            self.recovered();
+        }
+        let Some(at) = self.batches.find(message.topic(), message.partition()) else {
+            let (topic, number) = (message.topic(), message.partition());
+            return Err(Error::bug(format!("a message of {topic}/{number}, which is not assigned to us")));
+        };
+        let incoming = Incoming {
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
+            key: message.key(),
+            payload: message.payload(),
+        };
+        self.batches.add(at, incoming, Instant::now());
+        Ok(())
+    }
+
+    /// Everything but taking messages. Returns how long the next poll may wait; `None` when the work is done.
+    fn tend(&mut self, found: bool) -> Result<Option<Duration>> {
+        while let Some(rebalance) = self.client.context().next_rebalance() {
+            self.rebalance(rebalance)?;
+        }
+        if let Some(statistics) = self.client.context().statistics() {
+            self.study(&statistics);
+        }
+        if !self.make_room()? {
+            return Ok((!self.stop.asked()).then_some(IDLE / 2));
+        }
+        if self.stop.asked() {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        while let Some(buffer) = self.batches.due(self.settings.linger, now) {
+            let mut taken = self.batches.take(buffer);
+            match self.intake.offer(std::mem::take(&mut taken.fetched))? {
+                None => fault::point("kafka.after_fetch"),
+                Some(fetched) => {
+                    taken.fetched = fetched;
+                    self.batches.restore(taken);
+                    return Ok(Some(if found { Duration::ZERO } else { Duration::from_millis(1) }));
+                }
+            }
+        }
+        if !found {
+            self.cover_tails(now)?;
+        }
+        // Also while messages come in: a topic that is written all the time would never be at its end.
+        if self.settings.bounded && self.ended(now) {
+            return Ok(None);
+        }
+        if found {
+            return Ok(Some(Duration::ZERO));
+        }
+        self.stale_trouble(now);
+        Ok(Some(self.batches.due_in(self.settings.linger, now).map_or(IDLE, |due| due.min(IDLE))))
+    }
+
+    /// Hands on what is finished. False when the line has no room and partitions are paused.
+    fn make_room(&mut self) -> Result<bool> {
+        loop {
+            if self.hand_over()? && self.intake.room(Duration::ZERO) {
+                self.blocked = None;
+                self.resume()?;
+                return Ok(true);
+            }
+            let since = *self.blocked.get_or_insert_with(Instant::now);
+            if since.elapsed() >= PATIENCE {
+                self.pause()?;
+                return Ok(false);
+            }
+            if self.stop.asked() {
+                return Ok(false);
+            }
+            if self.batches.ready.is_empty() {
+                self.intake.room(IDLE / 2);
+            } else {
+                self.stop.wait(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Offers finished batches, oldest first; tells whether all are gone.
+    fn hand_over(&mut self) -> Result<bool> {
+        while let Some(batch) = self.batches.ready.pop_front() {
+            if let Some(batch) = self.intake.offer(batch)? {
+                self.batches.ready.push_front(batch);
+                return Ok(false);
+            }
+            fault::point("kafka.after_fetch");
+        }
+        Ok(true)
+    }
+
+    /// Pushes all we have, for at most `patience`.
+    pub(super) fn push_all(&mut self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        self.batches.finish_all();
+        while !self.hand_over()? {
+            if Instant::now() >= deadline {
+                return Err(Error::unavailable(format!(
+                    "the line behind the source has taken nothing for {} s",
+                    patience.as_secs()
+                )));
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        if !self.paused {
+            tracing::debug!(pipeline = &*self.settings.pipeline, "no room: partitions paused");
+            self.client.pause(&self.ours()).map_err(|error| self.explain("pause", &error))?;
+            self.paused = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self) -> Result<()> {
+        if self.paused {
+            self.client.resume(&self.ours()).map_err(|error| self.explain("resume", &error))?;
+            self.paused = false;
+            self.resumed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn ours(&self) -> rdkafka::TopicPartitionList {
+        member::list(self.batches.tracks().iter().map(|track| &track.partition))
+    }
+
+    /// Covers what lies between the last messages and the client's positions: nothing of ours is there.
+    fn cover_tails(&mut self, now: Instant) -> Result<()> {
+        let every = if self.settings.bounded { BOUNDED_TAIL } else { TAIL };
+        if now.duration_since(self.tail) < every || self.batches.tracks().is_empty() || self.paused {
+            return Ok(());
+        }
+        self.tail = now;
+        let positions = self.client.position().map_err(|error| self.explain("read positions", &error))?;
+        for element in positions.elements() {
+            if let Offset::Offset(position) = element.offset()
+                && let Some(at) = self.batches.find(element.topic(), element.partition())
+            {
+                self.batches.cover(at, position, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every partition that is ours is at its end.
+    fn ended(&mut self, now: Instant) -> bool {
+        if self.batches.tracks().is_empty() {
+            if now.duration_since(self.employed) > TELL {
+                self.employed = now;
+                tracing::info!(pipeline = &*self.settings.pipeline, "waiting: other members hold all partitions");
+            }
+            return false;
+        }
+        self.employed = now;
+        self.batches.tracks().iter().all(|track| track.ended())
+    }
+
+    /// Tells the lag; in a bounded run also finds ends that no message and no control record marks (compaction).
+    fn study(&mut self, statistics: &Statistics) {
+        let settled = !self.paused && self.resumed.is_none_or(|resumed| resumed.elapsed() > SETTLED);
+        for (topic, statistics) in &statistics.topics {
+            for partition in statistics.partitions.values() {
+                let Some(at) = self.batches.find(topic, partition.partition) else { continue };
+                let track = &self.batches.tracks()[at];
+                let end = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
+                let lag = Lag {
+                    messages: (end - track.next).max(0),
+                    newest_ms: track.newest,
+                    prefetched: partition.fetchq_cnt,
+                };
+                if end >= 0 {
+                    (self.lag)(&track.partition, lag);
+                }
+                if settled && partition.fetchq_cnt == 0 && track.end.is_some_and(|end| partition.eof_offset >= end) {
+                    self.batches.cover(at, partition.eof_offset, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// What an error from `poll` means: wait, look at offsets, or give up.
+    fn judge(&mut self, error: &KafkaError) -> Result<()> {
+        if matches!(error, KafkaError::PartitionEOF(_)) {
+            return Ok(());
+        }
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if matches!(code, AutoOffsetReset | OffsetOutOfRange | LogTruncation) {
+            return self.examine();
+        }
+        if let Some((code, reason)) = self.client.client().fatal_error() {
+            let (kind, words) = kafka::meaning(code);
+            return Err(Error::new(kind, words.map_or(reason.clone(), |words| format!("{words} ({reason})"))));
+        }
+        if !kafka::passes(code) {
+            return Err(self.explain("read", error));
+        }
+        let now = Instant::now();
+        let pipeline = &*self.settings.pipeline;
+        let trouble = self.trouble.get_or_insert(Trouble { since: now, seen: now, told: now - TELL });
+        trouble.seen = now;
+        if now.duration_since(trouble.told) >= TELL {
+            trouble.told = now;
+            let since_s = now.duration_since(trouble.since).as_secs();
+            let error = self.client.context().troubles.explain("read", error);
+            tracing::warn!(pipeline, since_s, %error, "Kafka is in trouble, waiting");
+        }
+        Ok(())
+    }
+
+    fn recovered(&mut self) {
+        if let Some(trouble) = self.trouble.take() {
+            self.client.context().troubles.forget();
+            let after_s = trouble.since.elapsed().as_secs();
+            tracing::info!(pipeline = &*self.settings.pipeline, after_s, "Kafka answers again");
+        }
+    }
+
+    /// A trouble that nothing has mentioned for a while is over, even if no message has come.
+    fn stale_trouble(&mut self, now: Instant) {
+        if self.trouble.as_ref().is_some_and(|trouble| now.duration_since(trouble.seen) > 2 * TELL) {
+            self.recovered();
+        }
+    }
+
+    pub(super) fn explain(&self, doing: &str, error: &KafkaError) -> Error {
+        self.client.context().troubles.explain(format!("{doing} topics of {}", self.settings.pipeline), error)
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let patience = if self.stop.asked() { self.settings.drain } else { LAST_COMMIT };
+        let started = Instant::now();
+        self.push_all(patience)?;
+        self.intake.finish(patience.saturating_sub(started.elapsed()))
+    }
+}
+
+/// A leader is being elected: the topic is there.
+fn is_electing(code: RDKafkaErrorCode) -> bool {
+    kafka::meaning(code) == (ErrorKind::Unavailable, None)
+}

@@ -1,0 +1,172 @@
+//! Taking partitions over and letting them go.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{Consumer, RebalanceProtocol},
+};
+
+use super::{
+    batches::Track,
+    begin::{Begin, Marks, begin},
+    member::{self, Rebalance},
+    reading::Reading,
+};
+use crate::{
+    config::Start,
+    cursor::{Cursors, Partition},
+    error::{Error, Result},
+    kafka,
+};
+
+/// How long one question about watermarks, and asking again, may take.
+const ASK: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+impl Reading<'_> {
+    pub(super) fn rebalance(&mut self, rebalance: Rebalance) -> Result<()> {
+        // A partition that is assigned while it is paused may stay so for ever.
+        self.resume()?;
+        match rebalance {
+            Rebalance::Assign(list) => self.assign(&list),
+            Rebalance::Revoke(list) => self.revoke(&list),
+        }
+    }
+
+    fn assign(&mut self, list: &TopicPartitionList) -> Result<()> {
+        let partitions = self.partitions(list);
+        if !partitions.is_empty() {
+            let cursors = self.intake.assign(partitions.clone())?;
+            let starts: Vec<Start> = partitions.iter().map(|partition| self.start(partition, &cursors)).collect();
+            for ((element, partition), start) in list.elements().iter_mut().zip(partitions).zip(starts) {
+                let cuts = cursors.get(&partition).map_or(&[][..], Vec::as_slice);
+                let at = self.place(partition, cuts, start)?;
+                element
+                    .set_offset(Offset::Offset(self.batches.tracks()[at].next))
+                    .map_err(|error| self.explain("assign", &error))?;
+            }
+            let pipeline = &*self.settings.pipeline;
+            tracing::info!(pipeline, partitions = list.count(), all = self.batches.tracks().len(), "assigned");
+        }
+        member::assign(self.client, list).map_err(|error| self.explain("assign", &error))
+    }
+
+    /// Where to begin without a cursor. `end` is for the first start of a topic; a partition that was added to it later
+    /// is read from its beginning, or what was written before we found it would be skipped.
+    fn start(&self, partition: &Partition, cursors: &Cursors) -> Start {
+        let known = self.known.get(&*partition.topic).copied().unwrap_or(0);
+        let added = partition.number as usize >= known
+            || self.batches.tracks().iter().any(|track| track.partition.topic == partition.topic)
+            || cursors.iter().any(|(other, cuts)| other.topic == partition.topic && !cuts.is_empty());
+        if added { Start::Beginning } else { self.settings.start }
+    }
+
+    /// Decides where to begin in a partition and takes it in.
+    fn place(&mut self, partition: Partition, cuts: &[i64], start: Start) -> Result<usize> {
+        let settings = self.settings;
+        let source = settings.topics.iter().find(|(topic, _)| **topic == *partition.topic).map(|(_, source)| *source);
+        let source = source.ok_or_else(|| Error::bug(format!("{partition} was assigned but is not ours")))?;
+        let marks = self.marks(&partition)?;
+        let found = begin(&partition, cuts, marks, start, settings.gaps)?;
+        let next = match found {
+            Begin::At(next) | Begin::Pinned(next) | Begin::After(next, _) => next,
+        };
+        let end = settings.bounded.then_some(marks.high);
+        tracing::debug!(%partition, next, low = marks.low, high = marks.high, ?cuts, "begin");
+        let at = self.batches.assign(Track::new(partition, source, next, cuts, end));
+        match found {
+            Begin::At(_) => {}
+            Begin::Pinned(_) => self.batches.pin(at),
+            Begin::After(_, low) => self.lose(at, low),
+        }
+        Ok(at)
+    }
+
+    fn lose(&mut self, at: usize, low: i64) {
+        let Track { partition, next, .. } = &self.batches.tracks()[at];
+        tracing::warn!(%partition, from = *next, next = low, "messages are gone before we have read them: recorded as a gap");
+        self.batches.lose(at, low, "gap.retention");
+    }
+
+    fn revoke(&mut self, list: &TopicPartitionList) -> Result<()> {
+        let partitions = self.partitions(list);
+        if self.client.assignment_lost() {
+            self.intake.kill();
+            self.release(list)?;
+            return Err(Error::fenced(
+                "the group has given our partitions to another member: this process was silent for longer than \
+                 session.timeout.ms or max.poll.interval.ms. What was in flight is discarded",
+            ));
+        }
+        let started = Instant::now();
+        let drained = self
+            .push_all(self.settings.drain)
+            .and_then(|()| self.intake.revoke(partitions.clone()))
+            .map_err(|error| error.context("let go of revoked partitions"));
+        if let Err(error) = drained {
+            self.intake.kill();
+            self.release(list)?;
+            return Err(error);
+        }
+        self.batches.revoke(|partition| partitions.contains(partition));
+        let (pipeline, took_ms) = (&*self.settings.pipeline, started.elapsed().as_millis() as u64);
+        tracing::info!(pipeline, partitions = partitions.len(), took_ms, "revoked");
+        self.release(list)
+    }
+
+    fn release(&self, list: &TopicPartitionList) -> Result<()> {
+        member::release(self.client, list).map_err(|error| self.explain("release", &error))
+    }
+
+    /// The broker says that an offset is out of range, but not in which partition: looks at all of them, records what
+    /// is gone, and sets the client to the right places.
+    pub(super) fn examine(&mut self) -> Result<()> {
+        self.resume()?;
+        let mut moved = Vec::new();
+        for at in 0..self.batches.tracks().len() {
+            let Track { partition, next, .. } = &self.batches.tracks()[at];
+            let (partition, next) = (partition.clone(), *next);
+            let marks = self.marks(&partition)?;
+            if let Begin::After(_, low) = begin(&partition, &[next], marks, Start::Beginning, self.settings.gaps)? {
+                self.lose(at, low);
+                moved.push(at);
+            }
+        }
+        if moved.is_empty() || !matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            moved = (0..self.batches.tracks().len()).collect();
+        }
+        let mut list = TopicPartitionList::new();
+        for at in moved {
+            let Track { partition, next, .. } = &self.batches.tracks()[at];
+            list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(*next))
+                .map_err(|error| self.explain("assign", &error))?;
+        }
+        // A partition that failed this way is not fetched any more, and cannot be sought: it has to be assigned again.
+        self.release(&list)?;
+        member::assign(self.client, &list).map_err(|error| self.explain("assign", &error))
+    }
+
+    /// What the partition holds for readers of committed messages.
+    fn marks(&self, partition: &Partition) -> Result<Marks> {
+        let deadline = Instant::now() + ASK_AGAIN;
+        loop {
+            let error = match self.client.fetch_watermarks(&partition.topic, partition.number, ASK) {
+                Ok((low, high)) => return Ok(Marks { low, high }),
+                Err(error) => error,
+            };
+            let passes = error.rdkafka_error_code().is_some_and(kafka::passes);
+            if !passes || Instant::now() >= deadline || self.stop.wait(Duration::from_millis(100)) {
+                let troubles = &self.client.context().troubles;
+                return Err(troubles.explain(format!("ask for the offsets of {partition}"), &error));
+            }
+        }
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        list.elements().iter().map(|p| Partition::new(Arc::<str>::from(p.topic()), p.partition())).collect()
+    }
+}
