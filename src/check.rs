@@ -1,1 +1,115 @@
-//! (in work)
+//! `huiju check` and `huiju docs`: what can be said without a broker.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    cli::Where,
+    config::{Config, pipeline},
+    contract::{codes::CodeTables, odcs},
+    dictionary,
+    engine::{Library, function_docs},
+    error::{Context, Error, Finding, Result, refuse},
+    runtime::build::{self, Prepared},
+};
+
+/// Reads and compiles the pipelines, all or those that are named; all mistakes together.
+pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
+    let mut findings = Vec::new();
+    let pipelines = pipeline::read_all(&config.pipelines).unwrap_or_else(|found| {
+        findings.extend(found);
+        Vec::new()
+    });
+    let library = Library::read(&config.schemas).map_err(|found| findings.extend(found)).ok();
+    let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.to_string()).collect();
+    for name in only.iter().filter(|name| !names.contains(name)) {
+        let near = crate::engine::nearest(name, names.iter().map(String::as_str));
+        let at = config.pipelines.display().to_string();
+        findings.push(Finding::new(at, format!("there is no pipeline \"{name}\"{near}")));
+    }
+    let mut prepared = Vec::new();
+    if let Some(library) = &library {
+        for pipeline in
+            pipelines.into_iter().filter(|one| only.is_empty() || only.iter().any(|name| *name == *one.name))
+        {
+            match build::prepare(&config.schemas, library, pipeline) {
+                Ok(one) => prepared.push(one),
+                Err(found) => findings.extend(found),
+            }
+        }
+    }
+    match findings.is_empty() {
+        true if prepared.is_empty() => {
+            Err(Error::config(format!("{}: there is no pipeline in this folder", config.pipelines.display())))
+        }
+        true => Ok(prepared),
+        false => Err(refuse(findings)),
+    }
+}
+
+/// `huiju check`.
+pub fn check(at: &Where) -> Result<()> {
+    let config = Config::read(&at.config)?;
+    for one in prepare(&config, &[])? {
+        let (pipeline, contract) = (&one.pipeline, &one.contract);
+        println!(
+            "ok  {}: {} sources, {} stages, contract {} {} ({} columns, {} rules){}",
+            pipeline.name,
+            pipeline.sources.len(),
+            pipeline.stages.len(),
+            contract.name,
+            contract.version,
+            contract.columns.len(),
+            contract.rules.len(),
+            if contract.assumed { ", assumed" } else { "" }
+        );
+    }
+    Ok(())
+}
+
+#[derive(Args)]
+pub struct DocsOptions {
+    #[command(flatten)]
+    at: Where,
+    /// Folder to write to
+    #[arg(long, default_value = "docs")]
+    to: PathBuf,
+}
+
+/// `huiju docs`: the functions, and for each contract a data dictionary and the JSON Schema of its clean topic.
+pub fn docs(options: &DocsOptions) -> Result<()> {
+    let config = Config::read(&options.at.config)?;
+    let prepared = prepare(&config, &[])?;
+    let tables = CodeTables::read(&config.schemas).map_err(refuse)?;
+    let library = Library::read(&config.schemas).map_err(refuse)?;
+    std::fs::create_dir_all(&options.to).or_config(format!("create {}", options.to.display()))?;
+    let write = |name: String, text: String| -> Result<()> {
+        let path = options.to.join(name);
+        std::fs::write(&path, text).or_config(format!("write {}", path.display()))?;
+        println!("{}", path.display());
+        Ok(())
+    };
+    if let Some(source) = prepared.iter().flat_map(|one| &one.pipeline.sources).next() {
+        let lines: Vec<String> = function_docs(&library, source)
+            .into_iter()
+            .map(|(_, doc)| format!("- `{}", doc.replacen(": ", "`: ", 1)))
+            .collect();
+        write(
+            "functions.md".into(),
+            format!("# Functions in SQL\n\nBeside DataFusion's own.\n\n{}\n", lines.join("\n")),
+        )?;
+    }
+    let mut done = Vec::new();
+    for one in &prepared {
+        if done.contains(&one.pipeline.contract) {
+            continue;
+        }
+        done.push(one.pipeline.contract.clone());
+        let contract = odcs::read(&config.schemas, &one.pipeline.contract).map_err(refuse)?;
+        write(format!("{}.md", contract.name), dictionary::dictionary(&contract, &tables))?;
+        let schema = serde_json::to_string_pretty(&contract.json_schema(&tables)).or_bug("write JSON")?;
+        write(format!("{}.schema.json", contract.name), schema + "\n")?;
+    }
+    Ok(())
+}

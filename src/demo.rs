@@ -1,1 +1,178 @@
-//! (in work)
+//! `huiju demo`: the whole way on this machine, without a broker.
+//!
+//! The folder it leaves is a complete project: pipelines and schemas to look at and to change, topics as folders of
+//! files, the archive, and a `huiju.toml` that `huiju run` takes.
+
+use std::{
+    fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use clap::Args;
+use include_dir::{Dir, include_dir};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    check,
+    cli::{self, Format},
+    config::Config,
+    error::{Context, Error, Result},
+    runtime::{Accounts, build::committed},
+    sample,
+    stop::Stop,
+};
+
+static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
+static SCHEMAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas");
+
+const CONFIG: &str = r#"# Made by `huiju demo`. Topics are folders of files here; see huiju.example.toml for everything else.
+pipelines = "pipelines"
+schemas   = "schemas"
+
+[files]
+folder = "topics"
+
+[archive]
+location = "archive"
+"#;
+
+#[derive(Args)]
+pub struct Options {
+    /// Folder to work in; made if it is not there
+    #[arg(long, default_value = "demo")]
+    dir: PathBuf,
+    /// How many messages to generate, over all cities
+    #[arg(long, default_value_t = 30_000)]
+    messages: u64,
+    /// The same seed gives the same messages
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How the summary is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// `huiju demo`.
+pub fn run(options: &Options) -> Result<()> {
+    let dir = &options.dir;
+    let made = (options.messages, options.seed);
+    match recorded(dir) {
+        Some(before) if before != made => {
+            return Err(Error::config(format!(
+                "{} holds the demo of --messages {} --seed {}; use these, another --dir, or remove the folder",
+                dir.display(),
+                before.0,
+                before.1
+            )));
+        }
+        Some(_) => {}
+        None => prepare(dir, options)?,
+    }
+    let config = Config::read(&dir.join("huiju.toml"))?;
+    let prepared = check::prepare(&config, &[])?;
+    let done = Arc::new(AtomicBool::new(false));
+    let total = options.messages;
+    let stop = Stop::new();
+    let finished = done.clone();
+    let summary = cli::run(Arc::new(config), prepared, true, &stop, |accounts| watch(accounts, total, finished));
+    done.store(true, Ordering::SeqCst);
+    let summary = summary?;
+    if options.format == Format::Text {
+        next(dir, &summary);
+    }
+    summary.print(options.format);
+    summary.failed.map_or(Ok(()), Err)
+}
+
+/// Unpacks what is shipped and generates the messages.
+fn prepare(dir: &Path, options: &Options) -> Result<()> {
+    for (name, files) in [("pipelines", &PIPELINES), ("schemas", &SCHEMAS)] {
+        let to = dir.join(name);
+        fs::create_dir_all(&to).or_config(format!("create {}", to.display()))?;
+        files.extract(&to).or_config(format!("unpack {name} into {}", dir.display()))?;
+    }
+    let path = dir.join("huiju.toml");
+    fs::write(&path, CONFIG).or_config(format!("write {}", path.display()))?;
+    let pipelines = cli::all(crate::config::pipeline::read_all(&dir.join("pipelines")))?;
+    let sources: u64 = pipelines.iter().map(|pipeline| pipeline.sources.len() as u64).sum();
+    eprintln!("generating {} messages of {sources} sources into {}", options.messages, dir.join("topics").display());
+    let mut left = options.messages;
+    let mut number = 0;
+    for pipeline in &pipelines {
+        for source in &pipeline.sources {
+            number += 1;
+            let messages = if number == sources { left } else { options.messages / sources };
+            left -= messages;
+            let settings = sample::Options { messages, seed: options.seed, ..sample::Options::default() };
+            let generator = cli::all(sample::Generator::read(pipeline, &source.name, settings))?;
+            sample::write_files(vec![generator], &dir.join("topics"), 1, &mut |_| {})?;
+        }
+    }
+    let path = dir.join(".made");
+    fs::write(&path, format!("{} {}\n", options.messages, options.seed)).or_config(format!("write {}", path.display()))
+}
+
+/// Messages and seed of the demo that the folder holds.
+fn recorded(dir: &Path) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(dir.join(".made")).ok()?;
+    let (messages, seed) = text.trim().split_once(' ')?;
+    Some((messages.parse().ok()?, seed.parse().ok()?))
+}
+
+/// Shows how far it is: a bar on a terminal, a line now and then elsewhere.
+fn watch(accounts: Vec<(Arc<str>, Accounts)>, total: u64, done: Arc<AtomicBool>) {
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} messages  {per_sec}");
+        ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    });
+    std::thread::spawn(move || {
+        let mut shown = 0;
+        while !done.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(200));
+            let rows: u64 = accounts
+                .iter()
+                .filter_map(|(_, accounts)| committed(accounts).values().map(|account| account.total.input).max())
+                .sum();
+            match &bar {
+                Some(bar) => bar.set_position(rows.min(total)),
+                None if rows >= shown + (total / 4).max(1) => {
+                    eprintln!("{rows} rows done");
+                    shown = rows;
+                }
+                None => {}
+            }
+        }
+        bar.iter().for_each(ProgressBar::finish_and_clear);
+    });
+}
+
+fn next(dir: &Path, summary: &cli::Summary) {
+    let dir = dir.display();
+    if summary.total().total.input == 0 {
+        println!(
+            "Nothing new in {dir}/topics: everything was carried over by an earlier run, nothing is written twice.\n"
+        );
+    }
+    println!("What you have now, in {dir}/:");
+    println!("  topics/hotline.raw.*       what the cities sent");
+    println!("  topics/hotline.standard.*  the clean stream, JSON Lines");
+    println!("  topics/hotline.rejected.*  what was refused, and why");
+    println!("  archive/                   the same as Parquet with a Delta log");
+    println!("  pipelines/, schemas/       how it was done: SQL, contracts, code tables");
+    println!("\nNext:");
+    println!(
+        "  duckdb -c \"SELECT appeal_type, count(*) FROM read_parquet('{dir}/archive/work_orders/ingested_on=*/*.parquet', hive_partitioning=true) GROUP BY 1\""
+    );
+    println!(
+        "  python -c \"import deltalake; print(deltalake.DeltaTable('{dir}/archive/work_orders').to_pandas().head())\""
+    );
+    println!("  huiju test --config {dir}/huiju.toml       # the pipeline's own test cases");
+    println!("  huiju run --config {dir}/huiju.toml        # follow the topics as files are added");
+    println!("  to use Kafka, replace [files] in {dir}/huiju.toml by [kafka] brokers = \"…\"\n");
+}

@@ -17,7 +17,7 @@ use super::{
     sheet::{self, Row},
 };
 
-pub use super::lists::{DivisionRow, KeywordRow, RetiredRow, read_divisions, read_keyword_rules};
+pub use super::lists::{DivisionRow, KeywordRow, RetiredRow, read_divisions, read_keyword_rules, rule_sets};
 
 const HEADER: &[&str] = &["code", "label", "aliases", "valid_from", "valid_to"];
 

@@ -155,6 +155,11 @@ fn month(row: &Row, column: usize, code: &str, findings: &mut Findings) -> Optio
     month
 }
 
+/// Names of the rule sets in `rules/`.
+pub fn rule_sets(folder: &Path) -> Vec<String> {
+    stems(&folder.join("rules"), ".csv")
+}
+
 /// Reads `rules/<set>.csv`. The order of the file counts: the earlier rule wins on equal match counts.
 pub fn read_keyword_rules(folder: &Path, set: &str) -> Result<Vec<KeywordRow>, Vec<Finding>> {
     let folder = folder.join("rules");

@@ -1,1 +1,288 @@
-//! (in work)
+//! From rows of text to the rows of the contract.
+//!
+//! A [`Program`] is what a source's map, its pipeline's stages and the contract's rules compile to: once, when the
+//! pipeline starts. It is row-local and immutable, so the same messages give the same rows in any batch, and it
+//! cannot fail: a row that an expression cannot handle is rejected, its neighbours go on.
+//!
+//! Why not a plan that is executed per batch: planning costs milliseconds, re-used plans keep state (dynamic filters,
+//! `now()` folded to a literal), and each execution builds streams that a projection does not need.
+
+mod checks;
+mod compile;
+mod functions;
+mod lint;
+mod meta;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, BooleanArray},
+    compute::{concat_batches, filter_record_batch},
+    datatypes::{DataType, SchemaRef},
+    error::ArrowError,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+use datafusion::common::DataFusionError;
+
+pub use compile::nearest;
+pub use functions::{Library, function_docs};
+
+use crate::{
+    batch::{Fault, Fetched, Held, Origin, Outcome, Reject, Tally},
+    config::{Pipeline, Source},
+    contract::Contract,
+    cursor::Interval,
+    decode::{self, Decoded, Fields},
+    error::Finding,
+};
+
+/// A source's program.
+#[derive(Debug)]
+pub struct Program {
+    source: Arc<str>,
+    compiled: compile::Compiled,
+    checks: checks::Checks,
+    rows: SchemaRef,
+    /// Position of the flags column in `rows`.
+    flags: Option<usize>,
+}
+
+/// Rows as computed, with those struck out that do not go on.
+#[derive(Debug)]
+pub struct Checked {
+    pub source: Arc<str>,
+    pub covers: Vec<Interval>,
+    /// The contract's columns; includes rows that are not alive.
+    pub rows: RecordBatch,
+    pub origins: Vec<Origin>,
+    /// Whether a row goes on. Dedup strikes out more.
+    pub alive: Vec<bool>,
+    pub duplicates: u64,
+    pub rejects: Vec<Reject>,
+    pub input: u64,
+    pub flags: BTreeMap<Arc<str>, u64>,
+    pub held: Option<Held>,
+}
+
+impl Program {
+    /// Compiles one source of a pipeline; all mistakes at once.
+    pub fn compile(
+        pipeline: &Pipeline,
+        source: &Source,
+        contract: &Arc<Contract>,
+        library: &Library,
+    ) -> Result<Program, Vec<Finding>> {
+        let context = compile::session(library.functions(source)?);
+        let checks = checks::Checks::new(contract.clone(), library);
+        let compiled = compile::compile(pipeline, source, contract, &context);
+        let (checks, compiled) = match (checks, compiled) {
+            (Ok(checks), Ok(compiled)) => (checks, compiled),
+            (checks, compiled) => {
+                let findings = checks.err().into_iter().chain(compiled.err()).flatten().collect();
+                return Err(findings);
+            }
+        };
+        let rows = contract.arrow_schema();
+        let flags = contract.flags.as_ref().and_then(|name| rows.index_of(name).ok());
+        Ok(Program { source: source.name.clone(), compiled, checks, rows, flags })
+    }
+
+    /// What the decoder has to decode.
+    pub fn fields(&self) -> &Fields {
+        &self.compiled.fields
+    }
+
+    /// Computes and checks a batch. Nothing vanishes: every decoded row is alive or has a reject.
+    pub fn run(&self, fetched: Fetched, mut decoded: Decoded) -> Checked {
+        let input = self.input(&fetched, &decoded);
+        let mut rejects = std::mem::take(&mut decoded.rejects);
+        let (computed, failed) = self.evaluate(&input);
+        let mut origins = std::mem::take(&mut decoded.origins);
+        let mut places: Option<Vec<usize>> = None;
+        if !failed.is_empty() {
+            decoded.origins = origins.clone();
+            for (row, Failed { stage, reason }) in &failed {
+                let fault = Fault { code: "sql.failed".into(), field: None, reason: (*reason).to_owned(), value: None };
+                rejects.push(decode::reject(&fetched, &decoded, *row, stage.clone(), vec![fault]));
+            }
+            let kept: Vec<usize> =
+                (0..origins.len()).filter(|row| failed.binary_search_by_key(row, |(at, _)| *at).is_err()).collect();
+            origins = kept.iter().map(|row| decoded.origins[*row]).collect();
+            places = Some(kept);
+        }
+        let mut found = self.checks.run(&computed);
+        let mut alive = vec![true; origins.len()];
+        if !found.errors.is_empty() {
+            if places.is_none() {
+                decoded.origins = origins.clone();
+            }
+            for (row, faults) in std::mem::take(&mut found.errors) {
+                alive[row as usize] = false;
+                let at = places.as_ref().map_or(row as usize, |kept| kept[row as usize]);
+                rejects.push(decode::reject(&fetched, &decoded, at, "checks".into(), faults));
+            }
+        }
+        let mut flags = BTreeMap::new();
+        let mut columns: Vec<ArrayRef> = computed.columns()[..self.checks.width()].to_vec();
+        if let Some(at) = self.flags {
+            let DataType::List(element) = self.rows.field(at).data_type() else {
+                unreachable!("the contract's reader accepts a list of texts only as flags column")
+            };
+            columns.insert(at, found.flags(element.clone(), &alive, &mut flags));
+        }
+        let rows = self.batch(columns, origins.len());
+        // Sinks write rejects in the order of their messages.
+        rejects.sort_by(|a, b| (&a.partition, a.offset, a.row).cmp(&(&b.partition, b.offset, b.row)));
+        Checked {
+            source: self.source.clone(),
+            covers: fetched.covers,
+            rows,
+            origins,
+            alive,
+            duplicates: 0,
+            rejects,
+            input: decoded.input,
+            flags,
+            held: fetched.held,
+        }
+    }
+
+    /// The columns that the first step reads.
+    fn input(&self, fetched: &Fetched, decoded: &Decoded) -> RecordBatch {
+        let schema = &self.compiled.input;
+        let column = |name: &String| match decoded.rows.column_by_name(name) {
+            Some(column) => column.clone(),
+            None => meta::column(name, &self.source, fetched, &decoded.origins, &decoded.places),
+        };
+        let columns = schema.fields().iter().map(|field| column(field.name())).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(decoded.origins.len()));
+        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+            .expect("decoded and meta columns have the types they were planned with")
+    }
+
+    /// All steps over a batch. Rows that fail are found by halving, and left out: `(row, reason)` in order.
+    fn evaluate(&self, input: &RecordBatch) -> (RecordBatch, Vec<(usize, Failed)>) {
+        match self.steps(input) {
+            Ok(done) => (done, Vec::new()),
+            Err(_) => {
+                let (mut parts, mut failed) = (Vec::new(), Vec::new());
+                self.halve(input, 0, &mut parts, &mut failed);
+                let empty = self.steps(&input.slice(0, 0)).expect("no rows, no failure");
+                let schema = parts.first().map_or(empty.schema(), RecordBatch::schema);
+                parts.insert(
+                    0,
+                    empty.with_schema(schema.clone()).unwrap_or_else(|_| RecordBatch::new_empty(schema.clone())),
+                );
+                (concat_batches(&schema, &parts).expect("parts of one program share a schema"), failed)
+            }
+        }
+    }
+
+    fn halve(&self, input: &RecordBatch, at: usize, parts: &mut Vec<RecordBatch>, failed: &mut Vec<(usize, Failed)>) {
+        match self.steps(input) {
+            Ok(done) => parts.push(done),
+            Err(error) if input.num_rows() == 1 => failed.push((at, error)),
+            Err(_) => {
+                let half = input.num_rows() / 2;
+                self.halve(&input.slice(0, half), at, parts, failed);
+                self.halve(&input.slice(half, input.num_rows() - half), at + half, parts, failed);
+            }
+        }
+    }
+
+    fn steps(&self, input: &RecordBatch) -> Result<RecordBatch, Failed> {
+        let rows = input.num_rows();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let mut batch = input.clone();
+        for step in &self.compiled.steps {
+            let fail = |error| Failed { stage: step.stage.clone(), reason: in_chinese(&error) };
+            if let Some(take) = &step.take {
+                batch = batch.project(take).map_err(|error| fail(error.into()))?;
+            }
+            let mut columns = Vec::with_capacity(step.exprs.len());
+            for expr in &step.exprs {
+                let value = expr.evaluate(&batch).and_then(|value| value.into_array(rows));
+                columns.push(value.map_err(fail)?);
+            }
+            let next = RecordBatch::try_new_with_options(step.schema.clone(), columns, &options);
+            batch = next.map_err(|error| fail(error.into()))?;
+        }
+        Ok(batch)
+    }
+
+    fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows)).with_match_field_names(false);
+        // A required column may hold NULL in rows that are struck out: they are gone before anyone looks.
+        let loose = arrow::datatypes::Schema::new_with_metadata(
+            self.rows.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+            self.rows.metadata().clone(),
+        );
+        RecordBatch::try_new_with_options(Arc::new(loose), columns, &options)
+            .expect("the program was compiled to the contract's types")
+    }
+}
+
+impl Checked {
+    /// Leaves only what is alive, and closes the account.
+    ///
+    /// `schema` is the contract's; a batch whose required columns still hold NULL is our mistake.
+    pub fn finish(self, schema: &SchemaRef) -> crate::error::Result<Outcome> {
+        let written = self.alive.iter().filter(|alive| **alive).count();
+        let (rows, origins) = if written == self.alive.len() {
+            (self.rows, self.origins)
+        } else {
+            let mask = BooleanArray::from(self.alive.clone());
+            let rows = filter_record_batch(&self.rows, &mask).expect("the mask has a bit per row");
+            let alive = self.alive.iter().zip(&self.origins).filter(|(alive, _)| **alive);
+            (rows, alive.map(|(_, origin)| *origin).collect())
+        };
+        let columns = rows.columns().to_vec();
+        let options = RecordBatchOptions::new().with_row_count(Some(written));
+        let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+            .map_err(|error| crate::error::Error::bug(format!("rows do not fit their contract: {error}")))?;
+        let tally = Tally {
+            input: self.input,
+            written: written as u64,
+            rejected: self.rejects.len() as u64,
+            duplicate: self.duplicates,
+        };
+        if !tally.balances() {
+            return Err(crate::error::Error::bug(format!(
+                "a batch of source {} does not add up: {tally:?}",
+                self.source
+            )));
+        }
+        Ok(Outcome {
+            source: self.source,
+            covers: self.covers,
+            rows,
+            origins,
+            rejects: self.rejects,
+            tally,
+            flags: self.flags,
+            held: self.held,
+        })
+    }
+}
+
+/// A stage that cannot compute a row.
+#[derive(Debug)]
+struct Failed {
+    stage: Arc<str>,
+    reason: &'static str,
+}
+
+/// Why an expression failed, without any value in it.
+fn in_chinese(error: &DataFusionError) -> &'static str {
+    match error.find_root() {
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::DivideByZero => "SQL 计算失败：除以零",
+            ArrowError::ArithmeticOverflow(_) => "SQL 计算失败：数值溢出",
+            ArrowError::CastError(_) | ArrowError::ParseError(_) => "SQL 计算失败：类型转换（应使用 TRY_CAST）",
+            _ => "SQL 计算失败",
+        },
+        _ => "SQL 计算失败",
+    }
+}

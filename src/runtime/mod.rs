@@ -1,1 +1,284 @@
-//! (in work)
+//! The engine room. Read [`Line::run`] first: it is the main flow, whole.
+//!
+//! # Threads of a pipeline
+//!
+//! ```text
+//!  source thread ──Feed──► line thread ──Job──► outlet thread (kafka sink)
+//!  polls, batches          decode, engine,  └─► outlet thread (archive sink)
+//!                          checks, dedup
+//! ```
+//!
+//! Queues are short; what bounds memory is the [`Budget`](crate::batch::Budget): a batch holds its bytes from the
+//! fetch until the last sink lets it go, and the source does not read on while the budget is used up.
+//!
+//! # Delivery
+//!
+//! A line is built, runs, and is thrown away as a whole: that is the only way to recover from anything
+//! ([`supervise`]). Building it again reads every cursor anew, so an unknown outcome of a commit is answered by the
+//! sink itself. Nothing is repaired in place.
+//!
+//! - *Partitions come*: dedup forgets them, every sink takes them over and tells its cursors, dedup learns the
+//!   archive's keys; then the source starts at the smallest cursor.
+//! - *Partitions go*: every sink commits what is in flight; then they are let go. When that takes longer than the
+//!   drain time, or when the partitions are lost already, the line's [`Permit`](crate::source::Permit) is withdrawn: no commit
+//!   begins after that, and the line is built anew.
+//! - *A sink fails or falls behind* while another goes on: it is left behind, and when it can take rows again the line
+//!   is built anew from the smallest cursor; the others drop what they have already. So one sink's trouble delays
+//!   the others by no more than [`PATIENCE`].
+
+mod breaker;
+pub mod build;
+mod outlet;
+pub mod supervise;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use tracing::{info, warn};
+
+pub use outlet::Committed;
+use outlet::Outlet;
+
+use crate::{
+    batch::{Fetched, Outcome},
+    cursor::{Cursors, NEVER, Partition},
+    decode::Decoder,
+    dedup::Dedup,
+    engine::Program,
+    error::{Error, ErrorKind, Result},
+    metrics::Metrics,
+    source::Feed,
+};
+
+/// How long a full queue of one sink may hold up the others before it is left behind.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads committed key columns of partitions from the archive, batch by batch.
+pub type Keys = Box<dyn FnMut(&[Partition], Duration, &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> + Send>;
+
+/// How a line ended, when it did not fail.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The source is at its end or was told to stop, and everything is committed.
+    Finished,
+    /// A sink that was left behind can take rows again: build the line anew, now.
+    Rejoin,
+}
+
+/// Everything behind the source of one pipeline.
+pub struct Line {
+    pipeline: Arc<str>,
+    schema: SchemaRef,
+    /// Per source, in the order of the pipeline's sources.
+    sources: Vec<(Decoder, Arc<Program>)>,
+    dedup: Option<(Dedup, Keys)>,
+    breaker: breaker::Breaker,
+    outlets: Vec<Place>,
+    metrics: Arc<Metrics>,
+    /// How long a full queue of one sink may hold up the others.
+    patience: Duration,
+}
+
+/// A sink's place in the line.
+struct Place {
+    outlet: Outlet,
+    /// Left behind: takes nothing more until the line is built anew.
+    behind: bool,
+    /// Tells, asked again and again, whether a sink that failed could be opened now.
+    probe: build::Probe,
+    next_probe: Instant,
+    pause: Duration,
+}
+
+impl Line {
+    /// Carries what the source feeds to the sinks, until it says that it is finished.
+    pub fn run(mut self, feed: Receiver<Feed>) -> Result<End> {
+        loop {
+            match feed.recv_timeout(Duration::from_millis(200)) {
+                Ok(Feed::Batch(fetched)) => {
+                    let outcome = self.transform(fetched)?;
+                    self.hand_out(outcome)?;
+                }
+                Ok(Feed::Assign(partitions, reply)) => {
+                    let answer = self.take_over(&partitions);
+                    let kept = copy(&answer);
+                    let _ = reply.send(answer);
+                    kept?;
+                }
+                Ok(Feed::Revoke(partitions, reply)) => {
+                    let answer = self.let_go(&partitions);
+                    let kept = copy(&answer);
+                    let _ = reply.send(answer);
+                    kept?;
+                }
+                Ok(Feed::Finish(reply)) => {
+                    let answer = self.let_go(&[]);
+                    let kept = copy(&answer);
+                    let _ = reply.send(answer);
+                    return kept.map(|()| End::Finished);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::unavailable("the source has stopped"));
+                }
+            }
+            if self.look_after_sinks()? {
+                return Ok(End::Rejoin);
+            }
+        }
+    }
+
+    /// From messages to rows and rejects: decode, map, clean, standardize, classify, checks, dedup.
+    fn transform(&mut self, fetched: Fetched) -> Result<Outcome> {
+        let (decoder, program) = &mut self.sources[fetched.source];
+        let decoded = decoder.decode(&fetched);
+        crate::fault::point("line.after_decode");
+        let mut checked = program.run(fetched, decoded);
+        if let Some((dedup, _)) = &mut self.dedup {
+            dedup.strike_out(&mut checked)?;
+            self.metrics.dedup_keys.with_label_values(&[&self.pipeline]).set(dedup.keys() as i64);
+        }
+        let outcome = checked.finish(&self.schema)?;
+        self.breaker.observe(&outcome)?;
+        Ok(outcome)
+    }
+
+    /// Gives a batch to every sink. One whose queue stays full while another waits is left behind.
+    fn hand_out(&mut self, outcome: Outcome) -> Result<()> {
+        let outcome = Arc::new(outcome);
+        let mut waiting: Vec<usize> = (0..self.outlets.len()).filter(|at| !self.outlets[*at].behind).collect();
+        let begun = Instant::now();
+        while !waiting.is_empty() {
+            let mut full = Vec::new();
+            for at in waiting {
+                match self.outlets[at].outlet.offer(&outcome) {
+                    Ok(true) => {}
+                    Ok(false) => full.push(at),
+                    Err(error) => self.leave_behind(at, error)?,
+                }
+            }
+            let alone = self.outlets.iter().filter(|place| !place.behind).count() == full.len();
+            if !full.is_empty() && !alone && begun.elapsed() >= self.patience {
+                for at in full.drain(..) {
+                    let kind = self.outlets[at].outlet.kind;
+                    let slow = Error::unavailable(format!("the {kind} sink took nothing for {:?}", self.patience));
+                    self.leave_behind(at, slow)?;
+                }
+            }
+            if !full.is_empty() {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            waiting = full;
+        }
+        Ok(())
+    }
+
+    /// A sink cannot go on. If it may recover by itself and another sink can, the line goes on without it.
+    fn leave_behind(&mut self, at: usize, error: Error) -> Result<()> {
+        let others = self.outlets.iter().enumerate().any(|(other, place)| other != at && !place.behind);
+        let place = &mut self.outlets[at];
+        let error = error.context(format!("{} sink", place.outlet.kind));
+        if error.kind != ErrorKind::Unavailable || !others {
+            return Err(error);
+        }
+        warn!(pipeline = %self.pipeline, sink = place.outlet.kind, %error, "sink left behind, the others go on");
+        place.behind = true;
+        place.outlet.close();
+        place.next_probe = Instant::now() + place.pause;
+        self.metrics.sink_up.with_label_values(&[&self.pipeline, place.outlet.kind]).set(0);
+        Ok(())
+    }
+
+    /// Notices sinks that failed between batches; tells whether one that was left behind can come back.
+    fn look_after_sinks(&mut self) -> Result<bool> {
+        for at in 0..self.outlets.len() {
+            if !self.outlets[at].behind && self.outlets[at].outlet.failed() {
+                let error = self.outlets[at].outlet.error();
+                self.leave_behind(at, error)?;
+            }
+            let place = &mut self.outlets[at];
+            if place.behind && place.outlet.ended() && Instant::now() >= place.next_probe {
+                match (place.probe)() {
+                    Ok(()) => {
+                        info!(pipeline = %self.pipeline, sink = place.outlet.kind, "sink can take rows again");
+                        self.let_go(&[])?;
+                        return Ok(true);
+                    }
+                    Err(error) if error.kind == ErrorKind::Unavailable => {
+                        place.pause = (place.pause * 2).min(Duration::from_secs(30));
+                        place.next_probe = Instant::now() + place.pause;
+                        warn!(pipeline = %self.pipeline, sink = place.outlet.kind, %error, "sink still not answering");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Partitions become ours: every sink fences its predecessor and tells its cursors; dedup learns what was committed.
+    fn take_over(&mut self, partitions: &[Partition]) -> Result<Cursors> {
+        if let Some(place) = self.outlets.iter().find(|place| place.behind) {
+            let kind = place.outlet.kind;
+            return Err(Error::unavailable(format!("partitions cannot be taken over while the {kind} sink is behind")));
+        }
+        let begun = Instant::now();
+        let asked: Result<Vec<_>> = self.outlets.iter().map(|place| place.outlet.assign(partitions)).collect();
+        let mut cursors: Cursors = partitions.iter().map(|partition| (partition.clone(), Vec::new())).collect();
+        for (answer, place) in asked?.into_iter().zip(&self.outlets) {
+            let theirs = answer.recv().map_err(|_| place.outlet.error())??;
+            for (partition, cuts) in &mut cursors {
+                match theirs.get(partition) {
+                    Some(more) if !more.is_empty() => cuts.extend(more),
+                    _ => cuts.push(NEVER),
+                }
+            }
+        }
+        for cuts in cursors.values_mut() {
+            cuts.sort_unstable();
+            cuts.dedup();
+        }
+        if let Some((dedup, keys)) = &mut self.dedup {
+            dedup.forget(partitions);
+            // Message times may run out of order by one more window.
+            let window = dedup.window() * 2;
+            keys(partitions, window, &mut |batch| dedup.learn(batch))?;
+        }
+        let keys = self.dedup.as_ref().map_or(0, |(dedup, _)| dedup.keys());
+        info!(pipeline = %self.pipeline, partitions = partitions.len(), keys, took_ms = begun.elapsed().as_millis() as u64, "partitions taken over");
+        Ok(cursors)
+    }
+
+    /// Everything in flight is committed; then the partitions are no longer ours.
+    fn let_go(&mut self, partitions: &[Partition]) -> Result<()> {
+        let here = || self.outlets.iter().filter(|place| !place.behind);
+        let asked: Result<Vec<_>> = here().map(|place| place.outlet.release(partitions)).collect();
+        for (answer, place) in asked?.into_iter().zip(here()) {
+            answer.recv().map_err(|_| place.outlet.error())??;
+        }
+        if let Some((dedup, _)) = &mut self.dedup {
+            dedup.forget(partitions);
+        }
+        Ok(())
+    }
+}
+
+/// The same answer for the one who asked and for us.
+fn copy<T>(answer: &Result<T>) -> Result<()> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::new(error.kind, error.to_string())),
+    }
+}
+
+/// Committed accounts by sink.
+pub type Accounts = BTreeMap<&'static str, Arc<std::sync::Mutex<Committed>>>;

@@ -43,6 +43,7 @@
 //! `truncated`, `two_objects`, `trailing`, `empty`; and, with `fields` (paths like `order.id`; one is taken, `a+b` means both),
 //! `missing`, `replace` and `insert` (both with `with`: what), `spaces` (tabs, U+3000 around), `full_width` (digits).
 
+pub mod command;
 mod damage;
 mod files;
 mod json;
@@ -83,6 +84,21 @@ pub struct Options {
     pub span: Duration,
     /// Pads messages to about this many bytes.
     pub size: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            messages: 1000,
+            seed: 1,
+            duplicates: 0.02,
+            bad: 0.005,
+            // 2026-06-01 in Shanghai: the same seed gives the same bytes on any day.
+            start: DateTime::from_timestamp(1_780_243_200, 0).expect("a time in range"),
+            span: Duration::from_secs(24 * 60 * 60),
+            size: None,
+        }
+    }
 }
 
 /// A message as it would be produced.

@@ -79,7 +79,7 @@ use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-pub use self::reader::{LINEAGE, Reader};
+pub use self::reader::{LINEAGE, Reader, Recent};
 use self::{
     commit::Advance,
     schema::Shape,
@@ -338,6 +338,10 @@ impl Sink for Archive {
     fn abort(&mut self) {
         self.rows.clear();
         self.rejects.clear();
+    }
+
+    fn files(&self) -> u64 {
+        self.rows.published + self.rejects.published
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use arrow::{
@@ -46,26 +47,39 @@ pub struct Reader {
     runtime: Handle,
 }
 
+/// Rows whose message is not older than `window` before the newest message of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Recent {
+    pub window: Duration,
+    /// Message times after this are not believed.
+    pub latest: DateTime<Utc>,
+}
+
 impl Reader {
     pub(super) fn new(log: LogStoreRef, root: &Path, shape: &Shape, runtime: Handle) -> Reader {
         Reader { log, root: root.to_path_buf(), columns: shape.columns.clone(), runtime }
     }
 
     /// Hands over `columns` and [`LINEAGE`] of the rows that came from `partitions`, batch by batch, in no particular
-    /// order. With `since`, rows of older messages are left out; rows whose message had no time always come.
+    /// order: all, or the recent ones; rows whose message had no time always come.
     ///
     /// Rows deleted by deletion vectors of other programs still come: they were written once, which is what matters.
     pub fn keys(
         &self,
         columns: &[String],
         partitions: &[Partition],
-        since: Option<DateTime<Utc>>,
+        recent: Option<Recent>,
         each: &mut dyn FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<()> {
         let wanted = self.wanted(columns)?;
-        let since = since.map(|time| time.timestamp_micros());
-        for file in self.files(since)? {
-            self.read(&file, &wanted, partitions, since, each)?;
+        let files = self.files()?;
+        let since = recent.and_then(|Recent { window, latest }| {
+            let latest = latest.timestamp_micros();
+            let newest = files.iter().filter_map(|file| file.newest).map(|newest| newest.min(latest)).max()?;
+            Some(newest.saturating_sub(i64::try_from(window.as_micros()).unwrap_or(i64::MAX)))
+        });
+        for file in files.iter().filter(|file| file.may_hold(since)) {
+            self.read(file, &wanted, partitions, since, each)?;
         }
         Ok(())
     }
@@ -80,8 +94,8 @@ impl Reader {
         Ok(Arc::new(Schema::new(fields)))
     }
 
-    /// The live files that may hold a row that is young enough.
-    fn files(&self, since: Option<i64>) -> Result<Vec<Live>> {
+    /// The live files.
+    fn files(&self) -> Result<Vec<Live>> {
         let failed = |e: deltalake_core::DeltaTableError| disk::failed("read the log of", &self.root, e);
         let gone = || Error::config(format!("archive: there is no table in {}", self.root.display()));
         let snapshot = replay::snapshot(&self.log, &self.runtime).map_err(failed)?.ok_or_else(gone)?;
@@ -90,9 +104,13 @@ impl Reader {
             let mut files = snapshot.file_views(self.log.as_ref(), None);
             while let Some(file) = files.next().await {
                 let file = file.map_err(failed)?;
-                if since.is_none_or(|since| may_hold(file.stats(), since)) {
-                    live.push(Live { path: file.path().into_owned(), values: file.partition_values_map() });
-                }
+                let (newest, timeless) = times(file.stats());
+                live.push(Live {
+                    path: file.path().into_owned(),
+                    values: file.partition_values_map(),
+                    newest,
+                    timeless,
+                });
             }
             Ok(live)
         })
@@ -151,9 +169,17 @@ struct Live {
     path: String,
     /// Values of the partition columns, which are not in the file.
     values: HashMap<String, Option<String>>,
+    /// Newest message time in microseconds; `None` when the statistics do not tell.
+    newest: Option<i64>,
+    /// Whether it may hold rows whose message had no time.
+    timeless: bool,
 }
 
 impl Live {
+    fn may_hold(&self, since: Option<i64>) -> bool {
+        self.timeless || since.is_none_or(|since| self.newest.is_none_or(|newest| newest >= since))
+    }
+
     /// Brings a batch into the wanted order and types, with constants for partition columns.
     fn complete(&self, batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
         let columns = wanted.fields().iter().map(|field| match batch.column_by_name(field.name()) {
@@ -209,14 +235,12 @@ struct Time<T> {
     value: T,
 }
 
-/// By a file's statistics; without them anything may be in it.
-fn may_hold(stats: Option<String>, since: i64) -> bool {
-    let Some(stats) = stats.and_then(|text| serde_json::from_str::<Stats>(&text).ok()) else { return true };
-    let Some(newest) = stats.max_values.value else { return true };
-    let newest = DateTime::parse_from_rfc3339(&newest);
+/// Newest message time, and whether there may be rows without one, by a file's statistics.
+fn times(stats: Option<String>) -> (Option<i64>, bool) {
+    let Some(stats) = stats.and_then(|text| serde_json::from_str::<Stats>(&text).ok()) else { return (None, true) };
+    let newest = stats.max_values.value.and_then(|newest| DateTime::parse_from_rfc3339(&newest).ok());
     // Other writers round down to milliseconds.
-    let young = newest.map_or(true, |newest| newest.timestamp_micros() + 999 >= since);
-    young || stats.null_count.value != Some(0)
+    (newest.map(|newest| newest.timestamp_micros() + 999), stats.null_count.value != Some(0))
 }
 
 fn statistics<'a>(group: &'a RowGroupMetaData, name: &str) -> Option<&'a Statistics> {

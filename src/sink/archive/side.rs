@@ -27,6 +27,8 @@ pub(super) struct Side {
     /// Rows handed over since the last commit.
     rows: u64,
     done: Vec<Done>,
+    /// Files made visible since it was opened.
+    pub published: u64,
 }
 
 impl Side {
@@ -36,7 +38,7 @@ impl Side {
         about.insert("huiju.pipeline", table.place().pipeline.to_string());
         about.insert("huiju.contract", table.place().contract.clone());
         let files = Files::new(staging, table.shape().clone(), file_size, about);
-        Ok(Side { table, files, rows: 0, done: Vec::new() })
+        Ok(Side { table, files, rows: 0, done: Vec::new(), published: 0 })
     }
 
     /// Adds rows, the day column still to be made, to the files of their partitions.
@@ -93,6 +95,7 @@ impl Side {
             return Err(refused.error);
         }
         fault::point("archive.after_commit");
+        self.published += self.done.len() as u64;
         self.done.clear();
         self.rows = 0;
         if !files.is_empty() {

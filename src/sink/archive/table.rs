@@ -35,7 +35,7 @@ use crate::{
 
 pub(super) const ENGINE: &str = concat!("huiju/", env!("CARGO_PKG_VERSION"));
 /// Versions after which a checkpoint is due.
-const CHECKPOINT_EVERY: u64 = 50;
+const CHECKPOINT_EVERY: u64 = 100;
 
 /// Where a table is and how we sign what we write into it.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 //! | cursors | broker | then |
 //! | --- | --- | --- |
 //! | none | `[low, high)` | the pipeline's `start`: low or high |
+//! | none of one sink, some of another | `[low, high)` | the pipeline's `start`, or the smallest cursor if that comes first |
 //! | smallest ≥ low, largest ≤ high | | the smallest |
 //! | smallest < low | retention took `[smallest, low)` | `gaps`: stop, or begin at low and record what is lost |
 //! | largest > high | the topic was created anew, or cut short | stop, always |
@@ -18,7 +19,7 @@
 
 use crate::{
     config::{Gaps, Start},
-    cursor::Partition,
+    cursor::{NEVER, Partition},
     error::{Error, ErrorKind, Result},
 };
 
@@ -40,7 +41,8 @@ pub enum Begin {
 
 pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, gaps: Gaps) -> Result<Begin> {
     let Marks { low, high } = marks;
-    let (Some(smallest), Some(largest)) = (cuts.iter().min().copied(), cuts.iter().max().copied()) else {
+    let known = || cuts.iter().copied().filter(|cut| *cut != NEVER);
+    let (Some(smallest), Some(largest)) = (known().min(), known().max()) else {
         return Ok(match start {
             Start::Beginning => Begin::At(low),
             Start::End => Begin::Pinned(high),
@@ -57,7 +59,8 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
         ));
     }
     if smallest >= low {
-        return Ok(Begin::At(smallest));
+        let all = cuts.contains(&NEVER) && start == Start::Beginning;
+        return Ok(Begin::At(if all { low } else { smallest }));
     }
     match gaps {
         Gaps::Record => Ok(Begin::After(smallest, low)),
@@ -96,6 +99,16 @@ mod tests {
         let (partition, marks) = (Partition::new("t", 0), Marks { low: 10, high: 20 });
         assert_eq!(begin(&partition, &[], marks, Start::Beginning, Gaps::Stop).ok(), Some(Begin::At(10)));
         assert_eq!(begin(&partition, &[], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
+    }
+
+    #[test]
+    fn a_sink_that_has_never_taken_anything_gets_all_there_is() {
+        assert_eq!(at(&[NEVER], Gaps::Stop), Ok(Begin::At(10)));
+        assert_eq!(at(&[NEVER, 15], Gaps::Stop), Ok(Begin::At(10)));
+        assert_eq!(at(&[NEVER, 4], Gaps::Record), Ok(Begin::After(4, 10)));
+        let (partition, marks) = (Partition::new("t", 0), Marks { low: 10, high: 20 });
+        assert_eq!(begin(&partition, &[NEVER], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
+        assert_eq!(begin(&partition, &[NEVER, 15], marks, Start::End, Gaps::Stop).ok(), Some(Begin::At(15)));
     }
 
     #[test]

@@ -244,16 +244,16 @@ fn cursors_survive_checkpoint_and_log_cleanup() {
     let bench = Bench::new();
     let mut archive = bench.open(&[0, 1]);
     carry(&mut archive, 1, 7, 9).unwrap();
-    (0..60).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    (0..120).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
     let checkpoints = find(&bench.rows(), ".checkpoint.parquet");
     let checkpoint: u64 = checkpoints[0].file_name().unwrap().to_str().unwrap()[..20].parse().unwrap();
     for version in 0..checkpoint {
         fs::remove_file(bench.rows().join(format!("_delta_log/{version:020}.json"))).unwrap();
     }
-    carry(&mut archive, 0, 60, 61).unwrap();
+    carry(&mut archive, 0, 120, 121).unwrap();
     assert_eq!(cursors(&mut bench.open(&[]), 1), [9]);
-    assert_eq!(cursors(&mut bench.open(&[]), 0), [61]);
-    assert_eq!(bench.offsets().len(), 63);
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [121]);
+    assert_eq!(bench.offsets().len(), 123);
 }
 
 #[test]

@@ -27,7 +27,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::{Archive, Settings, schema::instant, store};
+use super::{Archive, Recent, Settings, schema::instant, store};
 use crate::{
     batch::{Fault, Origin, Outcome, Reject, Tally},
     clock::Clock,

@@ -1,0 +1,258 @@
+//! The contract's checks: all faults of a row at once, in one pass over the columns.
+//!
+//! Most batches are clean, so a column is looked at value by value only when it can hold a fault: nulls are counted
+//! already, lengths are compared in bytes before they are counted in characters.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder},
+    datatypes::FieldRef,
+    record_batch::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+
+use hashbrown::HashSet;
+
+use super::Library;
+use crate::{
+    batch::Fault,
+    contract::{Column, Contract, Kind, Severity},
+    error::Finding,
+    text,
+};
+
+/// How much of an offending value a reject shows, in characters.
+const SHOWN: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Checks {
+    contract: Arc<Contract>,
+    columns: Vec<Checked>,
+}
+
+/// A column of the contract, with what its checks need.
+#[derive(Debug)]
+struct Checked {
+    /// Index in the contract.
+    of: usize,
+    /// Position of the raw column in the computed batch.
+    raw: Option<usize>,
+    codes: Option<HashSet<Box<str>>>,
+    unknown: Arc<str>,
+    too_long: Arc<str>,
+}
+
+/// Faults of a batch: errors by row, and flags by row.
+#[derive(Default)]
+pub(super) struct Found {
+    pub errors: BTreeMap<u32, Vec<Fault>>,
+    /// `(row, flag)` in no particular order.
+    flags: Vec<(u32, Arc<str>)>,
+}
+
+impl Checks {
+    /// The computed batch holds the contract's columns in order, without the flags column, then one boolean per rule.
+    pub fn new(contract: Arc<Contract>, library: &Library) -> Result<Checks, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let present = || contract.columns.iter().enumerate().filter(|(_, column)| !is_flags(&contract, column));
+        let position = |name: &str| present().position(|(_, column)| column.name.as_ref() == name);
+        let mut columns = Vec::new();
+        for (of, column) in present() {
+            let codes = column.codes.as_ref().and_then(|name| match library.codes_of(name) {
+                Some(codes) => Some(codes),
+                None => {
+                    let near = super::compile::nearest(name, library.tables().iter().map(|table| table.name.as_ref()));
+                    findings.push(Finding::new(&column.at, format!("there is no code table \"{name}\"{near}")));
+                    None
+                }
+            });
+            let code = if codes.is_some() { "unknown_code" } else { "unreadable" };
+            columns.push(Checked {
+                of,
+                raw: column.raw.as_deref().and_then(position),
+                codes,
+                unknown: format!("{}:{code}", column.name).into(),
+                too_long: format!("{}:too_long", column.name).into(),
+            });
+        }
+        if findings.is_empty() { Ok(Checks { contract: contract.clone(), columns }) } else { Err(findings) }
+    }
+
+    /// Number of columns before the rules.
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    pub fn run(&self, batch: &RecordBatch) -> Found {
+        let mut found = Found::default();
+        for (at, checked) in self.columns.iter().enumerate() {
+            let column = &self.contract.columns[checked.of];
+            let array = batch.column(at);
+            let raw = checked.raw.map(|raw| batch.column(raw).as_string::<i32>());
+            self.nulls(column, checked, array, raw, &mut found);
+            if let (Some(text), true) = (array.as_string_opt::<i32>(), column.required || column.max_length.is_some()) {
+                texts(column, checked, text, &mut found);
+            }
+            if let (Some(codes), Some(text)) = (&checked.codes, array.as_string_opt::<i32>()) {
+                let unknown = |i: &usize| text.is_valid(*i) && !codes.contains(text.value(*i));
+                for row in (0..text.len()).filter(unknown) {
+                    found.add(row, column, "unknown_code", &checked.unknown, column.unknown, array, None);
+                }
+            }
+        }
+        for (number, rule) in self.contract.rules.iter().enumerate() {
+            let holds: &BooleanArray = batch.column(self.width() + number).as_boolean();
+            if holds.false_count() == 0 {
+                continue;
+            }
+            let about = rule.column.as_deref().and_then(|name| {
+                let at = self.columns.iter().position(|c| self.contract.columns[c.of].name.as_ref() == name)?;
+                Some((at, &self.contract.columns[self.columns[at].of]))
+            });
+            let flag: Arc<str> = format!("{}:{}", rule.column.as_deref().unwrap_or("_row"), rule.name).into();
+            for row in (0..holds.len()).filter(|row| holds.is_valid(*row) && !holds.value(*row)) {
+                match rule.severity {
+                    Severity::Warning => found.flags.push((row as u32, flag.clone())),
+                    Severity::Error => found.errors.entry(row as u32).or_default().push(Fault {
+                        code: rule.name.clone(),
+                        field: rule.column.clone(),
+                        reason: rule.description.clone(),
+                        value: about.and_then(|(at, column)| shown(column, batch.column(at), row)),
+                    }),
+                }
+            }
+        }
+        found
+    }
+
+    /// Nulls: missing where required, unknown or unreadable where the source did say something.
+    fn nulls(
+        &self,
+        column: &Column,
+        checked: &Checked,
+        array: &ArrayRef,
+        raw: Option<&StringArray>,
+        found: &mut Found,
+    ) {
+        if array.null_count() == 0 || (!column.required && raw.is_none()) {
+            return;
+        }
+        for row in (0..array.len()).filter(|row| array.is_null(*row)) {
+            let said = raw.filter(|raw| raw.is_valid(row) && !raw.value(row).trim().is_empty());
+            match said {
+                Some(raw) => {
+                    let coded = checked.codes.is_some();
+                    let code = if coded { "unknown_code" } else { "unreadable" };
+                    let severity = if column.required && !coded { Severity::Error } else { column.unknown };
+                    let raw: ArrayRef = Arc::new(raw.slice(row, 1));
+                    found.add(row, column, code, &checked.unknown, severity, &raw, Some(0));
+                }
+                None if column.required => found.errors.entry(row as u32).or_default().push(Fault {
+                    code: "missing".into(),
+                    field: Some(column.name.clone()),
+                    reason: format!("缺少必填字段「{}」({})", column.title, column.name),
+                    value: None,
+                }),
+                None => {}
+            }
+        }
+    }
+}
+
+fn texts(column: &Column, checked: &Checked, text: &StringArray, found: &mut Found) {
+    let limit = column.max_length.unwrap_or(usize::MAX);
+    let offsets = text.value_offsets();
+    for row in 0..text.len() {
+        let bytes = (offsets[row + 1] - offsets[row]) as usize;
+        if bytes == 0 && column.required && text.is_valid(row) {
+            found.errors.entry(row as u32).or_default().push(Fault {
+                code: "missing".into(),
+                field: Some(column.name.clone()),
+                reason: format!("必填字段「{}」({}) 为空", column.title, column.name),
+                value: None,
+            });
+        } else if bytes > limit && text.is_valid(row) && text.value(row).chars().count() > limit {
+            let array: ArrayRef = Arc::new(text.slice(row, 1));
+            found.add(row, column, "too_long", &checked.too_long, column.unknown, &array, Some(0));
+        }
+    }
+}
+
+impl Found {
+    #[allow(clippy::too_many_arguments)]
+    fn add(
+        &mut self,
+        row: usize,
+        column: &Column,
+        code: &'static str,
+        flag: &Arc<str>,
+        severity: Severity,
+        array: &ArrayRef,
+        at: Option<usize>,
+    ) {
+        if severity == Severity::Warning {
+            self.flags.push((row as u32, flag.clone()));
+            return;
+        }
+        let (title, name) = (&column.title, &column.name);
+        let reason = match code {
+            "unknown_code" => {
+                format!("「{title}」({name}) 的取值不在代码表 {} 中", column.codes.as_deref().unwrap_or(""))
+            }
+            "too_long" => format!("「{title}」({name}) 超过 {} 个字", column.max_length.unwrap_or(0)),
+            _ => format!("「{title}」({name}) 无法识别为{}", in_chinese(&column.kind)),
+        };
+        self.errors.entry(row as u32).or_default().push(Fault {
+            code: code.into(),
+            field: Some(name.clone()),
+            reason,
+            value: shown(column, array, at.unwrap_or(row)),
+        });
+    }
+
+    /// The flags column: a list of `field:code`, NULL for rows without flags. Also counts them.
+    pub fn flags(&mut self, element: FieldRef, alive: &[bool], counts: &mut BTreeMap<Arc<str>, u64>) -> ArrayRef {
+        let mut builder = ListBuilder::new(StringBuilder::new()).with_field(element);
+        // In the order of the contract: columns, then rules.
+        self.flags.sort_by_key(|(row, _)| *row);
+        let mut next = self.flags.iter().peekable();
+        for row in 0..alive.len() as u32 {
+            let mut any = false;
+            while let Some((_, flag)) = next.next_if(|(at, _)| *at == row) {
+                any = true;
+                builder.values().append_value(flag);
+                if alive[row as usize] {
+                    *counts.entry(flag.clone()).or_default() += 1;
+                }
+            }
+            builder.append(any);
+        }
+        Arc::new(builder.finish())
+    }
+}
+
+fn is_flags(contract: &Contract, column: &Column) -> bool {
+    contract.flags.as_ref() == Some(&column.name)
+}
+
+/// The value as a reject may show it: short, and masked when it is personal.
+fn shown(column: &Column, array: &ArrayRef, row: usize) -> Option<String> {
+    if array.is_null(row) {
+        return None;
+    }
+    let formatter = ArrayFormatter::try_new(array, &FormatOptions::default()).ok()?;
+    let text = formatter.value(row).to_string();
+    let short: String = text.chars().take(SHOWN).collect();
+    Some(if column.personal { text::mask::mask_value(&short) } else { short })
+}
+
+fn in_chinese(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Timestamp => "时间",
+        Kind::Date => "日期",
+        Kind::Integer | Kind::Long | Kind::Double | Kind::Decimal { .. } => "数字",
+        Kind::Boolean => "是或否",
+        Kind::Text | Kind::Texts => "有效的值",
+    }
+}

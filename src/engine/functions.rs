@@ -1,0 +1,451 @@
+//! The domain in SQL: pure functions of `text`, each with a line of documentation.
+//!
+//! All of them give NULL for NULL, never fail on a value, and are immutable. What depends on the source — its time
+//! zone, its home, its names for codes — is bound when the source is compiled, so SQL stays the same for all cities.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, hash::Hash, path::Path, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringArray, StringBuilder, StructArray,
+        TimestampMicrosecondArray,
+    },
+    datatypes::{DataType, Date32Type, Field, FieldRef, Fields, TimestampMicrosecondType},
+};
+use datafusion::{
+    common::{Result as PlanResult, ScalarValue, plan_err},
+    logical_expr::{
+        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+        Volatility,
+    },
+};
+
+use hashbrown::{HashMap, HashSet};
+
+use super::meta::timestamp;
+use crate::{
+    config::Source,
+    contract::codes::{self, CodeTables},
+    error::Finding,
+    text::{
+        credit_code::CreditCode,
+        datetime,
+        division::{Division, Divisions, Level, Retired},
+        id_card::IdCard,
+        keywords::{KeywordRule, KeywordRules},
+        mask,
+        phone::Phone,
+        width,
+    },
+};
+
+/// Code tables, divisions and rules: read once, shared by all programs.
+#[derive(Debug)]
+pub struct Library {
+    tables: CodeTables,
+    divisions: Arc<Divisions>,
+    rules: BTreeMap<String, Arc<KeywordRules>>,
+}
+
+impl Library {
+    /// Reads everything beside the contracts; all mistakes at once.
+    pub fn read(schemas: &Path) -> Result<Library, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut keep = |found: Vec<Finding>| findings.extend(found);
+        let tables = CodeTables::read(schemas).map_err(&mut keep).unwrap_or_default();
+        let (in_force, retired) = codes::read_divisions(schemas).map_err(&mut keep).unwrap_or_default();
+        let mut rules = BTreeMap::new();
+        for set in codes::rule_sets(schemas) {
+            let rows = codes::read_keyword_rules(schemas, &set).map_err(&mut keep).unwrap_or_default();
+            let rows = rows.into_iter().map(|row| KeywordRule {
+                rule: row.rule,
+                l1: row.l1,
+                l2: row.l2,
+                l3: row.l3,
+                keywords: row.keywords,
+            });
+            rules.insert(set, Arc::new(KeywordRules::new(rows.collect())));
+        }
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        let division = |row: codes::DivisionRow| Division {
+            code: row.code,
+            name: row.name,
+            level: match row.level.as_str() {
+                "province" => Level::Province,
+                "city" => Level::City,
+                _ => Level::County, // the reader accepts these three only
+            },
+            city_code: row.city_code,
+            city_name: row.city_name,
+            tel_area_code: row.tel_area_code,
+        };
+        let gone = |row: codes::RetiredRow| Retired {
+            code: row.code,
+            name: row.name,
+            first_seen_yyyymm: row.first_seen_yyyymm,
+            last_seen_yyyymm: row.last_seen_yyyymm,
+            successor_code: row.successor_code,
+            successor_name: row.successor_name,
+        };
+        let divisions =
+            Divisions::new(in_force.into_iter().map(division).collect(), retired.into_iter().map(gone).collect());
+        Ok(Library { tables, divisions: Arc::new(divisions), rules })
+    }
+
+    pub fn tables(&self) -> &CodeTables {
+        &self.tables
+    }
+
+    /// The codes of a table; `divisions` is the list of divisions in force.
+    pub(super) fn codes_of(&self, table: &str) -> Option<HashSet<Box<str>>> {
+        if table == "divisions" {
+            return Some(self.divisions.in_force().iter().map(|division| division.code.as_str().into()).collect());
+        }
+        Some(self.tables.get(table)?.codes.iter().map(|code| code.code.as_ref().into()).collect())
+    }
+
+    /// The functions as `source` sees them.
+    pub(super) fn functions(&self, source: &Source) -> Result<Vec<ScalarUDF>, Vec<Finding>> {
+        let codes = Arc::new(self.codes(source)?);
+        let (zone, home) = (source.time_zone, source.home.clone());
+        let divisions = self.divisions.clone();
+        let area = home.as_deref().and_then(|home| divisions.area_code(home)).map(str::to_owned);
+        let area_too = area.clone();
+        let mut all = vec![
+            text(
+                "clean_text",
+                "clean_text(t): blanks, tabs, line breaks and control characters become one space each, none at the ends; NULL when nothing is left.",
+                |t| Some(width::clean(t)).filter(|t| !t.is_empty()),
+            ),
+            text("half_width", "half_width(t): full-width letters, digits and signs as half-width ones.", |t| {
+                Some(width::half_width(t))
+            }),
+            text(
+                "given",
+                "given(t): the text without blanks at its ends, NULL when it only says that there is nothing (未知, 暂无, null, /, -).",
+                |t| width::given(t).map(Cow::Borrowed),
+            ),
+            text(
+                "phone",
+                "phone(t): phone number, digits only, with area code (a local number gets its home's); NULL when it is none.",
+                move |t| Phone::parse(t, area.as_deref()).ok().map(|phone| Cow::Owned(phone.as_str().to_owned())),
+            ),
+            text("phone_ext", "phone_ext(t): extension of a phone number, NULL when there is none.", move |t| {
+                let phone = Phone::parse(t, area_too.as_deref()).ok()?;
+                phone.extension().map(|ext| Cow::Owned(ext.to_owned()))
+            }),
+            text(
+                "id_card",
+                "id_card(t): citizen ID (GB 11643), 18 characters with a valid check; NULL otherwise.",
+                |t| IdCard::parse(t).ok().map(|id| Cow::Owned(id.as_str().to_owned())),
+            ),
+            text(
+                "credit_code",
+                "credit_code(t): unified social credit code (GB 32100) with valid checks; NULL otherwise.",
+                |t| CreditCode::parse(t).ok().map(|code| Cow::Owned(code.as_str().to_owned())),
+            ),
+            text("mask_phone", "mask_phone(t): phone number with its middle hidden.", |t| {
+                Some(Cow::Owned(mask::mask_phone(t)))
+            }),
+            text("mask_name", "mask_name(t): name with all but its ends hidden.", |t| {
+                Some(Cow::Owned(mask::mask_name(t)))
+            }),
+            text("mask_id", "mask_id(t): ID number, birth date and serial hidden.", |t| {
+                Some(Cow::Owned(mask::mask_id(t)))
+            }),
+            text(
+                "mask_text",
+                "mask_text(t): free text with phones, IDs, plates, bank cards and e-mail addresses hidden.",
+                |t| Some(mask::mask_text(t)),
+            ),
+        ];
+        all.push(Function::new("local_time", "local_time(t): instant of a time as systems write it, in the source's zone when it names none; NULL when it is none.", vec![TypeSignature::Exact(vec![DataType::Utf8])], timestamp(), move |args, rows| {
+            let text = strings(&args[0], rows)?;
+            let time = |t: Option<&str>| t.and_then(|t| datetime::parse_time(t, zone)).map(|t| t.timestamp_micros());
+            Ok(Arc::new(text.iter().map(time).collect::<TimestampMicrosecondArray>().with_timezone("UTC")) as ArrayRef)
+        }));
+        all.push(Function::new(
+            "local_date",
+            "local_date(t): date of a text; NULL when it is none.",
+            vec![TypeSignature::Exact(vec![DataType::Utf8])],
+            DataType::Date32,
+            move |args, rows| {
+                let text = strings(&args[0], rows)?;
+                let date =
+                    |t: Option<&str>| t.and_then(|t| datetime::parse_date(t, zone)).map(Date32Type::from_naive_date);
+                Ok(Arc::new(text.iter().map(date).collect::<Date32Array>()) as ArrayRef)
+            },
+        ));
+        all.push(Function::new(
+            "flag_yes",
+            "flag_yes(t): true for 是 1 true Y 有, false for 否 0 false N 无, NULL otherwise.",
+            vec![TypeSignature::Exact(vec![DataType::Utf8])],
+            DataType::Boolean,
+            |args, rows| {
+                let text = strings(&args[0], rows)?;
+                Ok(Arc::new(text.iter().map(|t| t.and_then(yes)).collect::<BooleanArray>()) as ArrayRef)
+            },
+        ));
+        let exact2 = || vec![TypeSignature::Exact(vec![DataType::Utf8, DataType::Utf8])];
+        let by_alias = codes.clone();
+        all.push(
+            Function::new(
+                "code",
+                "code('table', t): the code that the source means by a word; NULL when the table does not know it.",
+                exact2(),
+                DataType::Utf8,
+                move |args, rows| {
+                    let table = by_alias.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
+                    map_text(&args[1], rows, |t| table.meanings.get(t.trim()).map(|code| Cow::Owned(code.to_string())))
+                },
+            )
+            .with_names(codes.keys()),
+        );
+        let by_code = codes.clone();
+        all.push(
+            Function::new(
+                "code_label",
+                "code_label('table', code): the word for a code; NULL when the table does not know it.",
+                exact2(),
+                DataType::Utf8,
+                move |args, rows| {
+                    let table = by_code.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
+                    map_text(&args[1], rows, |t| table.labels.get(t).map(|label| Cow::Owned(label.to_string())))
+                },
+            )
+            .with_names(codes.keys()),
+        );
+        let (known, at) = (divisions.clone(), home.clone());
+        all.push(Function::new("division", "division(t) or division(t, time): 6-digit code in force of a division's name, path or (retired) code; NULL when unknown.",
+            vec![TypeSignature::Exact(vec![DataType::Utf8]), TypeSignature::Exact(vec![DataType::Utf8, timestamp()])], DataType::Utf8, move |args, rows| {
+            let on = args.get(1).map(|on| on.to_array(rows)).transpose()?;
+            let on = on.as_ref().map(|on| on.as_primitive::<TimestampMicrosecondType>());
+            let text = strings(&args[0], rows)?;
+            let mut out = StringBuilder::with_capacity(rows, rows * 6);
+            for row in 0..rows {
+                let day = on.filter(|on| on.is_valid(row)).and_then(|on| {
+                    chrono::DateTime::from_timestamp_micros(on.value(row)).map(|time| time.with_timezone(&zone).date_naive())
+                });
+                let found = text.is_valid(row).then(|| known.lookup(text.value(row), at.as_deref(), day)).flatten();
+                out.append_option(found.map(|division| division.code.as_str()));
+            }
+            Ok(Arc::new(out.finish()) as ArrayRef)
+        }));
+        let known = divisions.clone();
+        all.push(text("division_name", "division_name(code): name of a division in force.", move |t| {
+            known.by_code(t).map(|division| Cow::Owned(division.name.clone()))
+        }));
+        let sets = self.rules.clone();
+        let class = class_fields();
+        all.push(Function::new("keyword_class", "keyword_class('set', title, content): content class by keyword rules as struct(l1, l2, l3, rule); NULL when no rule applies.",
+            vec![TypeSignature::Exact(vec![DataType::Utf8; 3])], DataType::Struct(class.clone()), move |args, rows| {
+            let rules = sets.get(literal(&args[0])).ok_or_else(|| lost("rule set"))?;
+            keyword_class(rules, &strings(&args[1], rows)?, &strings(&args[2], rows)?, &class)
+        }).with_names(self.rules.keys()));
+        Ok(all.into_iter().map(ScalarUDF::new_from_impl).collect())
+    }
+
+    /// What `source` means by which word, for each table.
+    fn codes(&self, source: &Source) -> Result<BTreeMap<String, Meanings>, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut all: BTreeMap<String, Meanings> = BTreeMap::new();
+        for table in self.tables.iter() {
+            let name: &str = &table.name;
+            let mut meanings = Meanings::default();
+            for code in &table.codes {
+                for word in code.aliases.iter().chain([&code.label]) {
+                    meanings.meanings.insert(word.as_str().into(), code.code.as_ref().into());
+                }
+                meanings.labels.insert(code.code.as_ref().into(), code.label.as_str().into());
+            }
+            all.insert(name.to_owned(), meanings);
+        }
+        for alias in &source.aliases {
+            let Some(meanings) = all.get_mut(&alias.table) else {
+                let near = super::compile::nearest(&alias.table, self.tables.iter().map(|table| table.name.as_ref()));
+                findings.push(Finding::new(&alias.at, format!("there is no code table \"{}\"{near}", alias.table)));
+                continue;
+            };
+            if alias.alias == "*" && alias.code == "*" {
+                let codes: Vec<Box<str>> = meanings.labels.keys().cloned().collect();
+                meanings.meanings.extend(codes.into_iter().map(|code| (code.clone(), code)));
+            } else if meanings.labels.contains_key(alias.code.as_str()) {
+                meanings.meanings.insert(alias.alias.as_str().into(), alias.code.as_str().into());
+            } else {
+                let text = format!("code table \"{}\" has no code \"{}\"", alias.table, alias.code);
+                findings.push(Finding::new(&alias.at, text));
+            }
+        }
+        if findings.is_empty() { Ok(all) } else { Err(findings) }
+    }
+}
+
+/// Words and labels of one code table.
+#[derive(Debug, Default)]
+struct Meanings {
+    meanings: HashMap<Box<str>, Box<str>>,
+    labels: HashMap<Box<str>, Box<str>>,
+}
+
+/// Name and documentation of every function, for `huiju docs`.
+pub fn function_docs(library: &Library, source: &Source) -> Vec<(String, &'static str)> {
+    let functions = library.functions(source).unwrap_or_default();
+    let doc = |udf: &ScalarUDF| udf.inner().as_ref().downcast_ref::<Function>().map_or("", |function| function.doc);
+    functions.iter().map(|udf| (udf.name().to_owned(), doc(udf))).collect()
+}
+
+type Body = dyn Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync;
+
+/// A function of SQL: a name, a line of documentation, and a body over whole columns.
+struct Function {
+    name: &'static str,
+    doc: &'static str,
+    signature: Signature,
+    returns: DataType,
+    /// What the first argument must be a literal of; empty when it is a value like any other.
+    names: Vec<String>,
+    body: Arc<Body>,
+}
+
+impl Function {
+    fn new(
+        name: &'static str,
+        doc: &'static str,
+        signatures: Vec<TypeSignature>,
+        returns: DataType,
+        body: impl Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync + 'static,
+    ) -> Function {
+        let signature = Signature::one_of(signatures, Volatility::Immutable);
+        Function { name, doc, signature, returns, names: Vec::new(), body: Arc::new(body) }
+    }
+
+    /// The first argument is the name of something we have, written in the SQL.
+    fn with_names<'a>(mut self, names: impl Iterator<Item = &'a String>) -> Function {
+        self.names = names.cloned().collect();
+        // Never without a name, so that an empty list is refused too.
+        self.names.push(String::new());
+        self
+    }
+}
+
+/// A function from text to text.
+fn text(
+    name: &'static str,
+    doc: &'static str,
+    body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + Send + Sync + 'static,
+) -> Function {
+    let signature = vec![TypeSignature::Exact(vec![DataType::Utf8])];
+    Function::new(name, doc, signature, DataType::Utf8, move |args, rows| map_text(&args[0], rows, &body))
+}
+
+fn map_text<'b>(
+    arg: &ColumnarValue,
+    rows: usize,
+    body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + 'b,
+) -> PlanResult<ArrayRef> {
+    let text = strings(arg, rows)?;
+    let mut out = StringBuilder::with_capacity(rows, text.values().len());
+    for value in text.iter() {
+        out.append_option(value.and_then(&body));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn strings(arg: &ColumnarValue, rows: usize) -> PlanResult<StringArray> {
+    let array = arg.to_array(rows)?;
+    Ok(array.as_string::<i32>().clone())
+}
+
+/// The literal first argument; checked at planning.
+fn literal(arg: &ColumnarValue) -> &str {
+    match arg {
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(name))) => name,
+        _ => "",
+    }
+}
+
+fn lost(what: &str) -> datafusion::common::DataFusionError {
+    datafusion::common::DataFusionError::Internal(format!("{what} was there at planning"))
+}
+
+fn yes(typed: &str) -> Option<bool> {
+    match typed.trim() {
+        "是" | "1" | "true" | "TRUE" | "True" | "Y" | "y" | "有" | "已" => Some(true),
+        "否" | "0" | "false" | "FALSE" | "False" | "N" | "n" | "无" | "未" => Some(false),
+        _ => None,
+    }
+}
+
+fn class_fields() -> Fields {
+    ["l1", "l2", "l3", "rule"].into_iter().map(|name| Field::new(name, DataType::Utf8, true)).collect()
+}
+
+fn keyword_class(
+    rules: &KeywordRules,
+    titles: &StringArray,
+    contents: &StringArray,
+    fields: &Fields,
+) -> PlanResult<ArrayRef> {
+    let rows = titles.len();
+    let mut columns: [StringBuilder; 4] = std::array::from_fn(|_| StringBuilder::with_capacity(rows, rows * 16));
+    for row in 0..rows {
+        let title = if titles.is_valid(row) { titles.value(row) } else { "" };
+        let content = if contents.is_valid(row) { contents.value(row) } else { "" };
+        let found = rules.classify(title, content);
+
+        columns[0].append_option(found.map(|rule| &rule.l1));
+        columns[1].append_option(found.map(|rule| &rule.l2).filter(|name| !name.is_empty()));
+        columns[2].append_option(found.map(|rule| &rule.l3).filter(|name| !name.is_empty()));
+        columns[3].append_option(found.map(|rule| &rule.rule));
+    }
+    let arrays = columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect();
+    Ok(Arc::new(StructArray::try_new(fields.clone(), arrays, None)?))
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(self.returns.clone())
+    }
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        if !self.names.is_empty() {
+            let known = self.names.iter().map(String::as_str).filter(|name| !name.is_empty());
+            match args.scalar_arguments[0] {
+                Some(ScalarValue::Utf8(Some(name))) if self.names.contains(name) && !name.is_empty() => {}
+                Some(ScalarValue::Utf8(Some(name))) => {
+                    let near = super::compile::nearest(name, known);
+                    return plan_err!("{}('{name}', …): there is no '{name}'{near}", self.name);
+                }
+                _ => return plan_err!("{}(): the first argument is the name of a table, in quotes", self.name),
+            }
+        }
+        Ok(Arc::new(Field::new(self.name, self.returns.clone(), true)))
+    }
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        Ok(ColumnarValue::Array((self.body)(&args.args, args.number_rows)?))
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}()", self.name)
+    }
+}
+impl PartialEq for Function {
+    fn eq(&self, other: &Function) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.body, &other.body)
+    }
+}
+impl Eq for Function {}
+impl Hash for Function {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}

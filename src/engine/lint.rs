@@ -1,0 +1,233 @@
+//! What a stage may be: one SELECT over one row.
+//!
+//! A stage is a projection. It cannot drop, multiply or look at other rows, and it gives the same answer whenever it
+//! is asked: that is what makes replays safe and lets a program be planned once.
+
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+
+use datafusion::{
+    common::tree_node::{TreeNode, TreeNodeRecursion},
+    logical_expr::{Expr, LogicalPlan, Volatility},
+    sql::sqlparser::{
+        ast::{self, AccessExpr, SelectItem, SetExpr, Spanned, Statement, Subscript, TableFactor, visit_expressions},
+        dialect::GenericDialect,
+        parser::Parser,
+    },
+};
+
+use super::meta;
+use crate::{
+    config::Stage,
+    decode::{Field, Fields},
+    error::Finding,
+};
+
+/// Names that a map selects from, and that stages select from.
+pub(super) const MESSAGE: &str = "message";
+
+/// Parses a stage and checks its outer shape: one SELECT from `from`, every column named.
+pub(super) fn parse(stage: &Stage, from: &str) -> Result<ast::Select, Finding> {
+    let statements = Parser::parse_sql(&GenericDialect {}, &stage.sql).map_err(|error| {
+        let text = error.to_string();
+        let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
+        let text = text.trim_start_matches("sql parser error: ").to_owned();
+        finding(stage, line, format!("this is not SQL: {text}"))
+    })?;
+    let [Statement::Query(query)] = statements.as_slice() else {
+        return Err(finding(stage, None, "a stage is exactly one SELECT".into()));
+    };
+    let whole = [
+        (query.with.is_some(), "WITH"),
+        (query.order_by.is_some(), "ORDER BY"),
+        (query.limit_clause.is_some() || query.fetch.is_some(), "LIMIT"),
+    ];
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return Err(finding(stage, None, "a stage is one SELECT; UNION and VALUES are not allowed".into()));
+    };
+    let parts = [
+        (select.distinct.is_some(), "DISTINCT"),
+        (select.selection.is_some(), "WHERE"),
+        (select.having.is_some(), "HAVING"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (select.from.iter().any(|from| !from.joins.is_empty()) || select.from.len() > 1, "JOIN"),
+        (!matches!(&select.group_by, ast::GroupByExpr::Expressions(by, _) if by.is_empty()), "GROUP BY"),
+    ];
+    if let Some((_, clause)) = whole.iter().chain(&parts).find(|(there, _)| *there) {
+        let instead = match *clause {
+            "WHERE" | "HAVING" | "QUALIFY" => "to refuse rows write a quality rule in the contract",
+            "JOIN" => "to look something up use code('table', value) or division(name)",
+            _ => "a stage sees one row at a time",
+        };
+        let line = line_of(&stage.sql, clause);
+        return Err(finding(stage, line, format!("{clause} is not allowed in a stage: {instead}")));
+    }
+    let table = select.from.first().map(|from| &from.relation);
+    match table {
+        Some(TableFactor::Table { name, .. }) if name.to_string() == from => {}
+        Some(other) => {
+            let line = Some(other.span().start.line as usize).filter(|line| *line > 0);
+            return Err(finding(stage, line, format!("selects FROM {other}; it must select FROM {from}")));
+        }
+        None => return Err(finding(stage, None, format!("has no FROM; it must select FROM {from}"))),
+    }
+    for item in &select.projection {
+        let line = Some(item.span().start.line as usize).filter(|line| *line > 0);
+        match item {
+            SelectItem::ExprWithAlias { .. } => {}
+            SelectItem::UnnamedExpr(ast::Expr::Identifier(_)) => {}
+            SelectItem::UnnamedExpr(expr) => {
+                return Err(finding(stage, line, format!("\"{expr}\" has no name: add AS column_name")));
+            }
+            other => {
+                return Err(finding(stage, line, format!("\"{other}\" is not allowed: name each column")));
+            }
+        }
+    }
+    Ok(select.as_ref().clone())
+}
+
+/// The fields of a message that a mapping uses: every name in it that is not a meta column.
+pub(super) fn fields(stage: &Stage, select: &ast::Select) -> Result<Fields, Finding> {
+    let mut tree = Tree::default();
+    let mut wrong = None;
+    let _ = visit_expressions(&select.projection, |expr| {
+        let path: Option<Vec<&str>> = match expr {
+            ast::Expr::Identifier(name) => Some(vec![&name.value]),
+            ast::Expr::CompoundIdentifier(names) => {
+                let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
+                Some(if names[0] == MESSAGE { names[1..].to_vec() } else { names })
+            }
+            ast::Expr::CompoundFieldAccess { root, access_chain } => subscripts(root, access_chain),
+            _ => None,
+        };
+        match path {
+            Some(path) if path.len() == 1 && meta::is_meta(path[0]) => {}
+            Some(path) => {
+                if let Err(name) = tree.insert(&path) {
+                    let line = line_of(&stage.sql, &name);
+                    let text = format!("field \"{name}\" is used both as a value and as an object");
+                    wrong = Some(finding(stage, line, text));
+                }
+            }
+            None => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    match wrong {
+        Some(finding) => Err(finding),
+        None => Ok(tree.fields()),
+    }
+}
+
+fn subscripts<'a>(root: &'a ast::Expr, chain: &'a [AccessExpr]) -> Option<Vec<&'a str>> {
+    let mut path = match root {
+        ast::Expr::Identifier(name) => vec![name.value.as_str()],
+        ast::Expr::CompoundIdentifier(names) => names.iter().map(|name| name.value.as_str()).collect(),
+        _ => return None,
+    };
+    for access in chain {
+        match access {
+            AccessExpr::Dot(ast::Expr::Identifier(name)) => path.push(&name.value),
+            AccessExpr::Subscript(Subscript::Index { index: ast::Expr::Value(value) }) => match &value.value {
+                ast::Value::SingleQuotedString(name) => path.push(name),
+                _ => return None,
+            },
+            _ => return None,
+        }
+    }
+    Some(path)
+}
+
+/// Fields as they are found; the order is that of first use, for the decoder's guess of the next field.
+#[derive(Default)]
+struct Tree {
+    order: Vec<Arc<str>>,
+    nodes: BTreeMap<Arc<str>, Option<Tree>>,
+}
+
+impl Tree {
+    fn insert(&mut self, path: &[&str]) -> Result<(), String> {
+        let name: Arc<str> = path[0].into();
+        let leaf = path.len() == 1;
+        let node = self.nodes.entry(name.clone()).or_insert_with(|| {
+            self.order.push(name.clone());
+            (!leaf).then(Tree::default)
+        });
+        match node {
+            None if leaf => Ok(()),
+            Some(tree) if !leaf => tree.insert(&path[1..]),
+            // `a` alone beside `a['b']`: the root of a subscript is visited as an identifier of its own.
+            Some(_) => Ok(()),
+            None => Err(name.to_string()),
+        }
+    }
+
+    fn fields(mut self) -> Fields {
+        let field = |name: Arc<str>| {
+            let kind = match self.nodes.remove(&name).flatten() {
+                Some(tree) => Field::Struct(tree.fields()),
+                None => Field::Text,
+            };
+            (name, kind)
+        };
+        Fields(self.order.into_iter().map(field).collect())
+    }
+}
+
+/// Refuses whatever is not row-local and immutable in a planned stage.
+pub(super) fn row_local(stage: &Stage, plan: &LogicalPlan) -> Result<(), Finding> {
+    let LogicalPlan::Projection(projection) = plan else {
+        let text = "a stage is a projection: aggregates, windows and unnest are not allowed".to_owned();
+        return Err(finding(stage, None, text));
+    };
+    let mut input = projection.input.as_ref();
+    loop {
+        match input {
+            LogicalPlan::SubqueryAlias(alias) => input = &alias.input,
+            LogicalPlan::TableScan(_) => break,
+            other => {
+                let text = format!("a stage is a projection over one table; found {}", other.display());
+                return Err(finding(stage, None, text));
+            }
+        }
+    }
+    projection.expr.iter().try_for_each(|expr| {
+        immutable(expr).map_err(|(name, why)| finding(stage, line_of(&stage.sql, &name), format!("{name}() {why}")))
+    })
+}
+
+/// The first function in `expr` that does not give the same answer for the same row.
+pub(super) fn immutable(expr: &Expr) -> Result<(), (String, &'static str)> {
+    let mut wrong = None;
+    let _ = expr.apply(|node| {
+        wrong = match node {
+            Expr::ScalarFunction(call) => match call.func.signature().volatility {
+                Volatility::Immutable => None,
+                _ => Some((
+                    call.func.name().to_owned(),
+                    "does not give the same answer on a replay; use the message's own time, _timestamp",
+                )),
+            },
+            Expr::AggregateFunction(call) => Some((call.func.name().to_owned(), "looks at more than one row")),
+            Expr::WindowFunction(call) => Some((call.fun.to_string(), "looks at more than one row")),
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
+                Some(("subquery".to_owned(), "is not allowed: a stage sees one row at a time"))
+            }
+            _ => None,
+        };
+        Ok(if wrong.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    wrong.map_or(Ok(()), Err)
+}
+
+/// A finding in a stage's file.
+pub(super) fn finding(stage: &Stage, line: Option<usize>, what: String) -> Finding {
+    let path = stage.path.display();
+    Finding::new(line.map_or(path.to_string(), |line| format!("{path}:{line}")), what)
+}
+
+/// The first line that holds `word`, ignoring case.
+pub(super) fn line_of(sql: &str, word: &str) -> Option<usize> {
+    let word = word.to_lowercase();
+    sql.lines().position(|line| line.split("--").next().unwrap_or("").to_lowercase().contains(&word)).map(|at| at + 1)
+}

@@ -1,0 +1,286 @@
+use std::path::PathBuf;
+
+use expect_test::expect;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    batch::{Fetched, Message},
+    config::{Gaps, RejectLimit, Stage, Start, pipeline},
+    contract::{Column, Kind, Rule, Severity, odcs},
+    cursor::Partition,
+    decode::Decoder,
+    sample,
+};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn shipped() -> (Pipeline, Arc<Contract>, Library) {
+    let schemas = root().join("schemas");
+    let pipeline = pipeline::read(&root().join("pipelines/work_orders")).unwrap();
+    let contract = Arc::new(odcs::read(&schemas, &pipeline.contract).unwrap());
+    (pipeline, contract, Library::read(&schemas).unwrap())
+}
+
+fn fetched(payloads: &[Vec<u8>], first: i64) -> Fetched {
+    let covers =
+        vec![Interval { partition: Partition::new("raw", 0), from: first, next: first + payloads.len() as i64 }];
+    let mut fetched = Fetched { covers, ..Fetched::default() };
+    for (number, payload) in payloads.iter().enumerate() {
+        let payload = Some(fetched.store(payload));
+        let offset = first + number as i64;
+        let timestamp = Some(1_780_300_000_000 + offset * 1000);
+        fetched.messages.push(Message { cover: 0, offset, timestamp, key: None, payload });
+    }
+    fetched
+}
+
+/// Everything that a batch becomes, as text.
+fn outcome(program: &Program, source: &Source, contract: &Contract, payloads: &[Vec<u8>], first: i64) -> Vec<String> {
+    let mut decoder = Decoder::new(program.fields(), source);
+    let fetched = fetched(payloads, first);
+    let decoded = decoder.decode(&fetched);
+    let outcome = program.run(fetched, decoded).finish(&contract.arrow_schema()).unwrap();
+    assert!(outcome.tally.balances());
+    let mut json = Vec::new();
+    let mut writer = arrow::json::LineDelimitedWriter::new(&mut json);
+    writer.write(&outcome.rows).unwrap();
+    writer.finish().unwrap();
+    let rows = String::from_utf8(json).unwrap();
+    let rows =
+        rows.lines().zip(&outcome.origins).map(|(row, origin)| format!("{}.{}: {row}", origin.offset, origin.row));
+    let rejects = outcome.rejects.iter().map(|reject| {
+        format!("{}.{:?}: {} {:?} {:?}", reject.offset, reject.row, reject.stage, reject.faults, reject.payload)
+    });
+    let mut all: Vec<String> = rows.chain(rejects).collect();
+    all.sort();
+    all
+}
+
+fn messages(pipeline: &Pipeline, source: &Source, seed: u64, messages: u64) -> Vec<Vec<u8>> {
+    let options = sample::Options { messages, seed, bad: 0.2, duplicates: 0.1, ..sample::Options::default() };
+    sample::Generator::read(pipeline, &source.name, options).unwrap().map(|sample| sample.payload).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// A program that has run before gives what a fresh one gives, and where batches are cut does not matter (T20).
+    #[test]
+    fn t20_planned_once_equals_planned_fresh_and_batches_do_not_matter(seed in 0..1000_u64, size in 1..40_usize) {
+        let (pipeline, contract, library) = shipped();
+        for source in &pipeline.sources {
+            let payloads = messages(&pipeline, source, seed, 60);
+            let once = Program::compile(&pipeline, source, &contract, &library).unwrap();
+            let mut cut = Vec::new();
+            for (number, some) in payloads.chunks(size).enumerate() {
+                let first = (number * size) as i64;
+                let with_once = outcome(&once, source, &contract, some, first);
+                let fresh = Program::compile(&pipeline, source, &contract, &library).unwrap();
+                prop_assert_eq!(&with_once, &outcome(&fresh, source, &contract, some, first));
+                cut.extend(with_once);
+            }
+            cut.sort();
+            prop_assert_eq!(cut, outcome(&once, source, &contract, &payloads, 0));
+        }
+    }
+}
+
+// A feed about something else entirely: nothing here knows about work orders.
+
+fn lamp(name: &str, kind: Kind) -> Column {
+    Column {
+        name: name.into(),
+        kind,
+        required: false,
+        description: String::new(),
+        title: name.to_owned(),
+        personal: false,
+        classification: None,
+        codes: None,
+        raw: None,
+        unknown: Severity::Warning,
+        max_length: None,
+        at: format!("schemas/lamps.odcs.yaml:{}", name.len()),
+    }
+}
+
+fn lamps() -> Contract {
+    let watts = Rule {
+        name: "too_bright".into(),
+        column: Some("watts".into()),
+        predicate: "watts < 1000".into(),
+        severity: Severity::Error,
+        description: "功率过大".into(),
+        at: "schemas/lamps.odcs.yaml:9".into(),
+    };
+    let mut contract = Contract {
+        name: "lamps".into(),
+        version: "1".into(),
+        title: String::new(),
+        description: String::new(),
+        assumed: false,
+        columns: vec![lamp("id", Kind::Text), lamp("watts", Kind::Long), lamp("share", Kind::Long)],
+        rules: vec![watts],
+        flags: None,
+    };
+    contract.columns[0].required = true;
+    contract
+}
+
+fn compile_lamps(map: &str, stage: &str) -> Result<(Program, Source), String> {
+    let stage_of =
+        |name: &str, sql: &str| Stage { name: name.into(), path: format!("lamps/{name}.sql").into(), sql: sql.into() };
+    let source = Source {
+        name: "street".into(),
+        title: String::new(),
+        topics: vec!["raw".into()],
+        format: "json".into(),
+        charset: None,
+        time_zone: chrono_tz::Asia::Shanghai,
+        home: None,
+        rows: None,
+        keyed_by: Vec::new(),
+        map: stage_of("street", map),
+        aliases: Vec::new(),
+    };
+    let pipeline = Pipeline {
+        name: "lamps".into(),
+        folder: "lamps".into(),
+        owner: String::new(),
+        contract: "lamps".into(),
+        dedup: None,
+        rejects: RejectLimit { limit: 1.0, over: 1000 },
+        gaps: Gaps::Stop,
+        start: Start::Beginning,
+        sinks: Vec::new(),
+        sources: vec![source.clone()],
+        stages: vec![stage_of("clean", stage)],
+    };
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let program = Program::compile(&pipeline, &source, &Arc::new(lamps()), &library);
+    program
+        .map(|program| (program, source))
+        .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+const MAP: &str = "SELECT no AS id, power.watts AS w FROM message";
+
+#[test]
+fn a_row_that_an_expression_cannot_compute_leaves_its_neighbours_alone() {
+    let stage = "SELECT id, CAST(w AS BIGINT) AS watts, 100 / CAST(w AS BIGINT) AS share FROM raw";
+    let (program, source) = compile_lamps(MAP, stage).unwrap();
+    let message = |id: u32, watts: &str| format!(r#"{{"no":"{id}","power":{{"watts":{watts}}}}}"#).into_bytes();
+    let messages: Vec<Vec<u8>> =
+        [message(1, "50"), message(2, "0"), message(3, "\"x\""), message(4, "2000"), message(5, "20")].to_vec();
+    expect![[r#"
+        0.0: {"id":"1","watts":50,"share":2}
+        1.Some(0): clean [Fault { code: "sql.failed", field: None, reason: "SQL 计算失败：除以零", value: None }]
+        2.Some(0): clean [Fault { code: "sql.failed", field: None, reason: "SQL 计算失败：类型转换（应使用 TRY_CAST）", value: None }]
+        3.Some(0): checks [Fault { code: "too_bright", field: Some("watts"), reason: "功率过大", value: Some("2000") }]
+        4.0: {"id":"5","watts":20,"share":5}
+    "#]]
+    .assert_eq(
+        &outcome(&program, &source, &lamps(), &messages, 0)
+            .iter()
+            .map(|line| line.split(" Some(b").next().unwrap().to_owned() + "\n")
+            .collect::<String>(),
+    );
+}
+
+fn check(map: &str, stage: &str, expect: expect_test::Expect) {
+    expect.assert_eq(&compile_lamps(map, stage).map(|_| ()).expect_err("it must be refused"));
+}
+
+#[test]
+fn a_stage_is_one_row_local_select() {
+    let id = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+    check(
+        MAP,
+        "SELECT id\nFROM raw\nWHERE id IS NOT NULL",
+        expect![[
+            r#"lamps/clean.sql:3: WHERE is not allowed in a stage: to refuse rows write a quality rule in the contract"#
+        ]],
+    );
+    check(
+        MAP,
+        "SELECT id FROM raw GROUP BY id",
+        expect![[r#"lamps/clean.sql:1: GROUP BY is not allowed in a stage: a stage sees one row at a time"#]],
+    );
+    check(MAP, "SELECT * FROM raw", expect![[r#"lamps/clean.sql:1: "*" is not allowed: name each column"#]]);
+    check(MAP, "SELECT id FROM clean", expect![[r#"lamps/clean.sql:1: selects FROM clean; it must select FROM raw"#]]);
+    check(
+        MAP,
+        "SELECT id,\n  upper(id)\nFROM raw",
+        expect![[r#"lamps/clean.sql:2: "upper(id)" has no name: add AS column_name"#]],
+    );
+    check(
+        MAP,
+        "SELECT id, FROM raw",
+        expect![[r#"
+            lamps/clean.sql: column "watts" of contract lamps (schemas/lamps.odcs.yaml:5) is missing
+            lamps/clean.sql: column "share" of contract lamps (schemas/lamps.odcs.yaml:5) is missing"#]],
+    );
+    check(
+        MAP,
+        "SELECT max(id) AS id, 1 AS watts, 2 AS share FROM raw",
+        expect![
+            "lamps/clean.sql: a stage is a projection over one table; found Aggregate: groupBy=[[]], aggr=[[max(raw.id)]]"
+        ],
+    );
+    check(
+        MAP,
+        "SELECT id, 1 AS watts,\n random() AS share FROM raw",
+        expect![
+            "lamps/clean.sql:2: random() does not give the same answer on a replay; use the message's own time, _timestamp"
+        ],
+    );
+    check(
+        MAP,
+        "SELECT id, 1 AS watts,\n extract(year FROM now()) AS share FROM raw",
+        expect![
+            "lamps/clean.sql:2: now() does not give the same answer on a replay; use the message's own time, _timestamp"
+        ],
+    );
+    check(
+        "SELECT no AS id, no.x AS y FROM message",
+        id,
+        expect![[r#"lamps/street.sql:1: field "no" is used both as a value and as an object"#]],
+    );
+}
+
+#[test]
+fn a_stage_must_yield_the_contract() {
+    check(
+        MAP,
+        "SELECT id, w AS wats, 1 AS share FROM raw",
+        expect![[r#"
+        lamps/clean.sql:1: column "wats" is not in contract lamps: did you mean "watts"?
+        lamps/clean.sql: column "watts" of contract lamps (schemas/lamps.odcs.yaml:5) is missing: did you mean "wats"?"#]],
+    );
+    check(
+        MAP,
+        "SELECT id, w AS watts, 1 AS share FROM raw",
+        expect![[r#"lamps/clean.sql:1: column "watts" is Utf8, contract lamps wants Int64: use TRY_CAST(… AS …)"#]],
+    );
+    check(
+        MAP,
+        "SELECT id, 1 AS watts,\n nosuch AS share FROM raw",
+        expect!["lamps/clean.sql:2: No field named nosuch. (for source street)"],
+    );
+    check(
+        MAP,
+        "SELECT id, code('lampz', w) AS watts, 1 AS share FROM raw",
+        expect!["lamps/clean.sql:1: code('lampz', …): there is no 'lampz' (for source street)"],
+    );
+}
+
+#[test]
+fn documentation_is_there_for_every_function() {
+    let (pipeline, _, library) = shipped();
+    for (name, doc) in function_docs(&library, &pipeline.sources[0]) {
+        assert!(doc.starts_with(&format!("{name}(")), "{name}: {doc}");
+    }
+}

@@ -1,0 +1,365 @@
+//! Puts a pipeline together. One `match` per kind of source and sink; a new sink is one line here.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Write,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, outlet};
+use crate::{
+    batch::Budget,
+    clock::Clock,
+    config::{self, Config, Pipeline, Topics},
+    contract::Contract,
+    cursor::Partition,
+    decode::Decoder,
+    dedup::Dedup,
+    engine::{Library, Program},
+    error::{Context, Error, Finding, Result},
+    metrics::Metrics,
+    sink::{self, Sink},
+    source::{self, Permit, Source},
+};
+
+/// Asks whether a sink that failed could be opened now.
+pub(super) type Probe = Box<dyn FnMut() -> Result<()> + Send>;
+
+/// Batches that may wait for an outlet: enough to keep it busy, few enough to notice that it is slow.
+const DEPTH: usize = 8;
+
+/// A pipeline compiled against its contract: done once, before anything is opened.
+#[derive(Debug)]
+pub struct Prepared {
+    pub pipeline: Pipeline,
+    pub contract: Arc<Contract>,
+    /// In the order of the pipeline's sources.
+    pub programs: Vec<Arc<Program>>,
+}
+
+/// Compiles a pipeline; all mistakes at once.
+pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<Prepared, Vec<Finding>> {
+    let contract = Arc::new(crate::contract::odcs::read(schemas, &pipeline.contract)?);
+    let mut findings = names(&pipeline, &contract);
+    let mut programs = Vec::new();
+    for source in &pipeline.sources {
+        match Program::compile(&pipeline, source, &contract, library) {
+            Ok(program) => programs.push(Arc::new(program)),
+            // A mistake in a stage shows once per source: once is enough.
+            Err(found) => found.into_iter().for_each(|finding| {
+                let known = |have: &Finding| have.at == finding.at && same(&have.what, &finding.what);
+                if !findings.iter().any(known) {
+                    findings.push(finding);
+                }
+            }),
+        }
+    }
+    if findings.is_empty() { Ok(Prepared { pipeline, contract, programs }) } else { Err(findings) }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    let stem = |text: &str| text.split(" (for source ").next().unwrap_or(text).to_owned();
+    stem(one) == stem(other)
+}
+
+/// Names of columns in `pipeline.toml` and `sources/*.toml` that the contract must have.
+fn names(pipeline: &Pipeline, contract: &Contract) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let at = pipeline.folder.join("pipeline.toml").display().to_string();
+    let mut known = |name: &String, at: &str, what: &str| {
+        let found = contract.columns.iter().find(|column| column.name.as_ref() == name);
+        if found.is_none() {
+            let near = crate::engine::nearest(name, contract.columns.iter().map(|column| column.name.as_ref()));
+            findings.push(Finding::new(
+                at,
+                format!("{what} names column \"{name}\", which contract {} does not have{near}", contract.name),
+            ));
+        }
+        found.map(|column| column.kind.clone())
+    };
+    let mut unfit = Vec::new();
+    if let Some(dedup) = &pipeline.dedup {
+        for name in &dedup.key {
+            if let Some(kind) = known(name, &at, "[dedup] key")
+                && !crate::dedup::can_be_key(&kind)
+            {
+                unfit.push(Finding::new(&at, format!("[dedup] key: column \"{name}\" is {kind:?}; a key is made of texts, integers, dates and timestamps")));
+            }
+        }
+    }
+    for sink in &pipeline.sinks {
+        match sink {
+            config::Sink::Kafka { key, .. } => key.iter().for_each(|name| drop(known(name, &at, "[[sink]] key"))),
+            config::Sink::Archive { partition_by, .. } => {
+                for name in partition_by.iter().filter(|name| name.as_str() != "ingested_on") {
+                    use crate::contract::Kind::*;
+                    if let Some(kind) = known(name, &at, "[[sink]] partition_by")
+                        && !matches!(kind, Text | Date | Integer)
+                    {
+                        unfit.push(Finding::new(
+                            &at,
+                            format!(
+                                "[[sink]] partition_by: column \"{name}\" is {kind:?}; use a text, a date or an integer"
+                            ),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    for source in &pipeline.sources {
+        let at = pipeline.folder.join("sources").join(format!("{}.toml", source.name)).display().to_string();
+        source.keyed_by.iter().for_each(|name| drop(known(name, &at, "keyed_by")));
+        // Equal keys must meet in one partition: the columns that decide it must be part of the key.
+        let Some(dedup) = pipeline.dedup.as_ref().filter(|dedup| !dedup.per_partition) else { continue };
+        let outside: Vec<_> = source.keyed_by.iter().filter(|name| !dedup.key.contains(name)).cloned().collect();
+        if source.keyed_by.is_empty() {
+            unfit.push(Finding::new(&at, "its messages' partition is not known (no keyed_by), so dedup cannot find copies in other partitions: say keyed_by = [columns of the Kafka key], or across_partitions = \"accept\" under [dedup] in pipeline.toml"));
+        } else if !outside.is_empty() {
+            unfit.push(Finding::new(&at, format!("messages are partitioned by {}, which the dedup key does not contain: copies may lie in different partitions; add it to the key, or say across_partitions = \"accept\" under [dedup] in pipeline.toml", outside.join(", "))));
+        }
+    }
+    findings.extend(unfit);
+    findings
+}
+
+/// What a running pipeline needs beside its own files.
+pub struct Setup {
+    pub config: Arc<Config>,
+    pub prepared: Prepared,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    /// For the archive's store.
+    pub runtime: tokio::runtime::Handle,
+    /// Ends at the ends seen at the start.
+    pub bounded: bool,
+    /// Bytes in flight.
+    pub memory: usize,
+    /// Accounts of what was committed, by sink; survives rebuilding.
+    pub accounts: Accounts,
+    pub slot: Slot,
+}
+
+impl Setup {
+    pub fn accounts(pipeline: &Pipeline, topics: &Topics) -> Accounts {
+        let kind = |sink: &config::Sink| match (sink, topics) {
+            (config::Sink::Archive { .. }, _) => "archive",
+            (config::Sink::Kafka { .. }, Topics::Kafka(_)) => "kafka",
+            (config::Sink::Kafka { .. }, Topics::Files { .. }) => "files",
+        };
+        pipeline.sinks.iter().map(|sink| (kind(sink), Arc::new(Mutex::new(Committed::default())))).collect()
+    }
+}
+
+/// A source and the line behind it, ready to run.
+pub(super) struct Built {
+    pub source: Box<dyn Source>,
+    pub line: Line,
+    pub budget: Arc<Budget>,
+}
+
+pub(super) fn build(setup: &Setup, permit: &Permit) -> Result<Built> {
+    let Prepared { pipeline, contract, programs } = &setup.prepared;
+    let (source, group) = source(setup)?;
+    let mut outlets = Vec::new();
+    let mut keys: Option<Keys> = None;
+    for wanted in &pipeline.sinks {
+        let (sink, probe, reader) = open(setup, wanted, group.as_ref())?;
+        keys = keys.or(reader);
+        let kind = sink.kind();
+        let watch = outlet::Watch {
+            pipeline: pipeline.name.clone(),
+            metrics: setup.metrics.clone(),
+            committed: setup.accounts.get(kind).cloned().unwrap_or_default(),
+        };
+        let outlet = outlet::Outlet::start(sink, DEPTH, permit.clone(), watch)?;
+        let pause = Duration::from_secs(1);
+        outlets.push(Place { outlet, behind: false, probe, next_probe: Instant::now(), pause });
+    }
+    let dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, setup.clock.clone()));
+    let sources = pipeline.sources.iter().zip(programs);
+    let line = Line {
+        pipeline: pipeline.name.clone(),
+        schema: contract.arrow_schema(),
+        sources: sources.map(|(source, program)| (Decoder::new(program.fields(), source), program.clone())).collect(),
+        dedup: dedup.zip(keys),
+        breaker: Breaker::new(pipeline.rejects),
+        outlets,
+        metrics: setup.metrics.clone(),
+        patience: super::PATIENCE,
+    };
+    Ok(Built { source, line, budget: Budget::new(setup.memory) })
+}
+
+/// The source of a pipeline, and for Kafka the group that its sink commits for.
+fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::SharedGroup>)> {
+    let pipeline = &setup.prepared.pipeline;
+    let topics = pipeline.sources.iter().enumerate();
+    match &setup.config.topics {
+        Topics::Kafka(kafka) => {
+            let topics = topics.flat_map(|(at, source)| source.topics.iter().map(move |topic| (topic.clone(), at)));
+            let settings = source::kafka::Settings {
+                pipeline: pipeline.name.clone(),
+                topics: topics.collect(),
+                bounded: setup.bounded,
+                start: pipeline.start,
+                gaps: pipeline.gaps,
+                drain: setup.config.drain,
+                max_batch_bytes: 4 << 20,
+                max_batch_messages: 4096,
+                linger: Duration::from_millis(5),
+            };
+            let source = source::kafka::Kafka::new(kafka, settings, lag(setup))?;
+            let group = source.group();
+            Ok((Box::new(source), Some(group)))
+        }
+        Topics::Files { folder } => {
+            let topics = topics
+                .flat_map(|(at, source)| source.topics.iter().map(move |topic| (topic.clone(), at, source.time_zone)));
+            let settings = source::files::Settings {
+                folder: folder.clone(),
+                topics: topics.collect(),
+                bounded: setup.bounded,
+                start: pipeline.start,
+                gaps: pipeline.gaps,
+                max_batch_bytes: 4 << 20,
+                max_batch_messages: 4096,
+                poll: Duration::from_millis(200),
+            };
+            Ok((Box::new(source::files::Files::new(settings)), None))
+        }
+    }
+}
+
+fn lag(setup: &Setup) -> Arc<dyn Fn(&Partition, source::kafka::Lag) + Send + Sync> {
+    let (metrics, clock) = (setup.metrics.clone(), setup.clock.clone());
+    let pipeline = setup.prepared.pipeline.name.clone();
+    Arc::new(move |partition, lag| {
+        let number = partition.number.to_string();
+        let labels = [pipeline.as_ref(), partition.topic.as_ref(), number.as_str()];
+        metrics.lag_messages.with_label_values(&labels).set(lag.messages);
+        let age = match lag.newest_ms {
+            Some(newest) if lag.messages > 0 => (clock.now_ms() - newest).max(0) as f64 / 1000.0,
+            _ => 0.0,
+        };
+        metrics.lag_seconds.with_label_values(&labels).set(age);
+    })
+}
+
+type Opened = (Box<dyn Sink>, Probe, Option<Keys>);
+
+fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::SharedGroup>) -> Result<Opened> {
+    let Prepared { pipeline, contract, .. } = &setup.prepared;
+    let version = format!("{}/{}", contract.name, contract.version);
+    match (wanted, &setup.config.topics) {
+        (config::Sink::Kafka { topic, rejected, key }, Topics::Kafka(kafka)) => {
+            let settings = sink::kafka::Settings {
+                pipeline: pipeline.name.clone(),
+                topic: topic.clone(),
+                rejected: rejected.clone(),
+                key: key.clone(),
+                contract_version: version,
+                transactional_id: setup.slot.transactional_id(&kafka.group, &pipeline.name),
+            };
+            let group = group.expect("a Kafka sink goes with a Kafka source").clone();
+            let probe: Probe = Box::new(|| Ok(())); // building the line anew is the only way to find out
+            Ok((Box::new(sink::kafka::Kafka::open(kafka, settings, group)?), probe, None))
+        }
+        (config::Sink::Kafka { topic, rejected, .. }, Topics::Files { folder }) => {
+            let settings = sink::files::Settings {
+                folder: folder.clone(),
+                topic: topic.clone(),
+                rejected: rejected.clone(),
+                interval: setup.config.archive.interval,
+            };
+            let at = folder.clone();
+            Ok((Box::new(sink::files::Files::open(settings)?), Box::new(move || writable(&at)), None))
+        }
+        (config::Sink::Archive { path, partition_by }, _) => {
+            let archive = &setup.config.archive;
+            let settings = sink::archive::Settings {
+                location: archive.location.clone(),
+                path: path.clone(),
+                partition_by: partition_by.clone(),
+                interval: archive.interval,
+                file_size: archive.file_size,
+                accept_foreign_writes: archive.accept_foreign_writes,
+                pipeline: pipeline.name.clone(),
+                instance: setup.config.instance.clone(),
+                time_zone: chrono_tz::Asia::Shanghai,
+            };
+            let (contract, clock) = (contract.clone(), setup.clock.clone());
+            let schema = contract.arrow_schema();
+            let opened =
+                sink::archive::Archive::open(settings, contract, schema, clock.clone(), setup.runtime.clone())?;
+            let reader = opened.reader();
+            let columns = pipeline.dedup.as_ref().map(|dedup| dedup.key.clone()).unwrap_or_default();
+            let keys: Keys = Box::new(move |partitions, window, each| {
+                let latest = clock.now() + chrono::TimeDelta::days(1);
+                reader.keys(&columns, partitions, Some(sink::archive::Recent { window, latest }), each)
+            });
+            let at = archive.location.clone();
+            Ok((Box::new(opened), Box::new(move || writable(&at)), Some(keys)))
+        }
+    }
+}
+
+/// Whether a few megabytes can be written and synced under `folder`.
+fn writable(folder: &Path) -> Result<()> {
+    let path = folder.join(format!(".huiju-probe-{}", std::process::id()));
+    let tried = (|| {
+        let mut file = File::create(&path)?;
+        file.write_all(&vec![0; 4 << 20])?;
+        file.sync_all()
+    })();
+    let _ = std::fs::remove_file(&path);
+    tried.or_unavailable(format!("write to {}", folder.display()))
+}
+
+/// A number that no other living process of this machine holds, so that each has transactional ids of its own, and a
+/// process that is started again gets those of the one that died: its open transactions are aborted at once.
+#[derive(Debug)]
+pub struct Slot {
+    instance: String,
+    number: usize,
+    /// Locked for as long as we live.
+    _file: Option<File>,
+}
+
+impl Slot {
+    /// Takes the first free one.
+    pub fn take(instance: &str) -> Result<Slot> {
+        let folder = folder_of_slots();
+        std::fs::create_dir_all(&folder).or_unavailable(format!("create {}", folder.display()))?;
+        for number in 0..1000 {
+            let path = folder.join(format!("{instance}.{number}"));
+            let file = File::options().create(true).truncate(false).write(true).open(&path);
+            let file = file.or_unavailable(format!("open {}", path.display()))?;
+            // SAFETY: the descriptor is open; flock has no other requirement.
+            if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+                return Ok(Slot { instance: instance.to_owned(), number, _file: Some(file) });
+            }
+        }
+        Err(Error::unavailable(format!("all slots in {} are taken", folder.display())))
+    }
+
+    fn transactional_id(&self, group: &str, pipeline: &str) -> String {
+        format!("{group}.{pipeline}.{}.{}", self.instance, self.number)
+    }
+}
+
+fn folder_of_slots() -> PathBuf {
+    // SAFETY: always succeeds.
+    let user = unsafe { libc::getuid() };
+    std::env::temp_dir().join(format!("huiju-{user}"))
+}
+
+/// Committed accounts, summed up for people.
+pub fn committed(accounts: &Accounts) -> BTreeMap<&'static str, Committed> {
+    let copy = |account: &Arc<Mutex<Committed>>| account.lock().map(|account| account.clone()).unwrap_or_default();
+    accounts.iter().map(|(kind, account)| (*kind, copy(account))).collect()
+}

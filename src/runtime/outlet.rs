@@ -1,0 +1,342 @@
+//! Drives one sink from one thread.
+//!
+//! What is the same for all sinks is here: dropping what lies below the sink's cursor, checking that intervals are
+//! contiguous, deciding when to commit, asking for permission to commit, and counting what was committed.
+//!
+//! An outlet that meets an error stops and keeps it. It never goes on after one: whether a commit landed is answered
+//! by opening the sink again and reading its cursor, not by guessing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tracing::debug;
+
+use crate::{
+    batch::{Outcome, Tally},
+    cursor::{Cursors, Interval, Partition},
+    error::{Error, Result},
+    metrics::Metrics,
+    sink::{Covered, Pending, Sink},
+    source::Permit,
+};
+
+/// A commit is not put off beyond this while batches keep coming, once it is due.
+const LARGEST: usize = 16 << 20;
+const LONGEST: Duration = Duration::from_millis(250);
+
+pub(super) enum Job {
+    Take(Arc<Outcome>),
+    Assign(Vec<Partition>, SyncSender<Result<Cursors>>),
+    /// Commit everything; then let go of these partitions.
+    Release(Vec<Partition>, SyncSender<Result<()>>),
+}
+
+/// The line's end of an outlet.
+pub(super) struct Outlet {
+    pub kind: &'static str,
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+/// What a run has committed, for its summary.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    pub total: Tally,
+    pub by_source: BTreeMap<Arc<str>, Tally>,
+    /// Rejected rows by the code of their first fault.
+    pub reasons: BTreeMap<Arc<str>, u64>,
+    pub flags: BTreeMap<Arc<str>, u64>,
+    pub files: u64,
+}
+
+pub(super) struct Watch {
+    pub pipeline: Arc<str>,
+    pub metrics: Arc<Metrics>,
+    pub committed: Arc<Mutex<Committed>>,
+}
+
+impl Outlet {
+    /// Starts the thread. `depth` batches may wait for it.
+    pub fn start(sink: Box<dyn Sink>, depth: usize, permit: Permit, watch: Watch) -> Result<Outlet> {
+        let (jobs, queue) = mpsc::sync_channel(depth);
+        let failure = Arc::new(Mutex::new(None));
+        let kind = sink.kind();
+        watch.metrics.sink_up.with_label_values(&[&watch.pipeline, kind]).set(1);
+        let keep = failure.clone();
+        let name = format!("{kind}-{}", watch.pipeline);
+        let mut worker = Worker { sink, permit, watch, next: BTreeMap::new(), pending: None, files: 0 };
+        let body = move || {
+            if let Err(error) = worker.run(&queue) {
+                worker.sink.abort();
+                worker.watch.metrics.sink_up.with_label_values(&[&worker.watch.pipeline, kind]).set(0);
+                *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(body);
+        let thread = thread.map_err(|error| Error::unavailable(format!("start a thread for {kind}: {error}")))?;
+        Ok(Outlet { kind, jobs: Some(jobs), thread: Some(thread), failure })
+    }
+
+    /// Hands a batch over without waiting; `false` when the queue is full.
+    pub fn offer(&self, outcome: &Arc<Outcome>) -> Result<bool> {
+        match self.jobs().try_send(Job::Take(outcome.clone())) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Full(_)) => Ok(false),
+            Err(TrySendError::Disconnected(_)) => Err(self.error()),
+        }
+    }
+
+    /// Asks, and gives the answer to be waited for.
+    pub fn assign(&self, partitions: &[Partition]) -> Result<Receiver<Result<Cursors>>> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.jobs().send(Job::Assign(partitions.to_vec(), reply)).map_err(|_| self.error())?;
+        Ok(answer)
+    }
+
+    pub fn release(&self, partitions: &[Partition]) -> Result<Receiver<Result<()>>> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.jobs().send(Job::Release(partitions.to_vec(), reply)).map_err(|_| self.error())?;
+        Ok(answer)
+    }
+
+    /// Why it stopped, if it did.
+    pub fn failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The error it stopped with.
+    pub fn error(&self) -> Error {
+        let kept = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.unwrap_or_else(|| Error::unavailable(format!("the {} sink has stopped", self.kind)))
+    }
+
+    /// Whether its thread has ended: queue empty, everything committed or aborted.
+    pub fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Takes no more; the thread ends when it has committed what it holds.
+    pub fn close(&mut self) {
+        self.jobs = None;
+    }
+
+    fn jobs(&self) -> &SyncSender<Job> {
+        self.jobs.as_ref().expect("an outlet that is closed is not asked")
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    sink: Box<dyn Sink>,
+    permit: Permit,
+    watch: Watch,
+    /// Per partition: the smallest offset the sink still wants.
+    next: BTreeMap<Partition, Option<i64>>,
+    pending: Option<Waiting>,
+    /// Files of this sink that are in the account already.
+    files: u64,
+}
+
+/// What was written since the last commit.
+struct Waiting {
+    since: Instant,
+    rows: u64,
+    bytes: usize,
+    intervals: BTreeMap<Partition, (i64, i64)>,
+    committed: Committed,
+    rejects: BTreeMap<(Arc<str>, Arc<str>), u64>,
+}
+
+impl Worker {
+    fn run(&mut self, queue: &Receiver<Job>) -> Result<()> {
+        loop {
+            let job = match &self.pending {
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(waiting) => {
+                    let pending = Pending { since: waiting.since, rows: waiting.rows, bytes: waiting.bytes };
+                    let due = self.sink.commit_in(&pending);
+                    let overdue = waiting.bytes >= LARGEST || waiting.since.elapsed() >= LONGEST;
+                    if due.is_zero() && overdue { Err(RecvTimeoutError::Timeout) } else { queue.recv_timeout(due) }
+                }
+            };
+            match job {
+                Ok(Job::Take(outcome)) => self.take(&outcome)?,
+                Ok(Job::Assign(partitions, reply)) => {
+                    let answer = self.assign(&partitions);
+                    let failed = answer.as_ref().err().map(|error| Error::new(error.kind, error.to_string()));
+                    let _ = reply.send(answer);
+                    failed.map_or(Ok(()), Err)?;
+                }
+                Ok(Job::Release(partitions, reply)) => {
+                    let answer = self.commit();
+                    let failed = answer.as_ref().err().map(|error| Error::new(error.kind, error.to_string()));
+                    if failed.is_none() {
+                        self.sink.release(&partitions);
+                        self.next.retain(|partition, _| !partitions.contains(partition));
+                    }
+                    let _ = reply.send(answer);
+                    failed.map_or(Ok(()), Err)?;
+                }
+                Err(RecvTimeoutError::Timeout) => self.commit()?,
+                Err(RecvTimeoutError::Disconnected) if self.permit.killed() => {
+                    self.sink.abort();
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.commit(),
+            }
+        }
+    }
+
+    fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {
+        // A sink may have to begin a new transaction or snapshot to take over: nothing may be half-way.
+        self.commit()?;
+        let cursors = self.sink.assign(partitions)?;
+        for partition in partitions {
+            let first = cursors.get(partition).and_then(|cuts| cuts.first().copied());
+            self.next.insert(partition.clone(), first);
+        }
+        Ok(cursors)
+    }
+
+    fn take(&mut self, outcome: &Outcome) -> Result<()> {
+        let mut below = 0;
+        for interval in &outcome.covers {
+            let next = self.next.get(&interval.partition);
+            let Some(next) = next else {
+                return Err(Error::bug(format!("{} got {interval}, which is not assigned", self.sink.kind())));
+            };
+            match next {
+                Some(next) if interval.next <= *next && interval.from < *next => below += 1,
+                Some(next) if interval.from != *next => {
+                    let kind = self.sink.kind();
+                    return Err(Error::bug(format!("{kind} has its cursor at {next} and got {interval}")));
+                }
+                _ => {}
+            }
+        }
+        if below > 0 {
+            if below < outcome.covers.len() {
+                return Err(Error::bug(format!("a batch lies on both sides of the {} cursor", self.sink.kind())));
+            }
+            return Ok(());
+        }
+        self.sink.write(outcome)?;
+        let waiting = self.pending.get_or_insert_with(|| Waiting {
+            since: Instant::now(),
+            rows: 0,
+            bytes: 0,
+            intervals: BTreeMap::new(),
+            committed: Committed::default(),
+            rejects: BTreeMap::new(),
+        });
+        for interval in &outcome.covers {
+            self.next.insert(interval.partition.clone(), Some(interval.next));
+            let whole = waiting.intervals.entry(interval.partition.clone()).or_insert((interval.from, interval.from));
+            whole.1 = interval.next;
+        }
+        waiting.add(outcome);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let Some(waiting) = self.pending.take() else { return Ok(()) };
+        let kind = self.sink.kind();
+        let permit = self.permit.clone();
+        let Some(_permission) = permit.commit() else {
+            self.sink.abort();
+            return Err(Error::fenced(format!("{kind}: the partitions were taken away before the commit")));
+        };
+        let interval = |(partition, (from, next)): (&Partition, &(i64, i64))| Interval {
+            partition: partition.clone(),
+            from: *from,
+            next: *next,
+        };
+        let covered = Covered {
+            intervals: waiting.intervals.iter().map(interval).collect(),
+            tally: waiting.committed.total,
+            by_source: waiting.committed.by_source.clone(),
+        };
+        let begun = Instant::now();
+        self.sink.commit(&covered)?;
+        let took = begun.elapsed();
+        let Watch { pipeline, metrics, committed } = &self.watch;
+        metrics.commit_seconds.with_label_values(&[pipeline, kind]).observe(took.as_secs_f64());
+        debug!(%pipeline, sink = kind, rows = waiting.rows, took_ms = took.as_millis() as u64, "committed");
+        let mut committed = committed.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.count(kind, pipeline, metrics);
+        committed.add(&waiting.committed);
+        // The sink counts since it was opened; the account outlives it.
+        let more = self.sink.files() - self.files;
+        self.files += more;
+        committed.files += more;
+        if kind == "archive" {
+            metrics.archive_files.with_label_values(&[pipeline]).inc_by(more);
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, outcome: &Outcome) {
+        self.rows += outcome.tally.input;
+        self.bytes += outcome.held.as_ref().map_or(0, |held| held.bytes());
+        self.committed.total += outcome.tally;
+        *self.committed.by_source.entry(outcome.source.clone()).or_default() += outcome.tally;
+        for reject in &outcome.rejects {
+            let code = reject.faults.first().map_or_else(|| "unknown".into(), |fault| fault.code.clone());
+            *self.committed.reasons.entry(code.clone()).or_default() += 1;
+            *self.rejects.entry((reject.stage.clone(), code)).or_default() += 1;
+        }
+        for (flag, count) in &outcome.flags {
+            *self.committed.flags.entry(flag.clone()).or_default() += count;
+        }
+    }
+
+    fn count(&self, kind: &str, pipeline: &str, metrics: &Metrics) {
+        for (source, tally) in &self.committed.by_source {
+            let rows = |outcome: &str, count: u64| {
+                metrics.rows.with_label_values(&[pipeline, source, kind, outcome]).inc_by(count);
+            };
+            rows("written", tally.written);
+            rows("rejected", tally.rejected);
+            rows("duplicate", tally.duplicate);
+        }
+        for ((stage, code), count) in &self.rejects {
+            metrics.rejected.with_label_values(&[pipeline, kind, stage, code]).inc_by(*count);
+        }
+        for (flag, count) in &self.committed.flags {
+            metrics.flagged.with_label_values(&[pipeline, kind, flag]).inc_by(*count);
+        }
+    }
+}
+
+impl Committed {
+    pub fn add(&mut self, other: &Committed) {
+        self.total += other.total;
+        for (source, tally) in &other.by_source {
+            *self.by_source.entry(source.clone()).or_default() += *tally;
+        }
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+        for (flag, count) in &other.flags {
+            *self.flags.entry(flag.clone()).or_default() += count;
+        }
+    }
+}

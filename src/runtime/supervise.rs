@@ -1,0 +1,165 @@
+//! Keeps a pipeline running: builds its line, runs it, and builds it again when that can help.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::{error, info, warn};
+
+use super::{
+    End,
+    build::{self, Setup},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    source::{Intake, Permit},
+    stop::Stop,
+};
+
+/// Batches that may wait between the source and the line.
+const DEPTH: usize = 2;
+/// How long a bounded run waits for something that does not answer.
+const BOUNDED_PATIENCE: Duration = Duration::from_secs(60);
+/// Fenced this often in a row within a minute of running each, we give way.
+const FENCED_OFTEN: u32 = 3;
+
+/// What each pipeline is doing, for `/health` and `/ready`.
+#[derive(Debug, Default)]
+pub struct Statuses(Mutex<BTreeMap<Arc<str>, Status>>);
+
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub state: State,
+    /// Why it waits or stopped; without data values.
+    pub reason: Option<String>,
+    pub since: chrono::DateTime<chrono::Utc>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    Running,
+    Waiting,
+    Finished,
+    Stopped,
+}
+
+impl Statuses {
+    pub fn set(&self, pipeline: &Arc<str>, state: State, reason: Option<String>, now: chrono::DateTime<chrono::Utc>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(pipeline) {
+            // "Since when" is when it began, not when it was last tried.
+            Some(status) if status.state == state => status.reason = reason,
+            _ => drop(all.insert(pipeline.clone(), Status { state, reason, since: now })),
+        }
+    }
+
+    pub fn all(&self) -> BTreeMap<Arc<str>, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Runs a pipeline until it is told to stop, has reached its end, or cannot go on.
+pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
+    let name = &setup.prepared.pipeline.name;
+    let (mut pause, mut trouble, mut fenced) = (Duration::from_millis(500), None::<Instant>, 0);
+    loop {
+        let begun = Instant::now();
+        statuses.set(name, State::Running, None, setup.clock.now());
+        setup.metrics.running.with_label_values(&[name]).set(1);
+        let ended = once(setup, stop);
+        setup.metrics.running.with_label_values(&[name]).set(0);
+        let error = match ended {
+            Ok(End::Finished) => {
+                statuses.set(name, State::Finished, None, setup.clock.now());
+                return Ok(());
+            }
+            Ok(End::Rejoin) => {
+                setup.metrics.restarts.with_label_values(&[name, "rejoin"]).inc();
+                continue;
+            }
+            Err(error) => error,
+        };
+        setup.metrics.restarts.with_label_values(&[name, kind(&error)]).inc();
+        if begun.elapsed() > Duration::from_secs(60) {
+            (pause, trouble, fenced) = (Duration::from_millis(500), None, 0);
+        }
+        let since = *trouble.get_or_insert_with(Instant::now);
+        fenced += u32::from(error.kind == ErrorKind::Fenced);
+        let helps = match error.kind {
+            ErrorKind::Unavailable => !setup.bounded || since.elapsed() < BOUNDED_PATIENCE,
+            ErrorKind::Fenced => fenced < FENCED_OFTEN,
+            _ => false,
+        };
+        if stop.asked() && matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Fenced) {
+            // What was in flight could not be committed: it is read again at the next start.
+            warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
+            statuses.set(name, State::Stopped, Some(error.to_string()), setup.clock.now());
+            return Ok(());
+        }
+        if !helps {
+            error!(pipeline = %name, %error, "pipeline stopped");
+            statuses.set(name, State::Stopped, Some(error.to_string()), setup.clock.now());
+            return Err(error.context(format!("pipeline {name}")));
+        }
+        let waiting = since.elapsed().as_secs();
+        warn!(pipeline = %name, %error, waiting_s = waiting, retry_in_ms = pause.as_millis() as u64, "pipeline waits and tries again");
+        statuses.set(name, State::Waiting, Some(error.to_string()), setup.clock.now());
+        stop.wait(pause);
+        if stop.asked() {
+            return Ok(());
+        }
+        pause = (pause * 2).min(Duration::from_secs(30));
+    }
+}
+
+/// One line, from building to its end.
+fn once(setup: &Setup, stop: &Stop) -> Result<End> {
+    let name = setup.prepared.pipeline.name.clone();
+    let permit = Permit::default();
+    let build::Built { mut source, line, budget } = build::build(setup, &permit)?;
+    let (mut intake, feed) = Intake::new(DEPTH, budget.clone(), permit.clone(), setup.config.drain);
+    info!(pipeline = %name, "line built");
+    let stop = stop.child();
+    let ask = stop.clone();
+    let thread = std::thread::Builder::new().name(format!("line-{name}"));
+    let line = thread.spawn(move || {
+        let ended = line.run(feed);
+        ask.ask();
+        ended
+    });
+    let line = line.map_err(|error| Error::unavailable(format!("start a thread: {error}")))?;
+    let gauge = setup.metrics.in_flight_bytes.with_label_values(&[&name]);
+    gauge.set(0);
+    let fetched = source.run(&mut intake, &stop);
+    if fetched.is_err() {
+        // Whatever is still in flight must not be committed behind our back while a new line is built.
+        permit.kill();
+    }
+    drop(intake);
+    let ended = line.join().unwrap_or_else(|_| Err(Error::bug(format!("the line of {name} panicked"))));
+    gauge.set(budget.used() as i64);
+    match (ended, fetched) {
+        // The line knows best why it ended; "the source has stopped" is only an echo.
+        (Ok(end), _) => Ok(end),
+        (Err(_), Err(fetched)) if fetched.kind != ErrorKind::Unavailable => Err(fetched),
+        (Err(line), Err(fetched)) if line.kind == ErrorKind::Unavailable && echo(&line) => Err(fetched),
+        (Err(line), _) => Err(line),
+    }
+}
+
+fn echo(error: &Error) -> bool {
+    error.to_string() == "the source has stopped"
+}
+
+fn kind(error: &Error) -> &'static str {
+    match error.kind {
+        ErrorKind::Config => "config",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Fenced => "fenced",
+        ErrorKind::TooManyRejects => "too_many_rejects",
+        ErrorKind::Gap => "gap",
+        ErrorKind::Bug => "bug",
+    }
+}

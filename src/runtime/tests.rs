@@ -1,0 +1,255 @@
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+    mpsc,
+};
+
+use arrow::datatypes::Schema;
+
+use super::*;
+use crate::{
+    batch::{Budget, Outcome, Tally},
+    config::RejectLimit,
+    cursor::Interval,
+    sink::{Covered, Pending, Sink},
+    source::Permit,
+};
+
+fn partition() -> Partition {
+    Partition::new("orders", 0)
+}
+
+/// What a fake sink has been told, for the test to look at.
+#[derive(Default)]
+struct Told {
+    written: Mutex<Vec<Interval>>,
+    committed: Mutex<Vec<Interval>>,
+    broken: AtomicBool,
+    stuck: AtomicBool,
+}
+
+struct Fake {
+    kind: &'static str,
+    cuts: Vec<i64>,
+    told: Arc<Told>,
+}
+
+impl Sink for Fake {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+    fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {
+        Ok(partitions.iter().map(|partition| (partition.clone(), self.cuts.clone())).collect())
+    }
+    fn release(&mut self, _: &[Partition]) {}
+    fn write(&mut self, outcome: &Outcome) -> Result<()> {
+        while self.told.stuck.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        if self.told.broken.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("disk full"));
+        }
+        self.told.written.lock().unwrap().extend(outcome.covers.clone());
+        Ok(())
+    }
+    fn commit_in(&self, _: &Pending) -> Duration {
+        Duration::ZERO
+    }
+    fn commit(&mut self, covered: &Covered) -> Result<()> {
+        self.told.committed.lock().unwrap().extend(covered.intervals.clone());
+        Ok(())
+    }
+    fn abort(&mut self) {}
+}
+
+fn place(kind: &'static str, cuts: &[i64], permit: &Permit) -> (Place, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    let watch = outlet::Watch { pipeline: "test".into(), metrics: Metrics::new(), committed: Arc::default() };
+    let fake = Fake { kind, cuts: cuts.to_vec(), told: told.clone() };
+    let outlet = Outlet::start(Box::new(fake), 2, permit.clone(), watch).unwrap();
+    let asked = told.clone();
+    let probe: build::Probe = Box::new(move || match asked.broken.load(Ordering::SeqCst) {
+        true => Err(Error::unavailable("disk full")),
+        false => Ok(()),
+    });
+    (Place { outlet, behind: false, probe, next_probe: Instant::now(), pause: Duration::from_millis(1) }, told)
+}
+
+fn line(places: Vec<Place>, patience: Duration) -> Line {
+    Line {
+        pipeline: "test".into(),
+        schema: Arc::new(Schema::empty()),
+        sources: Vec::new(),
+        dedup: None,
+        breaker: breaker::Breaker::new(RejectLimit { limit: 0.5, over: 10 }),
+        outlets: places,
+        metrics: Metrics::new(),
+        patience,
+    }
+}
+
+fn outcome(from: i64, next: i64) -> Outcome {
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(0));
+    let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).unwrap();
+    Outcome {
+        source: "test".into(),
+        covers: vec![Interval { partition: partition(), from, next }],
+        rows,
+        origins: Vec::new(),
+        rejects: Vec::new(),
+        tally: Tally { input: (next - from) as u64, duplicate: (next - from) as u64, ..Tally::default() },
+        flags: BTreeMap::new(),
+        held: Some(Budget::new(1000).hold(10)),
+    }
+}
+
+fn intervals(all: &Mutex<Vec<Interval>>) -> Vec<(i64, i64)> {
+    all.lock().unwrap().iter().map(|interval| (interval.from, interval.next)).collect()
+}
+
+#[test]
+fn each_sink_drops_what_lies_below_its_own_cursor() {
+    let permit = Permit::default();
+    let ((fast, fast_told), (slow, slow_told)) = (place("kafka", &[20], &permit), place("archive", &[10], &permit));
+    let mut line = line(vec![fast, slow], PATIENCE);
+    let cursors = line.take_over(&[partition()]).unwrap();
+    assert_eq!(cursors[&partition()], [10, 20], "the source starts at 10 and cuts at 20");
+    line.hand_out(outcome(10, 20)).unwrap();
+    line.hand_out(outcome(20, 25)).unwrap();
+    line.let_go(&[]).unwrap();
+    assert_eq!(intervals(&fast_told.written), [(20, 25)]);
+    assert_eq!(intervals(&slow_told.written), [(10, 20), (20, 25)]);
+    let whole = intervals(&slow_told.committed);
+    assert_eq!((whole.first().unwrap().0, whole.last().unwrap().1), (10, 25));
+}
+
+#[test]
+fn a_sink_that_has_never_taken_anything_is_told_apart() {
+    let permit = Permit::default();
+    let ((old, _), (new, _)) = (place("kafka", &[20], &permit), place("archive", &[], &permit));
+    let cursors = line(vec![old, new], PATIENCE).take_over(&[partition()]).unwrap();
+    assert_eq!(cursors[&partition()], [NEVER, 20]);
+}
+
+#[test]
+fn batches_that_are_not_contiguous_are_our_mistake() {
+    let permit = Permit::default();
+    let (only, told) = place("kafka", &[10], &permit);
+    let mut line = line(vec![only], PATIENCE);
+    line.take_over(&[partition()]).unwrap();
+    line.hand_out(outcome(12, 15)).unwrap();
+    let error = line.let_go(&[]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Bug);
+    assert!(error.to_string().contains("cursor at 10"), "{error}");
+    assert!(intervals(&told.committed).is_empty());
+}
+
+#[test]
+fn after_the_permit_is_withdrawn_nothing_is_committed() {
+    let permit = Permit::default();
+    let (only, told) = place("kafka", &[10], &permit);
+    let mut line = line(vec![only], PATIENCE);
+    line.take_over(&[partition()]).unwrap();
+    permit.kill();
+    line.hand_out(outcome(10, 15)).unwrap();
+    assert_eq!(line.let_go(&[]).unwrap_err().kind, ErrorKind::Fenced);
+    assert!(intervals(&told.committed).is_empty());
+}
+
+#[test]
+fn a_sink_that_fails_is_left_behind_and_comes_back() {
+    let permit = Permit::default();
+    let ((well, well_told), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
+    let mut line = line(vec![well, ill], PATIENCE);
+    line.take_over(&[partition()]).unwrap();
+    ill_told.broken.store(true, Ordering::SeqCst);
+    for number in 0..20 {
+        line.hand_out(outcome(number, number + 1)).unwrap();
+        assert!(!line.look_after_sinks().unwrap());
+    }
+    line.let_go(&[]).unwrap();
+    assert_eq!(intervals(&well_told.committed).last().unwrap().1, 20, "the others go on");
+    assert!(line.take_over(&[partition()]).is_err(), "new partitions need every sink");
+    ill_told.broken.store(false, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !line.look_after_sinks().unwrap() {
+        assert!(Instant::now() < deadline, "it never came back");
+    }
+}
+
+#[test]
+fn the_only_sink_is_not_left_behind() {
+    let permit = Permit::default();
+    let (only, told) = place("archive", &[0], &permit);
+    let mut line = line(vec![only], PATIENCE);
+    line.take_over(&[partition()]).unwrap();
+    told.broken.store(true, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        match line.hand_out(outcome(0, 1)).and_then(|()| line.look_after_sinks()) {
+            Err(error) => break error,
+            Ok(_) => assert!(Instant::now() < deadline, "nobody noticed"),
+        }
+    };
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+}
+
+/// T22 in small: a sink that takes nothing holds the others up for the patience, not longer.
+#[test]
+fn t22_a_sink_that_is_stuck_delays_the_others_by_the_patience_at_most() {
+    let permit = Permit::default();
+    let ((well, well_told), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
+    let mut line = line(vec![well, ill], Duration::from_millis(50));
+    line.take_over(&[partition()]).unwrap();
+    ill_told.stuck.store(true, Ordering::SeqCst);
+    for number in 0..20 {
+        line.hand_out(outcome(number, number + 1)).unwrap();
+    }
+    line.let_go(&[]).unwrap();
+    assert_eq!(intervals(&well_told.committed).last().unwrap().1, 20);
+    ill_told.stuck.store(false, Ordering::SeqCst);
+}
+
+#[test]
+fn the_line_ends_when_the_source_is_finished() {
+    let permit = Permit::default();
+    let (only, _) = place("kafka", &[0], &permit);
+    let (feed, fed) = mpsc::sync_channel(4);
+    let (reply, answer) = mpsc::sync_channel(1);
+    feed.send(Feed::Finish(reply)).unwrap();
+    assert_eq!(line(vec![only], PATIENCE).run(fed).unwrap(), End::Finished);
+    answer.recv().unwrap().unwrap();
+}
+
+mod breaking {
+    use super::{super::breaker::Breaker, *};
+
+    fn share(rejected: u64, rows: u64) -> Outcome {
+        let tally = Tally { input: rows, rejected, written: rows - rejected, duplicate: 0 };
+        Outcome { tally, ..outcome(0, 1) }
+    }
+
+    #[test]
+    fn t13_a_flood_of_rejects_stops_the_pipeline() {
+        let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
+        breaker.observe(&share(40, 99)).unwrap();
+        breaker.observe(&share(5, 50)).unwrap();
+        let error = (0..10).find_map(|_| breaker.observe(&share(100, 100)).err()).expect("it must stop");
+        assert_eq!(error.kind, ErrorKind::TooManyRejects);
+        assert!(error.to_string().contains("source test"), "{error}");
+    }
+
+    #[test]
+    fn a_few_bad_rows_at_the_start_do_not() {
+        let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
+        breaker.observe(&share(3, 3)).unwrap();
+        breaker.observe(&share(0, 1000)).unwrap();
+    }
+
+    #[test]
+    fn one_bad_source_is_not_hidden_by_good_ones() {
+        let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
+        breaker.observe(&Outcome { source: "good".into(), ..share(0, 100_000) }).unwrap();
+        assert!(breaker.observe(&share(90, 100)).is_err());
+    }
+}

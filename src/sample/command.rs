@@ -1,0 +1,168 @@
+//! `huiju sample`: generated messages into files or into Kafka.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use super::{Generator, Options as Settings, write_files};
+use crate::{
+    cli::{self, Where},
+    clock::Clock,
+    config::{self, Config, Topics, pipeline},
+    error::{Context, Error, Result},
+    kafka,
+};
+
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    at: Where,
+    /// The pipeline whose sources are imitated
+    pipeline: String,
+    /// Only these sources; all when none is named
+    #[arg(long)]
+    source: Vec<String>,
+    /// How many messages, over all sources
+    #[arg(long, default_value_t = 1000)]
+    messages: u64,
+    /// The same seed gives the same messages
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Share of messages that are sent again
+    #[arg(long, default_value_t = 0.02)]
+    duplicates: f64,
+    /// Share of messages that are damaged
+    #[arg(long, default_value_t = 0.005)]
+    bad: f64,
+    /// Pad texts so that a message has about this many bytes
+    #[arg(long)]
+    size: Option<usize>,
+    /// Time of the first message; files: 2026-06-01 in Shanghai, Kafka: a day ago, so that retention leaves them alone
+    #[arg(long)]
+    start: Option<chrono::DateTime<chrono::Utc>>,
+    /// Folder for topics of files; without it they go to the Kafka of the configuration
+    #[arg(long)]
+    to: Option<PathBuf>,
+    /// Create the topics in Kafka, those of the pipeline's sinks too, with this many partitions
+    #[arg(long)]
+    partitions: Option<i32>,
+}
+
+/// `huiju sample`.
+pub fn run(options: &Options) -> Result<()> {
+    let config = Config::read(&options.at.config)?;
+    let folder = config.pipelines.join(&options.pipeline);
+    if !folder.is_dir() {
+        return Err(Error::config(format!("there is no pipeline folder {}", folder.display())));
+    }
+    let pipeline = cli::all(pipeline::read(&folder))?;
+    let generators = generators(options, &pipeline, &config.topics)?;
+    match (&options.to, &config.topics) {
+        (Some(folder), _) | (None, Topics::Files { folder }) => {
+            let written = write_files(generators, folder, 1, &mut |_| {})?;
+            println!("{} messages in {} files under {}", written.messages, written.files, folder.display());
+            Ok(())
+        }
+        (None, Topics::Kafka(kafka)) => {
+            if let Some(partitions) = options.partitions {
+                let mut topics: Vec<String> = generators.iter().map(|one| one.topic().to_owned()).collect();
+                for sink in &pipeline.sinks {
+                    if let config::Sink::Kafka { topic, rejected, .. } = sink {
+                        topics.extend([topic.clone(), rejected.clone()]);
+                    }
+                }
+                create(kafka, &topics, partitions)?;
+            }
+            produce(kafka, generators)
+        }
+    }
+}
+
+fn generators(options: &Options, pipeline: &config::Pipeline, topics: &Topics) -> Result<Vec<Generator>> {
+    let default = Settings::default();
+    let to_kafka = options.to.is_none() && matches!(topics, Topics::Kafka(_));
+    let day_ago = || Clock::system().now() - default.span;
+    let start = options.start.unwrap_or_else(|| if to_kafka { day_ago() } else { default.start });
+    let names: Vec<String> = match options.source.is_empty() {
+        true => pipeline.sources.iter().map(|source| source.name.to_string()).collect(),
+        false => options.source.clone(),
+    };
+    let mut generators = Vec::new();
+    let count = names.len().max(1) as u64;
+    for (number, name) in names.iter().enumerate() {
+        let rest = if number == 0 { options.messages % count } else { 0 };
+        let settings = Settings {
+            messages: options.messages / count + rest,
+            seed: options.seed,
+            duplicates: options.duplicates,
+            bad: options.bad,
+            size: options.size,
+            start,
+            span: default.span,
+        };
+        generators.push(cli::all(Generator::read(pipeline, name, settings))?);
+    }
+    Ok(generators)
+}
+
+/// Creates topics; those that are there already stay as they are.
+fn create(config: &config::Kafka, topics: &[String], partitions: i32) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = kafka::client(config).create().map_err(failed("connect"))?;
+    let new: Vec<NewTopic<'_>> =
+        topics.iter().map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))).collect();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().or_unavailable("start a runtime")?;
+    let done = runtime.block_on(admin.create_topics(&new, &AdminOptions::new()));
+    for one in done.map_err(failed("create topics"))? {
+        match one {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(Error::unavailable(format!("create topic {topic}: {code}"))),
+        }
+    }
+    Ok(())
+}
+
+fn produce(config: &config::Kafka, generators: Vec<Generator>) -> Result<()> {
+    let mut client = kafka::client(config);
+    client.set("partitioner", "murmur2_random").set("compression.type", "zstd").set("linger.ms", "50");
+    client.set("enable.idempotence", "true").set("queue.buffering.max.kbytes", "65536");
+    let producer: BaseProducer = client.create().map_err(failed("connect"))?;
+    let (mut sent, mut bytes) = (0_u64, 0_u64);
+    for generator in generators {
+        let topic = generator.topic().to_owned();
+        for sample in generator {
+            let mut record = BaseRecord::<[u8], [u8]>::to(&topic).payload(&sample.payload).timestamp(sample.timestamp);
+            if let Some(key) = &sample.key {
+                record = record.key(key);
+            }
+            while let Err((error, back)) = producer.send(record) {
+                if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
+                    return Err(failed(&format!("produce to {topic}"))(error));
+                }
+                producer.poll(Duration::from_millis(20));
+                record = back;
+            }
+            sent += 1;
+            bytes += sample.payload.len() as u64;
+            if sent.is_multiple_of(1000) {
+                producer.poll(Duration::ZERO);
+            }
+        }
+    }
+    producer.flush(Duration::from_secs(120)).map_err(failed("wait until everything is produced"))?;
+    println!("{sent} messages, {} bytes on average", bytes / sent.max(1));
+    Ok(())
+}
+
+fn failed(doing: &str) -> impl Fn(KafkaError) -> Error + '_ {
+    move |error| {
+        let (kind, text) = kafka::classify(&error);
+        Error::new(kind, format!("{doing}: {text}"))
+    }
+}

@@ -1,0 +1,72 @@
+//! A pipeline for something else entirely, with other columns and its own contract, works the same way: nothing in the
+//! binary knows about work orders.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+use super::support::huiju::Huiju;
+
+/// A copy of the fixture, with topics of its own.
+fn project() -> tempfile::TempDir {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/street_lamps");
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["pipelines", "schemas", "huiju.toml"] {
+        let copied = Command::new("cp").arg("-r").arg(fixture.join(part)).arg(folder.path()).status().unwrap();
+        assert!(copied.success());
+    }
+    folder
+}
+
+fn account(output: &str) -> Value {
+    serde_json::from_str(output.lines().last().expect("a last line")).expect("the last line is one object")
+}
+
+#[test]
+fn street_lamps_are_checked_tested_and_carried() {
+    let folder = project();
+    for verb in ["check", "test"] {
+        let (status, huiju) = Huiju::run(folder.path(), &[verb], &[]);
+        assert!(status.success(), "{verb}: {}{}", huiju.stdout(), huiju.stderr());
+    }
+    let topic = folder.path().join("topics/lamps.raw.east");
+    fs::create_dir_all(&topic).unwrap();
+    let lamp = |number: u32| {
+        format!(
+            r#"{{"id":"LD{number:06}","at":"2026-06-01 21:05:00","what":"K1","pole":{{"state":"1","lamps":{{"out":1}}}}}}"#
+        )
+    };
+    let lines: Vec<String> = (0..100).map(lamp).chain([lamp(7), "{".into()]).collect();
+    fs::write(topic.join("2026-06-02.jsonl"), lines.join("\n") + "\n").unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    let first = account(&huiju.stdout());
+    let counts =
+        |account: &Value| ["in", "written", "rejected", "duplicate"].map(|name| account[name].as_u64().unwrap());
+    assert_eq!(counts(&first), [102, 100, 1, 1]);
+    assert_eq!(first["reasons"]["decode.syntax"], 1);
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert_eq!(counts(&account(&huiju.stdout())), [0, 0, 0, 0], "nothing comes twice");
+    assert!(folder.path().join("archive/lamps/fault_kind=01").is_dir(), "partitioned by the contract's own column");
+}
+
+#[test]
+fn mistakes_are_named_with_file_and_line_and_end_with_2() {
+    let folder = project();
+    let stage = folder.path().join("pipelines/street_lamps/1_standard.sql");
+    let sql = fs::read_to_string(&stage).unwrap();
+    fs::write(&stage, sql.replace("given(fault_no)", "givven(fault_no)")).unwrap();
+    let toml = folder.path().join("pipelines/street_lamps/pipeline.toml");
+    let text = fs::read_to_string(&toml).unwrap();
+    fs::write(&toml, text.replace("within", "witin")).unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
+    assert_eq!(status.code(), Some(2));
+    let said = huiju.stderr();
+    assert!(said.contains("pipeline.toml:6") && said.contains("witin") && said.contains("within"), "{said}");
+    fs::write(&toml, text).unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
+    assert_eq!(status.code(), Some(2));
+    let said = huiju.stderr();
+    assert!(said.contains("1_standard.sql:2") && said.contains("givven"), "{said}");
+}
