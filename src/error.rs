@@ -44,9 +44,7 @@ impl ErrorKind {
             ErrorKind::TooManyRejects => {
                 "look at the rejects; raise [rejects] limit in pipeline.toml if this is expected"
             }
-            ErrorKind::Gap => {
-                "messages are gone: set gaps = \"record\" in pipeline.toml to go on and keep a record of the gap"
-            }
+            ErrorKind::Gap => "nothing was skipped: decide what the gap means (gaps in pipeline.toml; see the README)",
             ErrorKind::Bug => "this is a mistake in huiju: please report it with the log",
         }
     }

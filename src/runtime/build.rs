@@ -93,7 +93,11 @@ fn names(pipeline: &Pipeline, contract: &Contract) -> Vec<Finding> {
     }
     for sink in &pipeline.sinks {
         match sink {
-            config::Sink::Kafka { key, .. } => key.iter().for_each(|name| drop(known(name, &at, "[[sink]] key"))),
+            config::Sink::Kafka { key, .. } => {
+                for name in key {
+                    let _ = known(name, &at, "[[sink]] key");
+                }
+            }
             config::Sink::Archive { partition_by, .. } => {
                 for name in partition_by.iter().filter(|name| name.as_str() != "ingested_on") {
                     use crate::contract::Kind::*;
@@ -113,14 +117,8 @@ fn names(pipeline: &Pipeline, contract: &Contract) -> Vec<Finding> {
     }
     for source in &pipeline.sources {
         let at = pipeline.folder.join("sources").join(format!("{}.toml", source.name)).display().to_string();
-        source.keyed_by.iter().for_each(|name| drop(known(name, &at, "keyed_by")));
-        // Equal keys must meet in one partition: the columns that decide it must be part of the key.
-        let Some(dedup) = pipeline.dedup.as_ref().filter(|dedup| !dedup.per_partition) else { continue };
-        let outside: Vec<_> = source.keyed_by.iter().filter(|name| !dedup.key.contains(name)).cloned().collect();
-        if source.keyed_by.is_empty() {
-            unfit.push(Finding::new(&at, "its messages' partition is not known (no keyed_by), so dedup cannot find copies in other partitions: say keyed_by = [columns of the Kafka key], or across_partitions = \"accept\" under [dedup] in pipeline.toml"));
-        } else if !outside.is_empty() {
-            unfit.push(Finding::new(&at, format!("messages are partitioned by {}, which the dedup key does not contain: copies may lie in different partitions; add it to the key, or say across_partitions = \"accept\" under [dedup] in pipeline.toml", outside.join(", "))));
+        for name in &source.keyed_by {
+            let _ = known(name, &at, "keyed_by");
         }
     }
     findings.extend(unfit);
@@ -235,10 +233,10 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
     }
 }
 
-fn lag(setup: &Setup) -> Arc<dyn Fn(&Partition, source::kafka::Lag) + Send + Sync> {
+fn lag(setup: &Setup) -> source::kafka::TellLag {
     let (metrics, clock) = (setup.metrics.clone(), setup.clock.clone());
     let pipeline = setup.prepared.pipeline.name.clone();
-    Arc::new(move |partition, lag| {
+    Arc::new(move |partition: &Partition, lag: source::kafka::Lag| {
         let number = partition.number.to_string();
         let labels = [pipeline.as_ref(), partition.topic.as_ref(), number.as_str()];
         metrics.lag_messages.with_label_values(&labels).set(lag.messages);

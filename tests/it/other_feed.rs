@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use super::support::huiju::Huiju;
+use super::support::Huiju;
 
 /// A copy of the fixture, with topics of its own.
 fn project() -> tempfile::TempDir {
