@@ -1,1 +1,228 @@
-//! (in work)
+//! Messages from files: the embedded default, for a first run, for backfills from exports, for tests without a broker.
+//!
+//! A topic is a folder, each `*.jsonl` file in it a partition, each line a message. An offset is the byte position of a
+//! line's start, and the cursor the position after its newline, so a file may grow, but not change: one that is shorter
+//! than its cursor, or whose lines do not begin where they did, is refused. New content needs a new name; write it as
+//! `*.partial` and rename it. Hidden files and other endings are ignored. Empty lines are covered but are no messages.
+//!
+//! Files of a topic are read in the order of their names, topics take turns. When following, a line waits for its
+//! newline; a bounded run reads what stood there at its start and takes a last line without newline as it is. A line
+//! above [`LONGEST`] is skipped without being held in memory and rejected as `decode.too_large`.
+
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use chrono_tz::Tz;
+use tracing::warn;
+
+use super::{Intake, Source};
+use crate::{
+    batch::Fetched,
+    config::{Gaps, Start},
+    cursor::{NEVER, Partition},
+    error::{Context, Error, ErrorKind, Result},
+    stop::Stop,
+};
+use tail::{Tail, Taken};
+
+/// A longer line is no message.
+pub const LONGEST: usize = 64 << 20;
+
+/// How long the end of a bounded run waits for everything to be committed.
+const LAST_COMMIT: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Holds a folder per topic.
+    pub folder: PathBuf,
+    /// Topic, index of its source, and the zone of dates in file names.
+    pub topics: Vec<(String, usize, Tz)>,
+    /// Ends where the files ended at the start.
+    pub bounded: bool,
+    pub gaps: Gaps,
+    pub start: Start,
+    pub max_batch_bytes: usize,
+    pub max_batch_messages: usize,
+    /// How long to wait for files to grow.
+    pub poll: Duration,
+}
+
+/// The file source of a pipeline.
+pub struct Files {
+    settings: Settings,
+    topics: Vec<Topic>,
+    /// Longest line; smaller in tests.
+    longest: usize,
+}
+
+struct Topic {
+    name: String,
+    /// Index of its source.
+    source: usize,
+    zone: Tz,
+    folder: PathBuf,
+    files: BTreeMap<String, Tail>,
+    /// Names that stood there before the first reading began: `start = "end"` means their ends.
+    first: Option<BTreeSet<String>>,
+    warned: bool,
+}
+
+impl Files {
+    pub fn new(settings: Settings) -> Files {
+        let topics = settings.topics.iter().map(|(name, source, zone)| Topic {
+            name: name.clone(),
+            source: *source,
+            zone: *zone,
+            folder: settings.folder.join(name),
+            files: BTreeMap::new(),
+            first: None,
+            warned: false,
+        });
+        Files { topics: topics.collect(), settings, longest: LONGEST }
+    }
+
+    /// Takes over files that are new.
+    fn discover(&mut self, intake: &mut Intake) -> Result<()> {
+        let mut found = Vec::new();
+        for (at, topic) in self.topics.iter_mut().enumerate() {
+            let names = topic.look()?;
+            let first = topic.first.get_or_insert_with(|| names.keys().cloned().collect());
+            for (name, size) in names {
+                if size > 0 && !topic.files.contains_key(&name) {
+                    let old = first.contains(&name);
+                    found.push((Partition::new(format!("{}/{name}", topic.name), 0), at, name, size, old));
+                }
+            }
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let cursors = intake.assign(found.iter().map(|(partition, ..)| partition.clone()).collect())?;
+        for (partition, at, name, size, old) in found {
+            let topic = &mut self.topics[at];
+            let mut cuts = cursors.get(&partition).cloned().unwrap_or_default();
+            let path = topic.folder.join(&name);
+            if cuts.is_empty() || cuts.contains(&NEVER) {
+                cuts.retain(|cut| *cut != NEVER);
+                let end = old && self.settings.start == Start::End;
+                cuts.push(if end { tail::last_line_end(&path, size)? } else { 0 });
+            }
+            let end = self.settings.bounded.then_some(size);
+            let tail = Tail::open(path, partition, cuts, end, tail::midnight(&name, topic.zone), self.settings.gaps)?;
+            topic.files.insert(name, tail);
+        }
+        Ok(())
+    }
+
+    /// Reads at most one batch of a topic and hands it on; tells whether there was anything to read.
+    fn read(&mut self, at: usize, intake: &mut Intake) -> Result<bool> {
+        let Files { settings, topics, longest } = self;
+        let topic = &mut topics[at];
+        let mut batch = Fetched { source: topic.source, ..Fetched::default() };
+        for tail in topic.files.values_mut() {
+            // Below the largest cut some sink drops what another takes: such a batch must be of one file.
+            let alone = tail.below_cut();
+            if alone && !batch.covers.is_empty() {
+                break;
+            }
+            let taken = tail.take(&mut batch, settings.max_batch_bytes, settings.max_batch_messages, *longest)?;
+            if taken == Taken::Full || (alone && !batch.covers.is_empty()) {
+                break;
+            }
+        }
+        if batch.covers.is_empty() {
+            return Ok(false);
+        }
+        crate::fault::point("files.after_fetch");
+        intake.push(batch)?;
+        Ok(true)
+    }
+}
+
+impl Source for Files {
+    fn run(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
+        if self.settings.bounded && self.topics.iter().all(|topic| !topic.folder.is_dir()) {
+            let folders: Vec<_> = self.topics.iter().map(|topic| topic.folder.display().to_string()).collect();
+            let folders = folders.join(", ");
+            return Err(Error::config(format!(
+                "nothing to read: no such folder: {folders}; make one folder per topic"
+            )));
+        }
+        self.discover(intake)?;
+        let mut looked = Instant::now();
+        'reading: loop {
+            let mut more = false;
+            for at in 0..self.topics.len() {
+                while !intake.room(self.settings.poll) {
+                    if stop.asked() {
+                        break 'reading;
+                    }
+                }
+                if stop.asked() {
+                    break 'reading;
+                }
+                more |= self.read(at, intake)?;
+            }
+            if self.settings.bounded {
+                if !more {
+                    return intake.finish(LAST_COMMIT);
+                }
+                continue;
+            }
+            if !more && stop.wait(self.settings.poll) {
+                break;
+            }
+            if looked.elapsed() >= self.settings.poll {
+                self.discover(intake)?;
+                looked = Instant::now();
+            }
+        }
+        intake.finish(intake.drain())
+    }
+}
+
+impl Topic {
+    /// The files that stand there now, with their sizes.
+    fn look(&mut self) -> Result<BTreeMap<String, i64>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    warn!(topic = %self.name, folder = %self.folder.display(), "no such folder, treated as empty");
+                }
+                return Ok(BTreeMap::new());
+            }
+            Err(error) => return Err(error).or_unavailable(format!("list {}", self.folder.display())),
+        };
+        let mut files = BTreeMap::new();
+        for entry in entries {
+            let entry = entry.or_unavailable(format!("list {}", self.folder.display()))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with('.') || !name.ends_with(".jsonl") {
+                continue;
+            }
+            match fs::metadata(entry.path()) {
+                Ok(about) if about.is_file() => drop(files.insert(name, about.len() as i64)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).or_unavailable(format!("look at {}", entry.path().display())),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// A file is not what it was when we read it.
+fn changed(path: &Path, what: impl std::fmt::Display) -> Error {
+    let path = path.display();
+    let advice = "files may grow but not change: put new content into a file with a new name";
+    Error::new(ErrorKind::Gap, format!("{path} {what}; {advice}"))
+}

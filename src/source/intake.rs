@@ -92,6 +92,11 @@ impl Intake {
         self.permit.kill();
     }
 
+    /// How long a stop waits for what is in flight.
+    pub fn drain(&self) -> Duration {
+        self.drain
+    }
+
     /// The permit, for callbacks that must kill without the intake.
     pub fn permit(&self) -> Permit {
         self.permit.clone()

@@ -1,0 +1,76 @@
+//! Names of files, and the cursors they hold.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use crate::{
+    cursor::{Interval, Partition},
+    error::{Context, Error, Result},
+};
+
+/// What the name of a partition's files begins with. Different partitions never share it: everything but letters,
+/// digits, `_`, `-` and inner dots is written as `%` and two hexadecimal digits per byte, and `@` parts the number.
+pub(super) fn of(partition: &Partition) -> String {
+    let mut name = String::new();
+    for (at, letter) in partition.topic.char_indices() {
+        if letter.is_alphanumeric() || matches!(letter, '_' | '-') || (letter == '.' && at > 0) {
+            name.push(letter);
+        } else {
+            let mut bytes = [0; 4];
+            letter.encode_utf8(&mut bytes).bytes().for_each(|byte| name.push_str(&format!("%{byte:02X}")));
+        }
+    }
+    format!("{name}@{}", partition.number)
+}
+
+/// The file of an interval.
+pub(super) fn file(interval: &Interval) -> String {
+    format!("{}.{:020}-{:020}.jsonl", of(&interval.partition), interval.from, interval.next)
+}
+
+/// The file in which an interval grows until its commit.
+pub(super) fn partial(interval: &Interval) -> String {
+    format!("{}.{:020}.partial", of(&interval.partition), interval.from)
+}
+
+/// First offset and cursor of every partition that has files here. Refuses intervals that do not join.
+pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, (i64, i64)>> {
+    let mut intervals = Vec::new();
+    for entry in fs::read_dir(folder).or_unavailable(format!("list {}", folder.display()))? {
+        let entry = entry.or_unavailable(format!("list {}", folder.display()))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if let Some((partition, from, next)) = parse(&name) {
+            intervals.push((partition.to_owned(), from, next, name));
+        }
+    }
+    intervals.sort_unstable();
+    let mut cursors: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    let mut before = String::new();
+    for (partition, from, next, name) in intervals {
+        let cursor = cursors.entry(partition).or_insert((from, from));
+        if cursor.1 != from || next <= from {
+            let what = if next <= from {
+                format!("{name} ends before it begins")
+            } else if from < cursor.1 {
+                format!("{before} and {name} overlap")
+            } else {
+                format!("there is a hole between {before} and {name}")
+            };
+            let advice = "the names of the files are the cursors: put back or take away what was changed by hand";
+            return Err(Error::config(format!("{}: {what}; {advice}", folder.display())));
+        }
+        cursor.1 = next;
+        before = name;
+    }
+    Ok(cursors)
+}
+
+/// Partition, from and next; `None` for a file that is not ours.
+fn parse(name: &str) -> Option<(&str, i64, i64)> {
+    let (partition, interval) = name.strip_suffix(".jsonl")?.rsplit_once('.')?;
+    let (from, next) = interval.split_once('-')?;
+    let offset = |digits: &str| {
+        let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse().ok()).flatten()
+    };
+    partition.contains('@').then_some((partition, offset(from)?, offset(next)?))
+}

@@ -1,0 +1,307 @@
+//! One file, read line by line from its cursor.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use chrono::{NaiveDate, NaiveTime, TimeZone};
+use chrono_tz::Tz;
+use tracing::warn;
+
+use super::changed;
+use crate::{
+    batch::{Fetched, Gap, Message},
+    config::Gaps,
+    cursor::{Cuts, Interval, Partition},
+    error::{Context, Result},
+};
+
+pub(super) struct Tail {
+    path: PathBuf,
+    partition: Partition,
+    /// Where the next line begins.
+    position: i64,
+    /// Where a sink's cursor lies ahead of the position, smallest first: no batch straddles one.
+    cuts: Cuts,
+    /// A bounded run ends with the line that reaches this.
+    end: Option<i64>,
+    /// Time of all its messages, in milliseconds since 1970.
+    timestamp: Option<i64>,
+    /// Bytes of the file when we last looked, and when we last found no further line.
+    known: i64,
+    exhausted_at: i64,
+    /// Far into a line that is too long: where to look on for its newline.
+    giant: Option<i64>,
+    /// The position lies within a line; the rest of it is recorded as a gap.
+    torn: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    /// There is no further line for now.
+    Exhausted,
+    /// The batch has to be handed on first.
+    Full,
+}
+
+/// How a line ended.
+enum Line {
+    /// With its newline, with the file, or at a cut.
+    Whole(usize),
+    /// It may still grow, or there is none.
+    None,
+    TooLong(usize),
+}
+
+impl Tail {
+    /// Opens a file at the smallest of `cuts`.
+    pub fn open(
+        path: PathBuf,
+        partition: Partition,
+        mut cuts: Cuts,
+        end: Option<i64>,
+        timestamp: Option<i64>,
+        gaps: Gaps,
+    ) -> Result<Tail> {
+        cuts.sort_unstable();
+        cuts.dedup();
+        let file = File::open(&path).or_unavailable(format!("open {}", path.display()))?;
+        let size = file.metadata().or_unavailable(format!("look at {}", path.display()))?.len() as i64;
+        let position = cuts[0];
+        let mut torn = false;
+        for cut in &cuts {
+            if *cut > size {
+                return Err(changed(&path, format!("has {size} bytes, but was read up to byte {cut} before")));
+            }
+            if !boundary(&file, *cut, size).or_unavailable(format!("read {}", path.display()))? {
+                if gaps == Gaps::Stop || *cut != position {
+                    return Err(changed(&path, format!("was read up to byte {cut} before, but no line begins there")));
+                }
+                warn!(path = %path.display(), position, "no line begins at the cursor, what is left of the line is recorded as a gap");
+                torn = true;
+            }
+        }
+        cuts.remove(0);
+        Ok(Tail { path, partition, position, cuts, end, timestamp, known: size, exhausted_at: -1, giant: None, torn })
+    }
+
+    /// Whether some sink has already taken what comes next.
+    pub fn below_cut(&self) -> bool {
+        !self.cuts.is_empty()
+    }
+
+    /// Moves lines into the batch until it is full, a cut is reached, or there are no more.
+    pub fn take(&mut self, batch: &mut Fetched, bytes: usize, messages: usize, longest: usize) -> Result<Taken> {
+        if self.end.is_some_and(|end| self.position >= end) {
+            return Ok(Taken::Exhausted);
+        }
+        let size = match std::fs::metadata(&self.path) {
+            Ok(about) => about.len() as i64,
+            // Read to its end, then tidied away: nothing is lost.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.position >= self.known => {
+                return Ok(Taken::Exhausted);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(changed(&self.path, format!("is gone and was read only up to byte {}", self.position)));
+            }
+            Err(error) => return Err(error).or_unavailable(format!("look at {}", self.path.display())),
+        };
+        if size < self.position {
+            let position = self.position;
+            return Err(changed(&self.path, format!("has {size} bytes, but was read up to byte {position}")));
+        }
+        self.known = size;
+        if size == self.position || size == self.exhausted_at {
+            return Ok(Taken::Exhausted);
+        }
+        let from = self.position;
+        let taken = self.lines(batch, size, bytes, messages, longest);
+        let taken = taken.or_unavailable(format!("read {}", self.path.display()))?;
+        if self.position > from {
+            let partition = self.partition.clone();
+            batch.covers.push(Interval { partition, from, next: self.position });
+        }
+        if taken == Taken::Exhausted {
+            self.exhausted_at = size;
+        }
+        Ok(taken)
+    }
+
+    fn lines(
+        &mut self,
+        batch: &mut Fetched,
+        size: i64,
+        bytes: usize,
+        messages: usize,
+        longest: usize,
+    ) -> io::Result<Taken> {
+        let ahead = usize::try_from(size - self.position).unwrap_or(usize::MAX);
+        batch.arena.reserve(ahead.min(bytes.saturating_sub(batch.arena.len())));
+        let mut file = BufReader::with_capacity(128 << 10, File::open(&self.path)?);
+        file.seek(SeekFrom::Start(self.giant.unwrap_or(self.position) as u64))?;
+        loop {
+            if batch.messages.len() >= messages || batch.arena.len() >= bytes {
+                return Ok(Taken::Full);
+            }
+            if self.end.is_some_and(|end| self.position >= end) {
+                return Ok(Taken::Exhausted);
+            }
+            let start = batch.arena.len();
+            match self.line(&mut file, &mut batch.arena, longest)? {
+                Line::Whole(read) => {
+                    let line = strip(&batch.arena[start..]).len();
+                    if self.torn {
+                        batch.gaps.push(self.gap(read, "gap.truncated"));
+                        batch.arena.truncate(start);
+                        self.torn = false;
+                    } else if line > 0 {
+                        batch.arena.truncate(start + line);
+                        batch.messages.push(self.message(batch.covers.len(), start, line));
+                    } else {
+                        batch.arena.truncate(start);
+                    }
+                    self.position += read as i64;
+                }
+                Line::TooLong(read) => {
+                    batch.gaps.push(self.gap(read, "decode.too_large"));
+                    self.torn = false;
+                    self.position += read as i64;
+                }
+                Line::None => return Ok(Taken::Exhausted),
+            }
+            if self.cuts.first().is_some_and(|cut| self.position >= *cut) {
+                self.cuts.remove(0);
+                return Ok(Taken::Full);
+            }
+        }
+    }
+
+    /// Appends the next line with its newline to `arena`.
+    fn line(&mut self, file: &mut BufReader<File>, arena: &mut Vec<u8>, longest: usize) -> io::Result<Line> {
+        let start = arena.len();
+        // A sink that took a last line without newline has its cursor before the newline that came later.
+        let most = self.cuts.first().map_or(u64::MAX, |cut| (cut - self.position) as u64);
+        if self.giant.is_none() {
+            let read = file.by_ref().take(most.min(longest as u64 + 1)).read_until(b'\n', arena)?;
+            if arena[start..].ends_with(b"\n") || (read > 0 && read as u64 == most) {
+                return Ok(Line::Whole(read));
+            }
+            if read <= longest {
+                if self.end.is_some() && read > 0 {
+                    return Ok(Line::Whole(read));
+                }
+                arena.truncate(start);
+                return Ok(Line::None);
+            }
+            arena.truncate(start);
+            arena.shrink_to(start);
+            self.giant = Some(self.position + read as i64);
+        }
+        self.rest_of_giant(file, most)
+    }
+
+    /// Passes over a line that is too long.
+    fn rest_of_giant(&mut self, file: &mut BufReader<File>, most: u64) -> io::Result<Line> {
+        let passed = self.giant.expect("only called within such a line");
+        let left = most.saturating_sub((passed - self.position) as u64);
+        let mut rest = file.by_ref().take(left);
+        let (mut read, mut ended) = (0, left == 0);
+        while !ended {
+            let buffer = rest.fill_buf()?;
+            if buffer.is_empty() {
+                ended = rest.limit() == 0;
+                break;
+            }
+            let newline = buffer.iter().position(|byte| *byte == b'\n');
+            let used = newline.map_or(buffer.len(), |at| at + 1);
+            rest.consume(used);
+            read += used as i64;
+            ended = newline.is_some();
+        }
+        if ended || self.end.is_some() {
+            self.giant = None;
+            return Ok(Line::TooLong((passed + read - self.position) as usize));
+        }
+        self.giant = Some(passed + read);
+        Ok(Line::None)
+    }
+
+    fn gap(&self, read: usize, code: &'static str) -> Gap {
+        let (from, next) = (self.position, self.position + read as i64);
+        Gap { lost: Interval { partition: self.partition.clone(), from, next }, code }
+    }
+
+    fn message(&self, cover: usize, start: usize, len: usize) -> Message {
+        let payload = Some(crate::batch::Span { start: start as u32, len: len as u32 });
+        Message { cover: cover as u32, offset: self.position, timestamp: self.timestamp, key: None, payload }
+    }
+}
+
+/// A line without its newline, Unix's or Windows'.
+fn strip(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Whether a line begins at `at`, or ended there when the file was shorter.
+fn boundary(file: &File, at: i64, size: i64) -> io::Result<bool> {
+    if at == 0 || at == size {
+        return Ok(true);
+    }
+    let mut around = [0; 3];
+    let read = file.read_at(&mut around, at as u64 - 1)?;
+    let around = &around[..read];
+    Ok(around.starts_with(b"\n") || around[1..].starts_with(b"\n") || around[1..].starts_with(b"\r\n"))
+}
+
+/// Position after the last newline.
+pub(super) fn last_line_end(path: &Path, size: i64) -> Result<i64> {
+    let search = || {
+        let file = File::open(path)?;
+        let mut buffer = vec![0; 64 << 10];
+        let mut to = size as u64;
+        while to > 0 {
+            let from = to.saturating_sub(buffer.len() as u64);
+            let piece = &mut buffer[..(to - from) as usize];
+            file.read_exact_at(piece, from)?;
+            if let Some(at) = piece.iter().rposition(|byte| *byte == b'\n') {
+                return Ok(from as i64 + at as i64 + 1);
+            }
+            to = from;
+        }
+        io::Result::Ok(0)
+    };
+    search().or_unavailable(format!("read {}", path.display()))
+}
+
+/// Midnight of the date in a file's name (`2026-11-25` or `20261125`), in milliseconds since 1970.
+pub(super) fn midnight(name: &str, zone: Tz) -> Option<i64> {
+    let digits = |piece: &&str| piece.bytes().all(|byte| byte.is_ascii_digit());
+    let date = (0..name.len()).find_map(|at| {
+        let before = at.checked_sub(1).map(|before| name.as_bytes()[before]);
+        if before.is_some_and(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let piece = |len: usize| {
+            let after = name.as_bytes().get(at + len);
+            name.get(at..at + len).filter(|_| !after.is_some_and(u8::is_ascii_digit))
+        };
+        let compact = piece(8).filter(digits).and_then(|date| NaiveDate::parse_from_str(date, "%Y%m%d").ok());
+        let dashed = || {
+            let date = piece(10)?;
+            let shape = digits(&date.get(..4)?) && digits(&date.get(5..7)?) && digits(&date.get(8..)?);
+            shape.then(|| NaiveDate::parse_from_str(date, "%Y-%m-%d").ok())?
+        };
+        // Eight digits may be a counter.
+        let plausible = |date: &NaiveDate| (1990..2100).contains(&chrono::Datelike::year(date));
+        compact.or_else(dashed).filter(plausible)
+    })?;
+    // Where the clock was put forward at midnight, the day began an hour later.
+    (0..24).find_map(|hour| {
+        let local = date.and_time(NaiveTime::from_hms_opt(hour, 0, 0)?);
+        zone.from_local_datetime(&local).earliest().map(|time| time.timestamp_millis())
+    })
+}
