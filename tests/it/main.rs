@@ -1,6 +1,10 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
+mod faults;
+mod files;
+mod input;
 mod kafka_smoke;
-mod other_feed;
+mod kills;
+mod operator;
 mod support;
 mod tidy;
