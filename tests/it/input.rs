@@ -134,10 +134,14 @@ fn poison() -> Vec<Poison> {
             .replace("REST", REST)
             .replace("DATE", &base.replace("2026-06-01 08:00:00", "2026-02-30 25:00:00"));
         bytes.extend_from_slice(text.as_bytes());
-        if let Some(repeat) = line["repeat"].as_array() {
+        let mut repeat = |name: &str| {
+            let Some(repeat) = line[name].as_array() else { return };
             let times = repeat[1].as_u64().unwrap() as usize;
             bytes.extend_from_slice(repeat[0].as_str().unwrap().repeat(times).as_bytes());
-        }
+            bytes.extend_from_slice(line["middle"].as_str().filter(|_| name == "repeat").unwrap_or_default().as_bytes());
+        };
+        repeat("repeat");
+        repeat("close");
         bytes.extend_from_slice(line["then"].as_str().unwrap_or_default().as_bytes());
         Poison {
             what: line["what"].as_str().unwrap().to_owned(),

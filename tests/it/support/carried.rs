@@ -212,6 +212,12 @@ impl Logical {
 }
 
 impl Table {
+    pub fn whole(root: &Path) -> Table {
+        let mut table = Table::skim(root);
+        table.read(root);
+        table
+    }
+
     fn skim(root: &Path) -> Table {
         let mut table = Table::default();
         table.read_log(root);
@@ -258,7 +264,7 @@ impl Table {
     }
 
     /// Files that are in the table as the log says.
-    fn live(&self) -> BTreeSet<String> {
+    pub fn live(&self) -> BTreeSet<String> {
         let mut live = BTreeSet::new();
         for (_, action) in &self.log {
             let path = |name: &str| action.get(name).map(|file| file["path"].as_str().unwrap().to_owned());
