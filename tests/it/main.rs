@@ -1,6 +1,12 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
+mod conformance;
+mod faults;
+mod files;
+mod input;
 mod kafka_smoke;
+mod kills;
+mod operator;
 mod other_feed;
 mod support;
 mod tidy;

@@ -23,7 +23,9 @@ impl Huiju {
     pub fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Huiju {
         let output = TempDir::with_prefix("huiju-output-").unwrap();
         let file = |name: &str| File::create(output.path().join(name)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_huiju"));
+        // Another build may be put to the test: one with optimizations, or an older one.
+        let binary = std::env::var_os("HUIJU_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_huiju").into());
+        let mut command = Command::new(binary);
         command.current_dir(folder).args(arguments).envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
         Huiju { process: Process::spawn(command).unwrap(), output }

@@ -149,6 +149,22 @@ impl Kafka {
         self.java(&format!("org.apache.kafka.tools.{class}"), &[&connect, arguments].concat())
     }
 
+    /// Kafka's console consumer writes the committed messages of a topic to a file, one a line: partition, offset, key
+    /// and value between tabs.
+    pub fn print_committed(&self, topic: &str, file: &Path) {
+        let output = fs::File::create(file).unwrap();
+        let mut command = jvm(&self.libs, "256m");
+        command.arg("org.apache.kafka.tools.consumer.ConsoleConsumer");
+        command.args(["--bootstrap-server", &self.bootstrap(), "--topic", topic, "--from-beginning"]);
+        command.args(["--isolation-level", "read_committed", "--timeout-ms", "5000"]);
+        for shown in ["partition", "offset", "key"] {
+            command.args(["--formatter-property", &format!("print.{shown}=true")]);
+        }
+        let output = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("Processed a total of"), "the console consumer: {said}");
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.bootstrap());
@@ -213,6 +229,7 @@ fn properties(folder: &Path, port: u16, controller: u16) -> String {
          share.coordinator.state.topic.min.isr=1\n\
          transaction.abort.timed.out.transaction.cleanup.interval.ms=500\n\
          group.initial.rebalance.delay.ms=0\n\
+         group.min.session.timeout.ms=500\n\
          log.cleaner.dedupe.buffer.size=16777216\n\
          log.retention.check.interval.ms=500\n",
         folder.join("log").display()

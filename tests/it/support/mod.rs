@@ -1,8 +1,11 @@
 //! What the tests stand on: a broker, processes, other people's readers.
 
+pub mod carried;
 mod huiju;
 pub mod kafka;
 mod process;
+pub mod project;
+mod sent;
 mod topics;
 
 use std::{
@@ -13,9 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use carried::Carried;
 pub use huiju::Huiju;
 pub use kafka::Kafka;
-pub use topics::{produce, read_committed};
+pub use project::{Project, Settings};
+pub use sent::{Sent, samples, shipped, truth};
+pub use topics::{Read, Sender, produce, read_committed};
 
 /// Says that a test did not do its work. Goes around the test harness, which keeps what a passing test prints.
 pub fn skipped(why: &str) {

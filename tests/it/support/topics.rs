@@ -11,7 +11,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::Headers,
-    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
+    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -50,35 +50,61 @@ impl ProducerContext for Deliveries {
     }
 }
 
+/// Writes messages.
+pub struct Sender(BaseProducer<Deliveries>);
+
+impl Sender {
+    pub fn new(bootstrap: &str) -> Sender {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", bootstrap)
+            // Not idempotent: waiting for a producer id takes longer than most tests' messages. The order is kept.
+            .set("max.in.flight.requests.per.connection", "1")
+            .set("linger.ms", "1")
+            .set("batch.size", "1000000")
+            .set("message.max.bytes", "16000000")
+            .set("queue.buffering.max.messages", "200000")
+            .set("compression.type", "lz4");
+        Sender(config.create_with_context(Deliveries::default()).unwrap())
+    }
+
+    /// Sends partition, key, payload, timestamp in milliseconds; returns when the broker has them all.
+    pub fn send<K: AsRef<[u8]>, P: AsRef<[u8]>>(
+        &self,
+        topic: &str,
+        messages: impl IntoIterator<Item = (i32, Option<K>, Option<P>, i64)>,
+    ) {
+        for (number, (partition, key, payload, timestamp)) in messages.into_iter().enumerate() {
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).timestamp(timestamp);
+            record.key = key.as_ref().map(AsRef::as_ref);
+            record.payload = payload.as_ref().map(AsRef::as_ref);
+            while let Err((error, again)) = self.0.send(record) {
+                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                assert!(full, "produce to {topic}: {error}");
+                // Room comes when something has been delivered.
+                self.0.poll(Duration::from_millis(10));
+                record = again;
+            }
+            if number % 1000 == 0 {
+                self.0.poll(Duration::ZERO);
+            }
+        }
+        let start = Instant::now();
+        while self.0.in_flight_count() > 0 {
+            assert!(start.elapsed() < LIMIT, "{topic} does not take everything");
+            self.0.poll(Duration::from_millis(2));
+        }
+        assert_eq!(self.0.context().failed.load(Ordering::Relaxed), 0, "messages that {topic} did not take");
+    }
+}
+
 /// Writes messages (partition, key, payload, timestamp in milliseconds) and returns when the broker has them all.
 pub fn produce<K: AsRef<[u8]>, P: AsRef<[u8]>>(
     bootstrap: &str,
     topic: &str,
     messages: impl IntoIterator<Item = (i32, Option<K>, Option<P>, i64)>,
 ) {
-    let producer: ThreadedProducer<Deliveries> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "20")
-        .set("batch.size", "1000000")
-        .set("queue.buffering.max.messages", "200000")
-        .set("compression.type", "zstd")
-        .create_with_context(Deliveries::default())
-        .unwrap();
-    for (partition, key, payload, timestamp) in messages {
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).timestamp(timestamp);
-        record.key = key.as_ref().map(AsRef::as_ref);
-        record.payload = payload.as_ref().map(AsRef::as_ref);
-        while let Err((error, again)) = producer.send(record) {
-            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-            assert!(full, "produce to {topic}: {error}");
-            // Room comes when something has been delivered.
-            let _ = producer.flush(Duration::from_millis(50));
-            record = again;
-        }
-    }
-    producer.flush(LIMIT).unwrap_or_else(|e| panic!("produce to {topic}: {e}"));
-    assert_eq!(producer.context().failed.load(Ordering::Relaxed), 0, "messages that {topic} did not take");
+    Sender::new(bootstrap).send(topic, messages);
 }
 
 /// All messages of committed transactions, in the order of partition and offset.
@@ -90,6 +116,8 @@ pub fn read_committed(bootstrap: &str, topic: &str) -> Vec<Read> {
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("check.crcs", "true")
+        .set("fetch.wait.max.ms", "20")
+        .set("fetch.error.backoff.ms", "20")
         .create()
         .unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
@@ -104,7 +132,7 @@ pub fn read_committed(bootstrap: &str, topic: &str) -> Vec<Read> {
     let start = Instant::now();
     while !open.is_empty() {
         assert!(start.elapsed() < LIMIT, "{topic}: no end of the partitions {open:?}");
-        match consumer.poll(Duration::from_millis(200)) {
+        match consumer.poll(Duration::from_millis(20)) {
             Some(Ok(message)) => all.push(read(&message)),
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
             Some(Err(error)) => panic!("read {topic}: {error}"),

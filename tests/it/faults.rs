@@ -1,0 +1,171 @@
+//! T01: the process dies, as by `kill -9`, at every named point of the way. It is started again, and everything must
+//! be as if nothing had happened: the same rows, none twice, the same rejects, an account that adds up.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    Kafka, Project, Sent, Settings,
+    carried::Logical,
+    kafka,
+    project::was_killed,
+    samples, truth,
+};
+
+/// A test per point, so that a failure says which.
+macro_rules! points {
+    ($($test:ident: $point:literal,)*) => {
+        const POINTS: &[&str] = &[$($point),*];
+        $(
+            #[test]
+            fn $test() {
+                dies_at($point);
+            }
+        )*
+    };
+}
+
+points! {
+    t01_after_fetch: "kafka.after_fetch",
+    t01_after_decode: "line.after_decode",
+    t01_before_produce: "kafka.before_produce",
+    t01_after_produce: "kafka.after_produce",
+    t01_before_offsets: "kafka.before_offsets",
+    t01_after_offsets: "kafka.after_offsets",
+    t01_after_transaction: "kafka.after_commit",
+    t01_before_file: "archive.before_file",
+    t01_after_file: "archive.after_file",
+    t01_after_intent: "archive.after_intent",
+    t01_after_rename: "archive.after_rename",
+    t01_before_log_entry: "archive.before_commit",
+    t01_after_log_entry: "archive.after_commit",
+    t01_after_commit_of_rejects: "archive.after_rejects_commit",
+}
+
+const MESSAGES: u64 = 2400;
+
+fn messages() -> &'static [Sent] {
+    static MESSAGES_MADE: OnceLock<Vec<Sent>> = OnceLock::new();
+    MESSAGES_MADE.get_or_init(|| samples(MESSAGES, 20))
+}
+
+/// What comes out when nothing disturbs; it is also what the generator meant.
+fn undisturbed(kafka: &Kafka) -> &'static Logical {
+    static UNDISTURBED: OnceLock<Logical> = OnceLock::new();
+    UNDISTURBED.get_or_init(|| {
+        let project = Project::new(kafka, "undisturbed", Settings::default());
+        project.send(messages());
+        let summary = project.drained();
+        let carried = project.settle();
+        let truth = truth(messages());
+        assert_eq!(carried.account, truth, "what the messages were made to be");
+        for (name, count) in
+            [("in", truth.input), ("written", truth.written), ("rejected", truth.rejected), ("duplicate", truth.duplicate)]
+        {
+            assert_eq!(summary[name], count, "{name} of the summary");
+        }
+        carried.logical(&project)
+    })
+}
+
+fn dies_at(point: &str) {
+    let Some(kafka) = kafka::shared() else { return };
+    let undisturbed = undisturbed(kafka);
+    the_first_time(kafka, point).assert_same(undisturbed);
+    later_while_messages_come(kafka, point).assert_same(undisturbed);
+}
+
+/// Everything is there already; it dies at the first pass.
+fn the_first_time(kafka: &Kafka, point: &str) -> Logical {
+    let project = Project::new(kafka, "first", Settings::default());
+    project.send(messages());
+    let (status, huiju) = project.drain(&[("HUIJU_FAULT", point)]);
+    assert!(was_killed(status), "{point} was not passed: {status}\n{}", huiju.stderr());
+    project.drained();
+    project.settle().logical(&project)
+}
+
+/// Messages come while it runs; it dies at the fourth pass, when several commits have been made.
+fn later_while_messages_come(kafka: &Kafka, point: &str) -> Logical {
+    let project = Project::new(kafka, "later", Settings::default());
+    let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", &format!("{point}:4"))]);
+    let mut slices = messages().chunks(MESSAGES as usize / 12);
+    let mut died = None;
+    for slice in slices.by_ref() {
+        project.send(slice);
+        died = huiju.process.wait(Duration::from_millis(300));
+        if died.is_some() {
+            break;
+        }
+    }
+    let died = died.unwrap_or_else(|| huiju.wait(Duration::from_secs(20)));
+    assert!(was_killed(died), "{point} was not passed four times: {died}\n{}", huiju.stderr());
+    project.keep_log(&huiju);
+    slices.for_each(|slice| project.send(slice));
+    project.drained();
+    project.settle().logical(&project)
+}
+
+#[test]
+fn every_point_in_the_code_has_its_test() {
+    let mut named = BTreeSet::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut named);
+    let tested: BTreeSet<String> = POINTS.iter().chain(crate::files::POINTS).map(|point| (*point).to_owned()).collect();
+    assert_eq!(named, tested);
+}
+
+fn read(folder: &Path, named: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read(&path, named);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            let points = text.split("fault::point(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            named.extend(points.map(str::to_owned));
+        }
+    }
+}
+
+/// T20: the same input, ended at random moments again and again: the same result.
+#[test]
+fn t20_the_same_result_however_often_it_is_restarted() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "restarts", Settings::default());
+    project.send(messages());
+    let seed = 20_260_601_u64;
+    println!("seed {seed}");
+    let mut random = numbers(seed);
+    let begun = Instant::now();
+    for round in 0..12 {
+        let mut huiju = project.start(&["run"], &[]);
+        let moment = Duration::from_millis(200 + random() % 2500);
+        assert!(huiju.process.wait(moment).is_none(), "round {round} ended by itself:\n{}", huiju.stderr());
+        match round % 3 {
+            0 => {
+                let begun = huiju.stderr().contains("line built");
+                let status = project.terminate(huiju);
+                // Before it has begun anything there is nothing to finish, and the signal may simply end it.
+                assert!(status.success() || !begun, "round {round} after {moment:?}: {status}\n{}", project.logs());
+            }
+            _ => project.kill(huiju),
+        }
+    }
+    println!("restarts took {:?}", begun.elapsed());
+    project.drained();
+    project.settle().logical(&project).assert_same(undisturbed(kafka));
+}
+
+/// A seeded row of numbers.
+pub fn numbers(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = xxhash_rust::xxh3::xxh3_64(&state.to_le_bytes());
+        state
+    }
+}

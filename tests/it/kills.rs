@@ -1,0 +1,143 @@
+//! The process is killed again and again, others join it and leave it, and what has come out is checked by readers of
+//! another make: Kafka's console consumer and offset tool, DuckDB, deltalake.
+//!
+//! `HUIJU_TEST_MESSAGES` says how many messages the longest test moves; `HUIJU_TEST_SEED` repeats a run.
+
+use std::{collections::HashMap, env, fmt::Write as _, fs, time::{Duration, Instant}};
+
+use huiju::sample::Made;
+
+use crate::{
+    faults::numbers,
+    support::{self, Kafka, Project, Sent, Settings, kafka, project::SOURCES, samples, truth},
+};
+
+const PARTITIONS: i32 = 4;
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Samples in which orders of one city come again with a later update time: versions, which must keep their order.
+fn with_versions(count: u64, seed: u64) -> Vec<Sent> {
+    let mut random = numbers(seed);
+    let mut all: Vec<Sent> = Vec::new();
+    let mut later: Vec<(usize, Sent)> = Vec::new();
+    for (at, message) in samples(count * 10 / 12, seed).into_iter().enumerate() {
+        if message.source == "nanchang" && message.made == Made::Good && random() % 3 == 0 {
+            for version in 1..=1 + random() % 3 {
+                let due = at + version as usize * 40 + (random() % 40) as usize;
+                later.extend(message.updated(version as i64).map(|update| (due, update)));
+            }
+        }
+        let timestamp = message.timestamp;
+        all.push(message);
+        let due = later.extract_if(.., |(due, _)| *due <= at).map(|(_, update)| Sent { timestamp, ..update });
+        all.extend(due);
+    }
+    all.extend(later.into_iter().map(|(_, update)| update));
+    all
+}
+
+#[test]
+fn killed_twenty_times_nothing_is_lost_and_nothing_comes_twice() {
+    let Some(kafka) = kafka::shared() else { return };
+    let seed = from_environment("HUIJU_TEST_SEED", 12345);
+    let count = from_environment("HUIJU_TEST_MESSAGES", 200_000);
+    println!("HUIJU_TEST_SEED={seed} HUIJU_TEST_MESSAGES={count}");
+    let settings = Settings { partitions: PARTITIONS, interval: "500ms", session: "1500", ..Settings::default() };
+    let project = Project::new(kafka, "kills", settings);
+    let begun = Instant::now();
+    let messages = with_versions(count, seed);
+    println!("{} messages made after {:?}", messages.len(), begun.elapsed());
+    let mut random = numbers(seed);
+    let mut ended_early = 0;
+    for (round, slice) in messages.chunks(messages.len().div_ceil(20)).enumerate() {
+        project.send(slice);
+        let mut huiju = project.start(&["run"], &[]);
+        // Now and then in the middle of starting, else in the middle of the work.
+        let moment = if round % 5 == 4 {
+            Duration::from_millis(random() % 1500)
+        } else {
+            huiju.says("assigned", Duration::from_secs(60));
+            Duration::from_millis(random() % 1500)
+        };
+        ended_early += u32::from(huiju.process.wait(moment).is_some());
+        project.kill(huiju);
+    }
+    assert_eq!(ended_early, 0, "runs that ended by themselves:\n{}", project.logs());
+    println!("killed twenty times after {:?}", begun.elapsed());
+    let rest = project.drained();
+    println!("drained after {:?}: {} rows were left", begun.elapsed(), rest["in"]);
+    verify(kafka, &project, &messages);
+    println!("verified after {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_second_process_joins_and_leaves_and_nothing_is_lost_or_comes_twice() {
+    let Some(kafka) = kafka::shared() else { return };
+    let settings = Settings { partitions: PARTITIONS, interval: "300ms", ..Settings::default() };
+    let project = Project::new(kafka, "joins", settings);
+    let messages = with_versions(24_000, 7);
+    let mut slices = messages.chunks(messages.len().div_ceil(12));
+    let mut first = project.start(&["run"], &[]);
+    first.says("assigned", Duration::from_secs(60));
+    for _ in 0..2 {
+        slices.by_ref().take(2).for_each(|slice| project.send(slice));
+        let mut second = project.start(&["run"], &[]);
+        slices.by_ref().take(1).for_each(|slice| project.send(slice));
+        second.says("assigned", Duration::from_secs(60));
+        slices.by_ref().take(2).for_each(|slice| project.send(slice));
+        second.process.wait(Duration::from_millis(700));
+        let status = project.terminate(second);
+        assert!(status.success(), "{status}\n{}", project.logs());
+    }
+    slices.for_each(|slice| project.send(slice));
+    assert!(first.process.is_running(), "{}", first.stderr());
+    let status = project.terminate(first);
+    assert!(status.success(), "{status}\n{}", project.logs());
+    project.drained();
+    verify(kafka, &project, &messages);
+}
+
+/// What [`Project::settle_without_rows`] checks; rows are read by others.
+fn verify(kafka: &Kafka, project: &Project<'_>, messages: &[Sent]) {
+    let carried = project.settle_without_rows();
+    assert_eq!(carried.account, truth(messages));
+
+    let shell = |topic: &str| {
+        let said = kafka.tool("GetOffsetShell", &["--topic", topic, "--time", "latest"]);
+        said.lines().map(|line| line.rsplit(':').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let sent: u64 = SOURCES.iter().map(|source| shell(&project.topic(source))).sum();
+    assert_eq!(sent, messages.len() as u64, "the offset tool sees what was sent");
+
+    let printed = project.path("clean.txt");
+    kafka.print_committed(&project.clean_topic(), &printed);
+    let file = project.path("truth.csv");
+    fs::write(&file, table_of_truth(project, messages)).unwrap();
+    let paths = [project.path("archive"), printed, file].map(|path| path.display().to_string());
+    let arguments: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let Some(said) = support::python("readers/carried.py", &arguments) else { return };
+    println!("{said}");
+    let counts: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(counts["rows"], carried.account.written);
+    assert_eq!(counts["clean"], carried.account.written);
+    assert_eq!(counts["rejects"], carried.account.rejected);
+    assert!(counts["orders_with_versions"].as_u64().unwrap() > 100, "orders whose order could be wrong");
+}
+
+/// A line per message: where it stands, and how many rows and rejects must have come of it.
+fn table_of_truth(project: &Project<'_>, messages: &[Sent]) -> String {
+    let mut next: HashMap<(&str, i32), i64> = HashMap::new();
+    let mut csv = String::from("topic,partition,offset,written,rejected\n");
+    for message in messages {
+        let partition = message.partition(project.partitions);
+        let offset = next.entry((message.source, partition)).or_default();
+        let fate = truth(std::slice::from_ref(message));
+        let topic = project.topic(message.source);
+        writeln!(csv, "{topic},{partition},{offset},{},{}", fate.written, fate.rejected).unwrap();
+        *offset += 1;
+    }
+    csv
+}

@@ -1,0 +1,308 @@
+//! What an operator sees: words and exit codes when something is wrong, stops that keep what is in flight, a broker
+//! that goes away and comes back, health and metrics.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use huiju::{batch::Tally, sample::Made};
+
+use crate::support::{
+    Huiju, Kafka, Project, Sent, Settings, eventually, kafka,
+    project::{KEEP, SOURCES},
+    samples, truth,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_wrong_configuration_is_told_with_file_and_line_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huiju.toml");
+    fs::write(&path, "memmory = \"1MiB\"\n\n[kafka]\nbroker = \"x:1\"\nbrokers = \"x:1\"\n[archive]\ninterval = \"soon\"\n")
+        .unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &["run"], &[]);
+    assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
+    let said = huiju.stderr();
+    for (place, word) in [("huiju.toml:1", "memory"), ("huiju.toml:4", "brokers"), ("huiju.toml:7", "soon")] {
+        let line = said.lines().find(|line| line.contains(place));
+        assert!(line.is_some_and(|line| line.contains(word)), "{place}: {said}");
+    }
+}
+
+#[test]
+fn a_wrong_pipeline_is_told_with_file_and_line() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::without_topics(kafka, "wrong", Settings::default());
+    project.edit("pipelines/work_orders/2_standardize.sql", "phone(caller_no) ", "phone(caller_nr) ");
+    project.edit("pipelines/work_orders/pipeline.toml", "owner ", "ovner ");
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("pipeline.toml:"), "{said}");
+    project.edit("pipelines/work_orders/pipeline.toml", "ovner ", "owner ");
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(2), "{said}");
+    let line = said.lines().find(|line| line.contains("2_standardize.sql:"));
+    assert!(line.is_some_and(|line| line.contains("caller_nr")), "{said}");
+}
+
+#[test]
+fn a_missing_topic_is_named_and_waited_for() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::without_topics(kafka, "missing", Settings { partitions: 1, ..Settings::default() });
+    kafka.create_topic(&project.topic("nanchang"), 1, &KEEP);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("does not exist", SOON);
+    let said = huiju.stderr();
+    let named = [project.topic("ganzhou"), project.topic("yichun"), project.clean_topic(), project.rejected_topic()];
+    assert!(named.iter().any(|topic| said.contains(topic)), "which topic? {said}");
+    for topic in named {
+        kafka.create_topic(&topic, 1, &KEEP);
+    }
+    let messages = samples(90, 3);
+    project.send(&messages);
+    huiju.says("assigned", SOON);
+    assert!(project.terminate(huiju).success());
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}
+
+#[test]
+fn an_unreachable_broker_is_told_and_a_bounded_run_gives_up_with_3() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::without_topics(kafka, "unreachable", Settings::default());
+    // A port that is ours and that nobody serves.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    project.configure(&nobody.to_string(), Settings::default());
+    let mut bounded = project.start(&["run", "--until-end"], &[]);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("cannot be reached", SOON);
+    let asked = Instant::now();
+    assert!(project.terminate(huiju).success(), "a stop while waiting is a stop");
+    assert!(asked.elapsed() < Duration::from_secs(25), "took {:?}", asked.elapsed());
+    let status = bounded.wait(Duration::from_secs(120));
+    assert_eq!(status.code(), Some(3), "{}", bounded.stderr());
+    assert!(bounded.stderr().contains("cannot be reached"), "{}", bounded.stderr());
+}
+
+#[test]
+fn too_many_rejects_stop_the_pipeline_with_5_and_nothing_is_skipped() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "breaker", Settings { partitions: 1, ..Settings::default() });
+    let mut messages = samples(300, 5);
+    let bad = |n: u32| Sent {
+        source: "nanchang",
+        key: None,
+        payload: Some(format!("{{\"orderNum\":\"B{n}\"").into_bytes()),
+        timestamp: 1_780_300_000_000,
+        made: Made::Bad,
+    };
+    messages.extend((0..3000).map(bad));
+    project.send(&messages);
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(5), "{status} {said}");
+    assert!(said.contains("nanchang") && said.contains("decode.syntax") && said.contains("limit 50 %"), "{said}");
+    // Again: it does not creep past the bad part by being started often.
+    let (status, _) = project.drain(&[]);
+    assert_eq!(status.code(), Some(5));
+    project.edit("pipelines/work_orders/pipeline.toml", "limit = 0.5", "limit = 1.0");
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}
+
+#[test]
+fn a_second_run_writes_nothing_twice() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "twice", Settings::default());
+    let messages = samples(600, 11);
+    project.send(&messages);
+    assert_eq!(project.drained()["in"], truth(&messages).input);
+    let first = project.settle();
+    for _ in 0..2 {
+        let summary = project.drained();
+        assert_eq!((&summary["in"], &summary["files"]), (&0.into(), &0.into()));
+    }
+    let second = project.settle();
+    second.logical(&project).assert_same(&first.logical(&project));
+    assert_eq!(second.rows.files, first.rows.files);
+}
+
+#[test]
+fn health_and_metrics_tell_what_the_account_tells() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "metrics", Settings::default());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = fs::read_to_string(project.path("huiju.toml")).unwrap();
+    fs::write(project.path("huiju.toml"), format!("listen = \"{port}\"\n{text}")).unwrap();
+    let messages = samples(1500, 13);
+    let truth = truth(&messages);
+    let huiju = project.start(&["run"], &[]);
+    let ask = |path: &str| get(&port.to_string(), path);
+    eventually("it is ready", SOON, || ask("/ready").filter(|(code, _)| *code == 200));
+    project.send(&messages);
+    let counts = |sink: &str| {
+        let (_, text) = ask("/metrics")?;
+        let sum = |outcome: &str| -> u64 {
+            let is = |line: &&str| {
+                line.starts_with("huiju_rows_total")
+                    && line.contains(&format!("sink=\"{sink}\""))
+                    && line.contains(&format!("outcome=\"{outcome}\""))
+            };
+            text.lines().filter(is).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        };
+        let (written, rejected, duplicate) = (sum("written"), sum("rejected"), sum("duplicate"));
+        Some(Tally { input: written + rejected + duplicate, written, rejected, duplicate })
+    };
+    for sink in ["kafka", "archive"] {
+        let counted = eventually("all rows are counted", SOON, || {
+            counts(sink).filter(|counts| counts.input >= truth.input)
+        });
+        assert_eq!(counted, truth, "{sink}");
+    }
+    let (code, health) = ask("/health").unwrap();
+    assert!(code == 200 && health.contains("\"running\""), "{code} {health}");
+    let (_, metrics) = ask("/metrics").unwrap();
+    for name in [
+        "huiju_rejected_rows_total{",
+        "huiju_flagged_rows_total{",
+        "huiju_commit_seconds_count{",
+        "huiju_in_flight_bytes{",
+        "huiju_archive_files_total{",
+        "huiju_dedup_keys{",
+    ] {
+        assert!(metrics.contains(name), "{name} is missing:\n{metrics}");
+    }
+    eventually("the lag is told", SOON, || {
+        let (_, metrics) = ask("/metrics")?;
+        let lags: Vec<_> = metrics.lines().filter(|line| line.starts_with("huiju_lag_messages{")).collect();
+        (lags.len() == 6 && lags.iter().all(|line| line.ends_with(" 0"))).then_some(())
+    });
+    assert!(project.terminate(huiju).success());
+    let carried = project.settle();
+    assert_eq!(carried.account, truth);
+    assert_eq!(carried.rows.files.len() + carried.rejects.files.len(), files(&metrics), "files");
+}
+
+fn files(metrics: &str) -> usize {
+    let line = metrics.lines().find(|line| line.starts_with("huiju_archive_files_total{")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Status and body.
+fn get(address: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: huiju\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let code = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((code, answer.split_once("\r\n\r\n")?.1.to_owned()))
+}
+
+#[test]
+fn sigterm_finishes_what_is_in_flight_within_its_time() {
+    let Some(kafka) = kafka::shared() else { return };
+    // The archive would commit in an hour: only the stop makes it.
+    let project = Project::new(kafka, "sigterm", Settings { interval: "1h", ..Settings::default() });
+    let messages = samples(900, 17);
+    project.send(&messages);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    eventually("rows are in the clean topic", SOON, || {
+        let clean = crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic());
+        (clean.len() as u64 == truth(&messages).written).then_some(())
+    });
+    let asked = Instant::now();
+    let status = project.terminate(huiju);
+    assert_eq!(status.code(), Some(0), "{}", project.logs());
+    assert!(asked.elapsed() < Duration::from_secs(12), "took {:?}", asked.elapsed());
+    assert_eq!(project.settle().account, truth(&messages), "nothing was left for another run");
+}
+
+/// A broker of its own: it is stopped here.
+#[test]
+fn a_broker_that_is_away_for_ten_seconds_is_waited_for() {
+    let Some(kafka) = Kafka::start() else { return };
+    let project = Project::new(&kafka, "away", Settings::default());
+    let messages = samples(3000, 19);
+    let (before, after) = messages.split_at(1500);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(before);
+    kafka.stop();
+    huiju.process.wait(Duration::from_secs(10));
+    assert!(huiju.process.is_running(), "{}", huiju.stderr());
+    kafka.restart();
+    project.send(after);
+    let expected = truth(&messages);
+    eventually("everything has come through", Duration::from_secs(90), || {
+        assert!(huiju.process.is_running(), "{}", huiju.stderr());
+        let clean = crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic());
+        (clean.len() as u64 >= expected.written).then_some(())
+    });
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    project.drained();
+    assert_eq!(project.settle().account, expected);
+}
+
+/// A broker of its own: it stands still here.
+#[test]
+fn a_second_sigterm_exits_at_once() {
+    let Some(kafka) = Kafka::start() else { return };
+    let project = Project::new(&kafka, "second", Settings { interval: "1h", ..Settings::default() });
+    let messages = samples(600, 23);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(&messages);
+    kafka.pause();
+    huiju.process.signal(libc::SIGTERM);
+    huiju.says("stopping", SOON);
+    assert!(huiju.process.wait(Duration::from_millis(500)).is_none(), "it waits for the broker:\n{}", huiju.stderr());
+    let asked = Instant::now();
+    huiju.process.signal(libc::SIGTERM);
+    let status = huiju.wait(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(130), "{status}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
+    project.keep_log(&huiju);
+    kafka.resume();
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}
+
+/// A broker of its own: it stands still for longer than a stop may take.
+#[test]
+fn a_stop_ends_within_its_bound_though_the_broker_is_silent() {
+    let Some(kafka) = Kafka::start() else { return };
+    let project = Project::new(&kafka, "bound", Settings { top: "drain = \"3s\"", ..Settings::default() });
+    let messages = samples(600, 29);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(&messages);
+    kafka.pause();
+    let asked = Instant::now();
+    huiju.process.signal(libc::SIGTERM);
+    let status = huiju.process.wait(Duration::from_secs(60));
+    let took = asked.elapsed();
+    kafka.resume();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "after {took:?}: {}", huiju.stderr());
+    project.keep_log(&huiju);
+    println!("a stop with a silent broker took {took:?}, drain is 3 s");
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+    assert!(took < Duration::from_secs(20), "took {took:?}");
+}
+
+#[test]
+fn every_source_has_its_topic_in_the_tests() {
+    let pipeline = crate::support::shipped();
+    let names: Vec<&str> = pipeline.sources.iter().map(|source| &*source.name).collect();
+    let mut expected = SOURCES.to_vec();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+}

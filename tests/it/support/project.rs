@@ -1,0 +1,263 @@
+//! A project like a user's: the shipped pipeline with topics of its own on a broker, the messages in them, and what
+//! became of them.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Mutex,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::{Carried, Huiju, Kafka, Sender, Sent, unique};
+
+/// The three cities of the shipped pipeline.
+pub const SOURCES: [&str; 3] = ["nanchang", "ganzhou", "yichun"];
+
+/// Messages have times of long ago: the broker would delete them at once.
+pub const KEEP: [(&str, &str); 1] = [("retention.ms", "-1")];
+
+pub struct Project<'k> {
+    pub kafka: &'k Kafka,
+    pub folder: TempDir,
+    /// What its topics' names begin with, in place of `hotline`.
+    pub prefix: String,
+    pub partitions: i32,
+    pub sender: Sender,
+    /// What its runs have logged.
+    logs: Mutex<String>,
+    /// Personal data in its messages: none of it may be logged.
+    planted: Mutex<BTreeSet<String>>,
+}
+
+/// Settings that tests change; the rest is what is shipped.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    pub partitions: i32,
+    /// How often the archive commits.
+    pub interval: &'static str,
+    /// The broker's patience with a member that says nothing, in milliseconds.
+    pub session: &'static str,
+    /// At the top of huiju.toml.
+    pub top: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { partitions: 2, interval: "150ms", session: "3000", top: "" }
+    }
+}
+
+impl<'k> Project<'k> {
+    /// A project with its topics; nothing is in them yet.
+    pub fn new(kafka: &'k Kafka, name: &str, settings: Settings) -> Project<'k> {
+        let project = Project::without_topics(kafka, name, settings);
+        for source in SOURCES {
+            kafka.create_topic(&project.topic(source), settings.partitions, &KEEP);
+        }
+        kafka.create_topic(&project.clean_topic(), settings.partitions, &KEEP);
+        kafka.create_topic(&project.rejected_topic(), 1, &KEEP);
+        project
+    }
+
+    pub fn without_topics(kafka: &'k Kafka, name: &str, settings: Settings) -> Project<'k> {
+        let folder = TempDir::with_prefix("huiju-project-").unwrap();
+        let prefix = unique(name);
+        let project = Project {
+            kafka,
+            folder,
+            prefix,
+            partitions: settings.partitions,
+            sender: Sender::new(&kafka.bootstrap()),
+            logs: Mutex::default(),
+            planted: Mutex::default(),
+        };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        copy(&root.join("pipelines"), &project.path("pipelines"));
+        copy(&root.join("schemas"), &project.path("schemas"));
+        fs::create_dir(project.path("tmp")).unwrap();
+        for source in SOURCES {
+            project.edit(&format!("pipelines/work_orders/sources/{source}.toml"), "\"hotline.", &project.quoted());
+        }
+        project.edit("pipelines/work_orders/pipeline.toml", "\"hotline.", &project.quoted());
+        project.configure(&kafka.bootstrap(), settings);
+        project
+    }
+
+    fn quoted(&self) -> String {
+        format!("\"{}.", self.prefix)
+    }
+
+    /// Writes huiju.toml.
+    pub fn configure(&self, brokers: &str, Settings { interval, session, top, .. }: Settings) {
+        let prefix = &self.prefix;
+        let text = format!(
+            "instance = \"{prefix}\"\n{top}\n\
+             [kafka]\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\n\
+             [kafka.properties]\n\
+             \"session.timeout.ms\" = \"{session}\"\n\"heartbeat.interval.ms\" = \"300\"\n\
+             [archive]\ninterval = \"{interval}\"\n"
+        );
+        fs::write(self.path("huiju.toml"), text).unwrap();
+    }
+
+    /// Replaces a text that must be in a file.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(file)).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        fs::write(self.path(file), text.replace(from, to)).unwrap();
+    }
+
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.folder.path().join(inside)
+    }
+
+    pub fn topic(&self, source: &str) -> String {
+        format!("{}.raw.work_orders.{source}", self.prefix)
+    }
+
+    pub fn clean_topic(&self) -> String {
+        format!("{}.standard.work_orders", self.prefix)
+    }
+
+    pub fn rejected_topic(&self) -> String {
+        format!("{}.rejected.work_orders", self.prefix)
+    }
+
+    /// Puts messages into the topics, in their order.
+    pub fn send(&self, messages: &[Sent]) {
+        for source in SOURCES {
+            let of = messages.iter().filter(|message| message.source == source).map(|message| {
+                let partition = message.partition(self.partitions);
+                (partition, message.key.as_deref(), message.payload.as_deref(), message.timestamp)
+            });
+            self.sender.send(&self.topic(source), of);
+        }
+        self.planted.lock().unwrap().extend(messages.iter().flat_map(Sent::personal));
+    }
+
+    /// Starts the binary here, with more arguments and variables.
+    pub fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Huiju {
+        let own = self.path("tmp").display().to_string();
+        let variables = [variables, &[("TMPDIR", own.as_str()), ("RUST_BACKTRACE", "1")]].concat();
+        Huiju::start(self.folder.path(), arguments, &variables)
+    }
+
+    /// Runs up to the end of the topics.
+    pub fn drain(&self, variables: &[(&str, &str)]) -> (ExitStatus, Huiju) {
+        let mut huiju = self.start(&["run", "--until-end", "--format", "json"], variables);
+        let status = huiju.wait(Duration::from_secs(240));
+        self.keep_log(&huiju);
+        (status, huiju)
+    }
+
+    /// Runs up to the end of the topics, which must go well, and gives the summary.
+    pub fn drained(&self) -> serde_json::Value {
+        let (status, huiju) = self.drain(&[]);
+        assert!(status.success(), "{status}: {}\n{}", huiju.stdout(), huiju.stderr());
+        huiju.summary()
+    }
+
+    /// Ends a run with SIGTERM; tells how it ended.
+    pub fn terminate(&self, mut huiju: Huiju) -> ExitStatus {
+        huiju.process.signal(libc::SIGTERM);
+        let status = huiju.wait(Duration::from_secs(60));
+        self.keep_log(&huiju);
+        status
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self, mut huiju: Huiju) {
+        huiju.process.kill();
+        self.keep_log(&huiju);
+    }
+
+    /// Every run's log comes here, for [`Project::settle`] to look through.
+    pub fn keep_log(&self, huiju: &Huiju) {
+        let mut logs = self.logs.lock().unwrap();
+        logs.push_str(&huiju.stderr());
+        logs.push_str("\n--- end of this run ---\n");
+    }
+
+    pub fn logs(&self) -> String {
+        self.logs.lock().unwrap().clone()
+    }
+
+    /// What every test asks for at its end, when no run is left: reads everything back, and checks what always holds
+    /// (T32, order, no stray files, no personal data in logs).
+    #[track_caller]
+    pub fn settle(&self) -> Carried {
+        self.assert_logs_are_discreet();
+        let carried = Carried::read(self);
+        carried.assert_sound(self);
+        carried
+    }
+
+    /// The same for more than fits into memory: what can be told without looking at rows.
+    #[track_caller]
+    pub fn settle_without_rows(&self) -> Carried {
+        self.assert_logs_are_discreet();
+        let carried = Carried::skim(self);
+        carried.assert_log_is_sound(self);
+        carried
+    }
+
+    #[track_caller]
+    pub fn assert_logs_are_discreet(&self) {
+        let planted = self.planted.lock().unwrap();
+        let logs = self.logs();
+        if planted.is_empty() {
+            return;
+        }
+        let words: Vec<&String> = planted.iter().collect();
+        let finder = aho_corasick::AhoCorasick::new(&words).unwrap();
+        let found: BTreeSet<&str> = finder.find_iter(&logs).map(|hit| words[hit.pattern()].as_str()).collect();
+        let lines = logs.lines().filter(|line| finder.is_match(*line)).take(5).collect::<Vec<_>>().join("\n");
+        assert!(found.is_empty(), "{} personal values of messages are in the log:\n{lines}", found.len());
+    }
+}
+
+impl Huiju {
+    /// The object on the last line of standard output.
+    #[track_caller]
+    pub fn summary(&self) -> serde_json::Value {
+        let said = self.stdout();
+        let last = said.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {last}\n{}", self.stderr()))
+    }
+
+    /// Waits for a text in the log.
+    #[track_caller]
+    pub fn says(&mut self, text: &str, limit: Duration) {
+        let start = std::time::Instant::now();
+        while !self.stderr().contains(text) {
+            let running = self.process.is_running();
+            let log = self.stderr();
+            assert!(running || log.contains(text), "ended without saying {text:?}:\n{log}");
+            assert!(start.elapsed() < limit, "does not say {text:?} within {limit:?}:\n{log}");
+            self.process.wait(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Whether a process was ended by `kill -9`.
+pub fn was_killed(status: ExitStatus) -> bool {
+    std::os::unix::process::ExitStatusExt::signal(&status) == Some(libc::SIGKILL)
+}
+
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
