@@ -3,7 +3,13 @@
 //!
 //! `HUIJU_TEST_MESSAGES` says how many messages the longest test moves; `HUIJU_TEST_SEED` repeats a run.
 
-use std::{collections::HashMap, env, fmt::Write as _, fs, time::{Duration, Instant}};
+use std::{
+    collections::HashMap,
+    env,
+    fmt::Write as _,
+    fs,
+    time::{Duration, Instant},
+};
 
 use huiju::sample::Made;
 
