@@ -6,10 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow::record_batch::RecordBatch;
+use arrow::{
+    array::BooleanArray,
+    compute::filter_record_batch,
+    datatypes::SchemaRef,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
 use bytes::Bytes;
 
-use crate::cursor::{Interval, Partition};
+use crate::{
+    cursor::{Interval, Partition},
+    error::{Error, Result},
+};
 
 /// A piece of [`Fetched::arena`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -165,6 +173,63 @@ pub struct Outcome {
     /// How often each warning was raised, as `field:code`.
     pub flags: BTreeMap<Arc<str>, u64>,
     pub held: Option<Held>,
+}
+
+/// Rows as computed, with those struck out that do not go on.
+#[derive(Debug)]
+pub struct Checked {
+    pub source: Arc<str>,
+    pub covers: Vec<Interval>,
+    /// The contract's columns; includes rows that are not alive.
+    pub rows: RecordBatch,
+    pub origins: Vec<Origin>,
+    /// Whether a row goes on. Dedup strikes out more.
+    pub alive: Vec<bool>,
+    pub duplicates: u64,
+    pub rejects: Vec<Reject>,
+    pub input: u64,
+    pub flags: BTreeMap<Arc<str>, u64>,
+    pub held: Option<Held>,
+}
+
+impl Checked {
+    /// Leaves only what is alive, and closes the account.
+    ///
+    /// `schema` is the contract's; a batch whose required columns still hold NULL is our mistake.
+    pub fn finish(self, schema: &SchemaRef) -> Result<Outcome> {
+        let written = self.alive.iter().filter(|alive| **alive).count();
+        let (rows, origins) = if written == self.alive.len() {
+            (self.rows, self.origins)
+        } else {
+            let mask = BooleanArray::from(self.alive.clone());
+            let rows = filter_record_batch(&self.rows, &mask).expect("the mask has a bit per row");
+            let alive = self.alive.iter().zip(&self.origins).filter(|(alive, _)| **alive);
+            (rows, alive.map(|(_, origin)| *origin).collect())
+        };
+        let columns = rows.columns().to_vec();
+        let options = RecordBatchOptions::new().with_row_count(Some(written));
+        let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+            .map_err(|error| Error::bug(format!("rows do not fit their contract: {error}")))?;
+        let tally = Tally {
+            input: self.input,
+            written: written as u64,
+            rejected: self.rejects.len() as u64,
+            duplicate: self.duplicates,
+        };
+        if !tally.balances() {
+            return Err(Error::bug(format!("a batch of source {} does not add up: {tally:?}", self.source)));
+        }
+        Ok(Outcome {
+            source: self.source,
+            covers: self.covers,
+            rows,
+            origins,
+            rejects: self.rejects,
+            tally,
+            flags: self.flags,
+            held: self.held,
+        })
+    }
 }
 
 /// Bytes in flight between the source and the slowest sink. The source asks before it reads on.

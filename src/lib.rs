@@ -6,10 +6,11 @@
 //! (`tests/it/tidy.rs` checks it).
 //!
 //! ```text
-//! 6 doors        main  cli  demo  sample  check  cases  dictionary
-//! 5 outside      serve
-//! 4 engine room  runtime: THE LOOP (read this first)
-//! 3 parts        source  decode  engine  dedup  sink
+//! 7 doors        main  cli  demo  sample  check  cases  dictionary
+//! 6 outside      serve
+//! 5 the loop     runtime (read this first)
+//! 4 program      engine
+//! 3 parts        source  decode  dedup  sink
 //! 2 clients      kafka
 //! 1 people       config  contract
 //! 0 words        batch  cursor  error  metrics  clock  fault  stop  text

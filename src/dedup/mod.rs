@@ -35,10 +35,10 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
+    batch::Checked,
     clock::Clock,
     config,
     cursor::Partition,
-    engine::Checked,
     error::{Error, ErrorKind, Result},
 };
 

@@ -18,8 +18,8 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray},
-    compute::{concat_batches, filter_record_batch},
+    array::ArrayRef,
+    compute::concat_batches,
     datatypes::{DataType, SchemaRef},
     error::ArrowError,
     record_batch::{RecordBatch, RecordBatchOptions},
@@ -30,10 +30,9 @@ pub use compile::nearest;
 pub use functions::{Library, function_docs};
 
 use crate::{
-    batch::{Fault, Fetched, Held, Origin, Outcome, Reject, Tally},
+    batch::{Checked, Fault, Fetched},
     config::{Pipeline, Source},
     contract::Contract,
-    cursor::Interval,
     decode::{self, Decoded, Fields},
     error::Finding,
 };
@@ -47,23 +46,6 @@ pub struct Program {
     rows: SchemaRef,
     /// Position of the flags column in `rows`.
     flags: Option<usize>,
-}
-
-/// Rows as computed, with those struck out that do not go on.
-#[derive(Debug)]
-pub struct Checked {
-    pub source: Arc<str>,
-    pub covers: Vec<Interval>,
-    /// The contract's columns; includes rows that are not alive.
-    pub rows: RecordBatch,
-    pub origins: Vec<Origin>,
-    /// Whether a row goes on. Dedup strikes out more.
-    pub alive: Vec<bool>,
-    pub duplicates: u64,
-    pub rejects: Vec<Reject>,
-    pub input: u64,
-    pub flags: BTreeMap<Arc<str>, u64>,
-    pub held: Option<Held>,
 }
 
 impl Program {
@@ -221,49 +203,6 @@ impl Program {
         );
         RecordBatch::try_new_with_options(Arc::new(loose), columns, &options)
             .expect("the program was compiled to the contract's types")
-    }
-}
-
-impl Checked {
-    /// Leaves only what is alive, and closes the account.
-    ///
-    /// `schema` is the contract's; a batch whose required columns still hold NULL is our mistake.
-    pub fn finish(self, schema: &SchemaRef) -> crate::error::Result<Outcome> {
-        let written = self.alive.iter().filter(|alive| **alive).count();
-        let (rows, origins) = if written == self.alive.len() {
-            (self.rows, self.origins)
-        } else {
-            let mask = BooleanArray::from(self.alive.clone());
-            let rows = filter_record_batch(&self.rows, &mask).expect("the mask has a bit per row");
-            let alive = self.alive.iter().zip(&self.origins).filter(|(alive, _)| **alive);
-            (rows, alive.map(|(_, origin)| *origin).collect())
-        };
-        let columns = rows.columns().to_vec();
-        let options = RecordBatchOptions::new().with_row_count(Some(written));
-        let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-            .map_err(|error| crate::error::Error::bug(format!("rows do not fit their contract: {error}")))?;
-        let tally = Tally {
-            input: self.input,
-            written: written as u64,
-            rejected: self.rejects.len() as u64,
-            duplicate: self.duplicates,
-        };
-        if !tally.balances() {
-            return Err(crate::error::Error::bug(format!(
-                "a batch of source {} does not add up: {tally:?}",
-                self.source
-            )));
-        }
-        Ok(Outcome {
-            source: self.source,
-            covers: self.covers,
-            rows,
-            origins,
-            rejects: self.rejects,
-            tally,
-            flags: self.flags,
-            held: self.held,
-        })
     }
 }
 

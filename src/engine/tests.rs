@@ -8,7 +8,7 @@ use crate::{
     batch::{Fetched, Message},
     config::{Gaps, RejectLimit, Stage, Start, pipeline},
     contract::{Column, Kind, Rule, Severity, odcs},
-    cursor::Partition,
+    cursor::{Interval, Partition},
     decode::Decoder,
     sample,
 };

@@ -30,7 +30,7 @@ fn with_versions(count: u64, seed: u64) -> Vec<Sent> {
     let mut all: Vec<Sent> = Vec::new();
     let mut later: Vec<(usize, Sent)> = Vec::new();
     for (at, message) in samples(count * 10 / 12, seed).into_iter().enumerate() {
-        if message.source == "nanchang" && message.made == Made::Good && random() % 3 == 0 {
+        if message.source == "nanchang" && message.made == Made::Good && random().is_multiple_of(3) {
             for version in 1..=1 + random() % 3 {
                 let due = at + version as usize * 40 + (random() % 40) as usize;
                 later.extend(message.updated(version as i64).map(|update| (due, update)));

@@ -162,8 +162,9 @@ fn dates_in_names() {
     for name in ["202611251.jsonl", "2026-13-25.jsonl", "00000001.jsonl", "2026-11-255.jsonl", "2026-1-25.jsonl"] {
         assert_eq!(tail::midnight(name, zone), None, "{name}");
     }
-    // The clock went from 0:00 to 1:00 on 1940-06-01 and at 2:00 on 1986-05-04.
-    assert!(tail::midnight("1990-04-15.jsonl", zone).is_some());
+    // In Beirut the clock is put forward at midnight: the day begins at one.
+    let beirut = tail::midnight("2026-03-29.jsonl", chrono_tz::Asia::Beirut).unwrap();
+    assert_eq!(beirut, tail::midnight("2026-03-29.jsonl", chrono_tz::UTC).unwrap() - 2 * 3_600_000);
 }
 
 #[test]
@@ -210,16 +211,11 @@ fn start_at_the_end_unless_a_sink_is_behind_it() {
 fn a_file_that_changed_is_refused() {
     let mut world = World::new();
     world.file("t/a.jsonl", "1\n2\n");
-    for (cuts, text) in [(vec![9], "a.jsonl has 4 bytes"), (vec![1 + 2], ""), (vec![0, 9], "up to byte 9")] {
+    for (cuts, text) in [(vec![9], "a.jsonl has 4 bytes"), (vec![0, 9], "up to byte 9")] {
         world.cuts("t/a.jsonl", &cuts);
-        match (world.run(), text) {
-            (Ok(seen), "") => assert_eq!(seen.covered(), [("t/a.jsonl".into(), 3, 4)]), // the newline came later
-            (Err(error), text) if !text.is_empty() => {
-                assert_eq!(error.kind, ErrorKind::Gap);
-                assert!(error.to_string().contains(text), "{error}");
-            }
-            (other, _) => panic!("{other:?}"),
-        }
+        let error = world.run().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Gap);
+        assert!(error.to_string().contains(text), "{error}");
     }
     world.file("t/a.jsonl", "1111\n2222\n");
     world.cuts("t/a.jsonl", &[2]);
