@@ -1,6 +1,11 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -26,6 +31,9 @@ use crate::{
 const EXITS: &str = "\
 Exit codes: 0 done · 2 a file or flag is wrong · 3 Kafka, archive or disk did not answer · 4 another instance took over ·
 5 too many rejects · 6 messages are gone (gap) · 70 a mistake in huiju · 130 stopped at once by a second signal";
+
+/// How long leaving may take after what is in flight had its time: groups are left, threads end.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// Collects 12345 hotline data from the cities' topics, cleans and classifies it, and hands it on exactly once.
 #[derive(Parser)]
@@ -170,7 +178,7 @@ pub fn run(
         let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
         info!(%address, "serving /metrics, /health and /ready");
     }
-    signals(&runtime, stop.clone())?;
+    signals(&runtime, stop.clone(), config.drain)?;
     let memory = config.memory / prepared.len().max(1);
     let mut accounts = Vec::new();
     let mut threads = Vec::new();
@@ -218,25 +226,31 @@ fn primary(accounts: &Accounts) -> Committed {
     all.remove("archive").or_else(|| all.into_values().next()).unwrap_or_default()
 }
 
-/// The first signal asks to stop; the second ends the process at once.
-fn signals(runtime: &tokio::runtime::Runtime, stop: Stop) -> Result<()> {
+/// The first signal asks to stop; the second ends the process at once. So does the time: a commit that is under way
+/// waits for a broker or a disk for as long as that takes, and a stop must not.
+fn signals(runtime: &tokio::runtime::Runtime, stop: Stop, drain: Duration) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _entered = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).or_unavailable("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).or_unavailable("listen for SIGINT")?;
     runtime.spawn(async move {
-        for asked in 0.. {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if asked > 0 {
-                warn!("second signal: exiting at once; what was in flight is read again at the next start");
-                std::process::exit(130);
-            }
-            info!("stopping: finishing what is in flight");
-            stop.ask();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
+        info!("stopping: finishing what is in flight");
+        stop.ask();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = tokio::time::sleep(drain + LEAVE) => {
+                let waited_s = (drain + LEAVE).as_secs();
+                warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
+                std::process::exit(0);
+            }
+        }
+        warn!("second signal: exiting at once; what was in flight is read again at the next start");
+        std::process::exit(130);
     });
     Ok(())
 }

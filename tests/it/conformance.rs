@@ -2,7 +2,7 @@
 //!
 //! A new sink is one more [`Stand`] here and one more line at the end of this file.
 
-mod stands;
+pub mod stands;
 
 use std::{
     collections::BTreeMap,
@@ -139,7 +139,8 @@ fn assert_holds(stand: &dyn Stand, next: &[i64]) {
         let each = next.iter().enumerate().flat_map(|(number, next)| (0..*next).map(move |at| (number as i32, at)));
         each.filter(move |(_, offset)| wanted(*offset)).collect::<Vec<_>>()
     };
-    let rows: Vec<String> = of(|offset| !is_rejected(offset)).into_iter().map(|(number, at)| name(number, at)).collect();
+    let rows: Vec<String> =
+        of(|offset| !is_rejected(offset)).into_iter().map(|(number, at)| name(number, at)).collect();
     assert_eq!(stand.rows(), rows, "rows");
     assert_eq!(stand.rejects(), of(is_rejected), "rejects");
 }

@@ -9,13 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{
-    Kafka, Project, Sent, Settings,
-    carried::Logical,
-    kafka,
-    project::was_killed,
-    samples, truth,
-};
+use crate::support::{Kafka, Project, Sent, Settings, carried::Logical, kafka, project::was_killed, samples, truth};
 
 /// A test per point, so that a failure says which.
 macro_rules! points {
@@ -64,9 +58,12 @@ fn undisturbed(kafka: &Kafka) -> &'static Logical {
         let carried = project.settle();
         let truth = truth(messages());
         assert_eq!(carried.account, truth, "what the messages were made to be");
-        for (name, count) in
-            [("in", truth.input), ("written", truth.written), ("rejected", truth.rejected), ("duplicate", truth.duplicate)]
-        {
+        for (name, count) in [
+            ("in", truth.input),
+            ("written", truth.written),
+            ("rejected", truth.rejected),
+            ("duplicate", truth.duplicate),
+        ] {
             assert_eq!(summary[name], count, "{name} of the summary");
         }
         carried.logical(&project)

@@ -1,4 +1,185 @@
-//! Files in place of Kafka: the same guarantees.
+//! Files in place of Kafka: the same guarantees, and `huiju demo`, which everybody tries first.
+
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+
+use huiju::{batch::Tally, sample::Made};
+use tempfile::TempDir;
+
+use crate::{
+    conformance::stands::files,
+    support::{
+        Huiju, Sent,
+        carried::Table,
+        project::{SOURCES, copy, was_killed},
+    },
+};
 
 /// Points on the way that only files take.
-pub const POINTS: &[&str] = &["files.after_fetch"];
+pub const POINTS: &[&str] = &["files.after_fetch", "files.before_rename", "files.after_rejects", "files.after_rename"];
+
+const DEMO: [&str; 7] = ["demo", "--dir", "demo", "--messages", "2000", "--format", "json"];
+const CLEAN: &str = "topics/hotline.standard.work_orders";
+const REJECTED: &str = "topics/hotline.rejected.work_orders";
+
+/// What a project of files holds, as readers see it.
+#[derive(PartialEq, Eq, Debug)]
+struct Held {
+    clean: Vec<String>,
+    rejected: Vec<String>,
+    rows: Vec<String>,
+    rejects: Vec<String>,
+    account: Tally,
+}
+
+/// Reads it, and checks what always holds (T32).
+#[track_caller]
+fn held(demo: &Path) -> Held {
+    let lines = |topic: &str| {
+        let texts = files(&demo.join(topic)).into_iter().map(|path| fs::read_to_string(path).unwrap());
+        sorted(texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect())
+    };
+    let (rows, rejects) =
+        (Table::whole(&demo.join("archive/work_orders")), Table::whole(&demo.join("archive/work_orders_rejects")));
+    assert_eq!((&rows.files, &rejects.files), (&rows.live(), &rejects.live()), "files on the disk and in the log");
+    let account = rows.account();
+    let texts = |table: &Table| sorted(table.rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect());
+    let held =
+        Held { clean: lines(CLEAN), rejected: lines(REJECTED), rows: texts(&rows), rejects: texts(&rejects), account };
+    let Tally { input, written, rejected, duplicate } = account;
+    assert_eq!(input, written + rejected + duplicate);
+    let counts = [held.clean.len(), held.rows.len(), held.rejected.len(), held.rejects.len()];
+    assert_eq!(counts.map(|count| count as u64), [written, written, rejected, rejected]);
+    let topics =
+        fs::read_dir(demo.join("topics")).unwrap().flat_map(|topic| fs::read_dir(topic.unwrap().path()).unwrap());
+    let partial: Vec<_> = topics
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "partial"))
+        .collect();
+    assert_eq!(partial, [""; 0].map(std::path::PathBuf::from), "left half-way");
+    held
+}
+
+fn sorted(mut all: Vec<String>) -> Vec<String> {
+    all.sort_unstable();
+    all
+}
+
+/// Personal data in the messages, none of which may be logged.
+fn assert_discreet(demo: &Path, log: &str) {
+    let mut planted = BTreeSet::new();
+    for source in SOURCES {
+        for path in files(&demo.join(format!("topics/hotline.raw.work_orders.{source}"))) {
+            for line in fs::read_to_string(path).unwrap().lines() {
+                let payload = Some(line.as_bytes().to_vec());
+                planted.extend(Sent { source, key: None, payload, timestamp: 0, made: Made::Good }.personal());
+            }
+        }
+    }
+    assert!(planted.len() > 1000, "{}", planted.len());
+    let finder = aho_corasick::AhoCorasick::new(&planted).unwrap();
+    assert!(!finder.is_match(log), "personal data in the log:\n{log}");
+}
+
+#[test]
+fn demo_carries_everything_once_and_the_second_time_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    let demo = folder.path().join("demo");
+    let first = held(&demo);
+    let summary = huiju.summary();
+    let count = |name: &str| summary[name].as_u64().unwrap();
+    let Tally { input, written, rejected, duplicate } = first.account;
+    assert_eq!(["in", "written", "rejected", "duplicate"].map(count), [input, written, rejected, duplicate]);
+    assert!(input >= 2000 && rejected > 0 && duplicate > 0, "{summary}");
+    let reasons: u64 = summary["reasons"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(reasons, rejected);
+    assert_discreet(&demo, &huiju.stderr());
+
+    let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert_eq!(huiju.summary()["in"], 0);
+    assert_eq!(held(&demo), first);
+
+    let (status, huiju) = Huiju::run(folder.path(), &[&DEMO[..], &["--seed", "2"]].concat(), &[]);
+    assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
+    assert_eq!(held(&demo), first, "a demo with other messages does not mix with this one");
+}
+
+/// A folder as `demo` leaves it before it runs, with an archive that commits as often as it can.
+fn raw() -> TempDir {
+    use std::sync::OnceLock;
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
+        assert!(status.success(), "{}", huiju.stderr());
+        folder
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["pipelines", "schemas"] {
+        copy(&made.path().join("demo").join(part), &folder.path().join(part));
+    }
+    for source in SOURCES {
+        let topic = format!("topics/hotline.raw.work_orders.{source}");
+        copy(&made.path().join("demo").join(&topic), &folder.path().join(&topic));
+    }
+    let config = "[files]\nfolder = \"topics\"\n[archive]\ninterval = \"1ms\"\n";
+    fs::write(folder.path().join("huiju.toml"), config).unwrap();
+    folder
+}
+
+#[test]
+fn t01_files_survive_a_crash_at_every_point() {
+    let run = |folder: &TempDir, variables: &[(&str, &str)]| {
+        let mut huiju = Huiju::start(folder.path(), &["run", "--until-end", "--format", "json"], variables);
+        let status = huiju.wait(Duration::from_secs(120));
+        assert_discreet(folder.path(), &huiju.stderr());
+        (status, huiju)
+    };
+    let folder = raw();
+    let (status, huiju) = run(&folder, &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    let undisturbed = held(folder.path());
+    assert_eq!(huiju.summary()["in"], undisturbed.account.input);
+    for point in POINTS {
+        for pass in [1, 2] {
+            let folder = raw();
+            let fault = format!("{point}:{pass}");
+            let (status, huiju) = run(&folder, &[("HUIJU_FAULT", &fault)]);
+            assert!(was_killed(status), "{fault} was not passed: {status} {}", huiju.stderr());
+            let (status, huiju) = run(&folder, &[]);
+            assert!(status.success(), "{fault}: {}", huiju.stderr());
+            let found = held(folder.path());
+            assert_eq!(found.account, undisturbed.account, "{fault}");
+            assert!(found == undisturbed, "{fault}: the account is the same, the rows are not");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_grows_is_followed() {
+    let folder = raw();
+    let topic = folder.path().join("topics/hotline.raw.work_orders.nanchang");
+    let path = files(&topic).remove(0);
+    let whole = fs::read_to_string(&path).unwrap();
+    let half = whole.len() / 2; // within a line, and perhaps within a character
+    fs::write(&path, &whole.as_bytes()[..half]).unwrap();
+    let mut huiju = Huiju::start(folder.path(), &["run"], &[]);
+    huiju.says("partitions taken over", Duration::from_secs(60));
+    huiju.process.wait(Duration::from_millis(300));
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, &whole.as_bytes()[half..]).unwrap();
+    huiju.process.wait(Duration::from_millis(1500));
+    huiju.process.signal(libc::SIGTERM);
+    assert!(huiju.wait(Duration::from_secs(30)).success(), "{}", huiju.stderr());
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    let found = held(folder.path());
+    let other = raw();
+    let (status, _) = Huiju::run(other.path(), &["run", "--until-end"], &[]);
+    assert!(status.success());
+    let undisturbed = held(other.path());
+    assert_eq!(found.account, undisturbed.account);
+    assert!(found == undisturbed);
+}

@@ -138,7 +138,8 @@ fn poison() -> Vec<Poison> {
             let Some(repeat) = line[name].as_array() else { return };
             let times = repeat[1].as_u64().unwrap() as usize;
             bytes.extend_from_slice(repeat[0].as_str().unwrap().repeat(times).as_bytes());
-            bytes.extend_from_slice(line["middle"].as_str().filter(|_| name == "repeat").unwrap_or_default().as_bytes());
+            bytes
+                .extend_from_slice(line["middle"].as_str().filter(|_| name == "repeat").unwrap_or_default().as_bytes());
         };
         repeat("repeat");
         repeat("close");

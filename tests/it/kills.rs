@@ -3,7 +3,13 @@
 //!
 //! `HUIJU_TEST_MESSAGES` says how many messages the longest test moves; `HUIJU_TEST_SEED` repeats a run.
 
-use std::{collections::HashMap, env, fmt::Write as _, fs, time::{Duration, Instant}};
+use std::{
+    collections::HashMap,
+    env,
+    fmt::Write as _,
+    fs,
+    time::{Duration, Instant},
+};
 
 use huiju::sample::Made;
 
@@ -45,7 +51,7 @@ fn killed_twenty_times_nothing_is_lost_and_nothing_comes_twice() {
     let seed = from_environment("HUIJU_TEST_SEED", 12345);
     let count = from_environment("HUIJU_TEST_MESSAGES", 200_000);
     println!("HUIJU_TEST_SEED={seed} HUIJU_TEST_MESSAGES={count}");
-    let settings = Settings { partitions: PARTITIONS, interval: "500ms", session: "1500", ..Settings::default() };
+    let settings = Settings { partitions: PARTITIONS, interval: "200ms", session: "1500", ..Settings::default() };
     let project = Project::new(kafka, "kills", settings);
     let begun = Instant::now();
     let messages = with_versions(count, seed);
@@ -60,7 +66,7 @@ fn killed_twenty_times_nothing_is_lost_and_nothing_comes_twice() {
             Duration::from_millis(random() % 1500)
         } else {
             huiju.says("assigned", Duration::from_secs(60));
-            Duration::from_millis(random() % 1500)
+            Duration::from_millis(random() % 2500)
         };
         ended_early += u32::from(huiju.process.wait(moment).is_some());
         project.kill(huiju);

@@ -83,7 +83,8 @@ impl Group for Alone {
         }
         let offsets = self.0.committed_offsets(list, Duration::from_secs(30));
         let offsets = offsets.map_err(|error| Error::unavailable(error.to_string()))?;
-        let cursor = |partition: &Partition| match offsets.find_partition(&partition.topic, partition.number)?.offset() {
+        let cursor = |partition: &Partition| match offsets.find_partition(&partition.topic, partition.number)?.offset()
+        {
             Offset::Offset(next) => Some(next),
             _ => None,
         };

@@ -125,7 +125,10 @@ impl Carried {
                     let at = next.entry((topic, interval["partition"].as_i64().unwrap())).or_insert(from);
                     // The rejects' table is committed first: after a crash in between, its commits may cover again
                     // what they have covered already, with their cursor unmoved.
-                    assert!(*at == from || name == "rejects" && from <= *at, "{name}, commit {version}: {interval}, but it was at {at}");
+                    assert!(
+                        *at == from || name == "rejects" && from <= *at,
+                        "{name}, commit {version}: {interval}, but it was at {at}"
+                    );
                     *at = to.max(*at);
                 }
             }
@@ -246,10 +249,12 @@ impl Table {
     /// What huiju wrote about its commits: version, and the account.
     pub fn commits(&self) -> impl Iterator<Item = (u64, &Value)> {
         let infos = self.log.iter().filter_map(|(version, action)| Some((*version, action.get("commitInfo")?)));
-        infos.filter_map(|(version, info)| Some((version, info.get("huiju")?))).filter(|(_, own)| own.get("in").is_some())
+        infos
+            .filter_map(|(version, info)| Some((version, info.get("huiju")?)))
+            .filter(|(_, own)| own.get("in").is_some())
     }
 
-    fn account(&self) -> Tally {
+    pub fn account(&self) -> Tally {
         let mut sum = Tally::default();
         for (_, info) in self.commits() {
             let count = |name: &str| info[name].as_u64().unwrap();

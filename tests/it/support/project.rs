@@ -260,4 +260,3 @@ pub fn copy(from: &Path, to: &Path) {
         }
     }
 }
-
