@@ -3,26 +3,25 @@
 //! All of them give NULL for NULL, never fail on a value, and are immutable. What depends on the source — its time
 //! zone, its home, its names for codes — is bound when the source is compiled, so SQL stays the same for all cities.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, hash::Hash, path::Path, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringArray, StringBuilder, StructArray,
         TimestampMicrosecondArray,
     },
-    datatypes::{DataType, Date32Type, Field, FieldRef, Fields, TimestampMicrosecondType},
+    datatypes::{DataType, Date32Type, Field, Fields, TimestampMicrosecondType},
 };
 use datafusion::{
-    common::{Result as PlanResult, ScalarValue, plan_err},
-    logical_expr::{
-        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-        Volatility,
-    },
+    common::Result as PlanResult,
+    logical_expr::{ScalarUDF, TypeSignature},
 };
-
 use hashbrown::{HashMap, HashSet};
 
-use super::meta::timestamp;
+use super::{
+    function::{Function, literal, lost, map_text, strings, text},
+    meta::timestamp,
+};
 use crate::{
     config::Source,
     contract::codes::{self, CodeTables},
@@ -296,80 +295,6 @@ pub fn function_docs(library: &Library, source: &Source) -> Vec<(String, &'stati
     functions.iter().map(|udf| (udf.name().to_owned(), doc(udf))).collect()
 }
 
-type Body = dyn Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync;
-
-/// A function of SQL: a name, a line of documentation, and a body over whole columns.
-struct Function {
-    name: &'static str,
-    doc: &'static str,
-    signature: Signature,
-    returns: DataType,
-    /// What the first argument must be a literal of; empty when it is a value like any other.
-    names: Vec<String>,
-    body: Arc<Body>,
-}
-
-impl Function {
-    fn new(
-        name: &'static str,
-        doc: &'static str,
-        signatures: Vec<TypeSignature>,
-        returns: DataType,
-        body: impl Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync + 'static,
-    ) -> Function {
-        let signature = Signature::one_of(signatures, Volatility::Immutable);
-        Function { name, doc, signature, returns, names: Vec::new(), body: Arc::new(body) }
-    }
-
-    /// The first argument is the name of something we have, written in the SQL.
-    fn with_names<'a>(mut self, names: impl Iterator<Item = &'a String>) -> Function {
-        self.names = names.cloned().collect();
-        // Never without a name, so that an empty list is refused too.
-        self.names.push(String::new());
-        self
-    }
-}
-
-/// A function from text to text.
-fn text(
-    name: &'static str,
-    doc: &'static str,
-    body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + Send + Sync + 'static,
-) -> Function {
-    let signature = vec![TypeSignature::Exact(vec![DataType::Utf8])];
-    Function::new(name, doc, signature, DataType::Utf8, move |args, rows| map_text(&args[0], rows, &body))
-}
-
-fn map_text<'b>(
-    arg: &ColumnarValue,
-    rows: usize,
-    body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + 'b,
-) -> PlanResult<ArrayRef> {
-    let text = strings(arg, rows)?;
-    let mut out = StringBuilder::with_capacity(rows, text.values().len());
-    for value in text.iter() {
-        out.append_option(value.and_then(&body));
-    }
-    Ok(Arc::new(out.finish()))
-}
-
-fn strings(arg: &ColumnarValue, rows: usize) -> PlanResult<StringArray> {
-    let array = arg.to_array(rows)?;
-    Ok(array.as_string::<i32>().clone())
-}
-
-/// The literal first argument; checked at planning.
-fn literal(arg: &ColumnarValue) -> &str {
-    match arg {
-        ColumnarValue::Scalar(ScalarValue::Utf8(Some(name))) => name,
-        _ => "",
-    }
-}
-
-fn lost(what: &str) -> datafusion::common::DataFusionError {
-    datafusion::common::DataFusionError::Internal(format!("{what} was there at planning"))
-}
-
 fn yes(typed: &str) -> Option<bool> {
     match typed.trim() {
         "是" | "1" | "true" | "TRUE" | "True" | "Y" | "y" | "有" | "已" => Some(true),
@@ -402,50 +327,4 @@ fn keyword_class(
     }
     let arrays = columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect();
     Ok(Arc::new(StructArray::try_new(fields.clone(), arrays, None)?))
-}
-
-impl ScalarUDFImpl for Function {
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
-        Ok(self.returns.clone())
-    }
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
-        if !self.names.is_empty() {
-            let known = self.names.iter().map(String::as_str).filter(|name| !name.is_empty());
-            match args.scalar_arguments[0] {
-                Some(ScalarValue::Utf8(Some(name))) if self.names.contains(name) && !name.is_empty() => {}
-                Some(ScalarValue::Utf8(Some(name))) => {
-                    let near = super::compile::nearest(name, known);
-                    return plan_err!("{}('{name}', …): there is no '{name}'{near}", self.name);
-                }
-                _ => return plan_err!("{}(): the first argument is the name of a table, in quotes", self.name),
-            }
-        }
-        Ok(Arc::new(Field::new(self.name, self.returns.clone(), true)))
-    }
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        Ok(ColumnarValue::Array((self.body)(&args.args, args.number_rows)?))
-    }
-}
-
-impl fmt::Debug for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}()", self.name)
-    }
-}
-impl PartialEq for Function {
-    fn eq(&self, other: &Function) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.body, &other.body)
-    }
-}
-impl Eq for Function {}
-impl Hash for Function {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
 }

@@ -9,6 +9,7 @@
 
 mod checks;
 mod compile;
+mod function;
 mod functions;
 mod lint;
 mod meta;

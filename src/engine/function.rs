@@ -1,0 +1,134 @@
+//! What a function of SQL is here: a name, a line of documentation, and a body over whole columns.
+
+use std::{borrow::Cow, fmt, hash::Hash, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, AsArray, StringArray, StringBuilder},
+    datatypes::{DataType, Field, FieldRef},
+};
+use datafusion::{
+    common::{DataFusionError, Result as PlanResult, ScalarValue, plan_err},
+    logical_expr::{
+        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    },
+};
+
+type Body = dyn Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync;
+
+/// A function of SQL: a name, a line of documentation, and a body over whole columns.
+pub(super) struct Function {
+    name: &'static str,
+    pub doc: &'static str,
+    signature: Signature,
+    returns: DataType,
+    /// What the first argument must be a literal of; empty when it is a value like any other.
+    names: Vec<String>,
+    body: Arc<Body>,
+}
+
+impl Function {
+    pub fn new(
+        name: &'static str,
+        doc: &'static str,
+        signatures: Vec<TypeSignature>,
+        returns: DataType,
+        body: impl Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync + 'static,
+    ) -> Function {
+        let signature = Signature::one_of(signatures, Volatility::Immutable);
+        Function { name, doc, signature, returns, names: Vec::new(), body: Arc::new(body) }
+    }
+
+    /// The first argument is the name of something we have, written in the SQL.
+    pub fn with_names<'a>(mut self, names: impl Iterator<Item = &'a String>) -> Function {
+        self.names = names.cloned().collect();
+        // Never without a name, so that an empty list is refused too.
+        self.names.push(String::new());
+        self
+    }
+}
+
+/// A function from text to text.
+pub(super) fn text(
+    name: &'static str,
+    doc: &'static str,
+    body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + Send + Sync + 'static,
+) -> Function {
+    let signature = vec![TypeSignature::Exact(vec![DataType::Utf8])];
+    Function::new(name, doc, signature, DataType::Utf8, move |args, rows| map_text(&args[0], rows, &body))
+}
+
+pub(super) fn map_text<'b>(
+    arg: &ColumnarValue,
+    rows: usize,
+    body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + 'b,
+) -> PlanResult<ArrayRef> {
+    let text = strings(arg, rows)?;
+    let mut out = StringBuilder::with_capacity(rows, text.values().len());
+    for value in text.iter() {
+        out.append_option(value.and_then(&body));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+pub(super) fn strings(arg: &ColumnarValue, rows: usize) -> PlanResult<StringArray> {
+    let array = arg.to_array(rows)?;
+    Ok(array.as_string::<i32>().clone())
+}
+
+/// The literal first argument; checked at planning.
+pub(super) fn literal(arg: &ColumnarValue) -> &str {
+    match arg {
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(name))) => name,
+        _ => "",
+    }
+}
+
+pub(super) fn lost(what: &str) -> DataFusionError {
+    DataFusionError::Internal(format!("{what} was there at planning"))
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(self.returns.clone())
+    }
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        if !self.names.is_empty() {
+            let known = self.names.iter().map(String::as_str).filter(|name| !name.is_empty());
+            match args.scalar_arguments[0] {
+                Some(ScalarValue::Utf8(Some(name))) if self.names.contains(name) && !name.is_empty() => {}
+                Some(ScalarValue::Utf8(Some(name))) => {
+                    let near = super::compile::nearest(name, known);
+                    return plan_err!("{}('{name}', …): there is no '{name}'{near}", self.name);
+                }
+                _ => return plan_err!("{}(): the first argument is the name of a table, in quotes", self.name),
+            }
+        }
+        Ok(Arc::new(Field::new(self.name, self.returns.clone(), true)))
+    }
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        Ok(ColumnarValue::Array((self.body)(&args.args, args.number_rows)?))
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}()", self.name)
+    }
+}
+impl PartialEq for Function {
+    fn eq(&self, other: &Function) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.body, &other.body)
+    }
+}
+impl Eq for Function {}
+impl Hash for Function {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
