@@ -62,7 +62,8 @@ fn committed_messages_are_read_and_aborted_ones_are_not() {
 fn what_is_produced_is_there() {
     let Some(kafka) = kafka::shared() else { return };
     let topic = unique("produce");
-    kafka.create_topic(&topic, 4, &[]);
+    // The messages are old, and a broker deletes what is older than a week.
+    kafka.create_topic(&topic, 4, &[("retention.ms", "-1")]);
     let messages = (0..50_000).map(|n| {
         let key = (n % 3 > 0).then(|| format!("key {n}"));
         let payload = (n % 1000 > 0).then(|| format!("payload {n}"));
@@ -80,7 +81,7 @@ fn what_is_produced_is_there() {
 fn a_broker_keeps_its_messages_through_pause_kill_and_restart() {
     let Some(kafka) = Kafka::start() else { return };
     let topic = unique("restart");
-    kafka.create_topic(&topic, 1, &[]);
+    kafka.create_topic(&topic, 1, &[("retention.ms", "-1")]);
     produce(&kafka.bootstrap(), &topic, [(0, Some("a"), Some("1"), 1)]);
     kafka.pause();
     kafka.resume();
