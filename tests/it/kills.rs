@@ -15,7 +15,9 @@ use huiju::sample::Made;
 
 use crate::{
     faults::numbers,
-    support::{self, Kafka, Project, Sent, Settings, kafka, project::SOURCES, samples, truth},
+    support::{
+        self, Kafka, Project, Sent, Settings, eventually, kafka, project::SOURCES, read_committed, samples, truth,
+    },
 };
 
 const PARTITIONS: i32 = 4;
@@ -104,6 +106,34 @@ fn a_second_process_joins_and_leaves_and_nothing_is_lost_or_comes_twice() {
     assert!(status.success(), "{status}\n{}", project.logs());
     project.drained();
     verify(kafka, &project, &messages);
+}
+
+/// The one that is left takes over when the broker has given up the other and its open transaction.
+#[test]
+fn one_of_two_is_killed_and_the_other_takes_over() {
+    let Some(kafka) = kafka::shared() else { return };
+    let settings = Settings { partitions: PARTITIONS, interval: "300ms", ..Settings::default() };
+    let project = Project::new(kafka, "takeover", settings);
+    let messages = with_versions(12_000, 8);
+    let mut slices = messages.chunks(messages.len().div_ceil(6));
+    let mut first = project.start(&["run"], &[]);
+    first.says("assigned", Duration::from_secs(60));
+    let mut second = project.start(&["run"], &[]);
+    second.says("assigned", Duration::from_secs(60));
+    slices.by_ref().take(3).for_each(|slice| project.send(slice));
+    second.process.wait(Duration::from_millis(150));
+    project.kill(second);
+    slices.for_each(|slice| project.send(slice));
+    let expected = truth(&messages).written;
+    eventually("the first has carried everything", Duration::from_secs(90), || {
+        assert!(first.process.is_running(), "{}", first.stderr());
+        let clean = read_committed(&kafka.bootstrap(), &project.clean_topic());
+        (clean.len() as u64 >= expected).then_some(())
+    });
+    assert!(project.terminate(first).success(), "{}", project.logs());
+    // Nothing is left for another run, but it clears away what the dead one had not committed.
+    assert_eq!(project.drained()["in"], 0);
+    assert_eq!(project.settle().account, truth(&messages));
 }
 
 /// What [`Project::settle_without_rows`] checks; rows are read by others.

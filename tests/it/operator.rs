@@ -120,6 +120,28 @@ fn too_many_rejects_stop_the_pipeline_with_5_and_nothing_is_skipped() {
 }
 
 #[test]
+fn a_message_too_large_for_its_topic_stops_the_pipeline_with_2_and_says_what_to_do() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "large", Settings { partitions: 1, ..Settings::default() });
+    let mut messages = samples(90, 31);
+    messages.push(Sent {
+        source: "nanchang",
+        key: None,
+        payload: Some(vec![b'['; 1_000_000]),
+        timestamp: 1_780_300_000_000,
+        made: Made::Bad,
+    });
+    project.send(&messages);
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains(&project.rejected_topic()) && said.contains("message.max.bytes"), "{said}");
+    project.edit("huiju.toml", "[archive]", "\"message.max.bytes\" = \"1048000\"\n[archive]");
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}
+
+#[test]
 fn a_second_run_writes_nothing_twice() {
     let Some(kafka) = kafka::shared() else { return };
     let project = Project::new(kafka, "twice", Settings::default());
