@@ -22,6 +22,10 @@ use crate::{
     text,
 };
 
+/// A row that would not fit into a message of the clean topic, which takes a megabyte by default, is rejected: it must
+/// not stop the rows behind it.
+const LARGEST_ROW: usize = 1_000_000;
+
 /// How much of an offending value a reject shows, in characters.
 const SHOWN: usize = 64;
 
@@ -101,6 +105,7 @@ impl Checks {
                 }
             }
         }
+        self.sizes(batch, &mut found);
         for (number, rule) in self.contract.rules.iter().enumerate() {
             let holds: &BooleanArray = batch.column(self.width() + number).as_boolean();
             if holds.false_count() == 0 {
@@ -124,6 +129,32 @@ impl Checks {
             }
         }
         found
+    }
+
+    /// Rows whose texts, written as JSON, are too large.
+    fn sizes(&self, batch: &RecordBatch, found: &mut Found) {
+        let texts: Vec<&StringArray> =
+            batch.columns()[..self.width()].iter().filter_map(|column| column.as_string_opt::<i32>()).collect();
+        let all: usize = texts.iter().map(|text| text.values().len()).sum();
+        if all < LARGEST_ROW / 6 {
+            return; // not even if every character had to be escaped
+        }
+        for row in 0..batch.num_rows() {
+            let raw: usize = texts.iter().map(|text| text.value_length(row) as usize).sum();
+            if raw < LARGEST_ROW / 6 {
+                continue;
+            }
+            let escaped = |text: &&StringArray| text.value(row).bytes().map(json_length).sum::<usize>();
+            let length: usize = texts.iter().map(escaped).sum();
+            if length > LARGEST_ROW {
+                found.errors.entry(row as u32).or_default().push(Fault {
+                    code: "too_large".into(),
+                    field: None,
+                    reason: format!("整行约 {} KB，超过 {} KB", length / 1000, LARGEST_ROW / 1000),
+                    value: None,
+                });
+            }
+        }
     }
 
     /// Nulls: missing where required, unknown or unreadable where the source did say something.
@@ -229,6 +260,15 @@ impl Found {
             builder.append(any);
         }
         Arc::new(builder.finish())
+    }
+}
+
+/// Bytes of a byte in a JSON string.
+fn json_length(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 => 6,
+        _ => 1,
     }
 }
 

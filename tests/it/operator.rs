@@ -13,7 +13,7 @@ use huiju::{batch::Tally, sample::Made};
 use crate::support::{
     Huiju, Kafka, Project, Sent, Settings, eventually, kafka,
     project::{KEEP, SOURCES},
-    samples, truth,
+    read_committed, samples, truth,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -119,26 +119,34 @@ fn too_many_rejects_stop_the_pipeline_with_5_and_nothing_is_skipped() {
     assert_eq!(project.settle().account, truth(&messages));
 }
 
+/// One huge message must not stop the rows behind it.
 #[test]
-fn a_message_too_large_for_its_topic_stops_the_pipeline_with_2_and_says_what_to_do() {
+fn huge_messages_and_rows_are_rejected_and_their_neighbours_go_on() {
     let Some(kafka) = kafka::shared() else { return };
     let project = Project::new(kafka, "large", Settings { partitions: 1, ..Settings::default() });
-    let mut messages = samples(90, 31);
-    messages.push(Sent {
+    let good = samples(90, 31);
+    let bad = |payload: Vec<u8>| Sent {
         source: "nanchang",
         key: None,
-        payload: Some(vec![b'['; 1_000_000]),
-        timestamp: 1_780_300_000_000,
+        payload: Some(payload),
+        timestamp: good[0].timestamp,
         made: Made::Bad,
-    });
+    };
+    let long = "长".repeat(180_000);
+    let order = format!(
+        r#"{{"orderNum":"L1","callerName":"王晓峰","callTime":"2026-05-31 14:30:05","callType":"投诉","appealContent":"{long}"}}"#
+    );
+    let mut messages = vec![bad(vec![b'['; 1_000_000]), bad(order.into_bytes())];
+    messages.extend(good);
     project.send(&messages);
-    let (status, huiju) = project.drain(&[]);
-    let said = huiju.stderr();
-    assert_eq!(status.code(), Some(2), "{said}");
-    assert!(said.contains(&project.rejected_topic()) && said.contains("message.max.bytes"), "{said}");
-    project.edit("huiju.toml", "[archive]", "\"message.max.bytes\" = \"1048000\"\n[archive]");
-    project.drained();
+    let account = project.drained();
+    assert_eq!([&account["reasons"]["too_large"], &account["reasons"]["decode.syntax"]], [1, 1], "{account}");
     assert_eq!(project.settle().account, truth(&messages));
+    let rejected = read_committed(&kafka.bootstrap(), &project.rejected_topic());
+    let cut = rejected.iter().find(|read| read.payload.as_ref().is_some_and(|payload| payload.starts_with(b"[[")));
+    let cut = cut.expect("its beginning is there");
+    assert_eq!(cut.payload.as_ref().map(Vec::len), Some(900_000));
+    assert_eq!(cut.header("huiju.cut"), Some("1000000"));
 }
 
 #[test]

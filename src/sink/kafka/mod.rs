@@ -75,6 +75,9 @@ pub struct Settings {
 
 /// How often what was written is written again because the group's generation has moved on.
 const REJOINS: u32 = 5;
+/// A topic takes a megabyte by default, and one huge message must not stop a province: of a rejected message longer than
+/// this the rejected topic gets the beginning, and a header `huiju.cut` with its length. The archive has all of it.
+const LARGEST_REJECT: usize = 900_000;
 /// The broker is in the new generation a moment before we are.
 const REJOIN: Duration = Duration::from_millis(50);
 
@@ -159,6 +162,11 @@ impl Kafka {
             record.timestamp = first.timestamp;
             record.key = first.key.as_deref();
             record.payload = first.message.as_deref();
+            if let Some(message) = first.message.as_deref().filter(|message| message.len() > LARGEST_REJECT) {
+                let length = message.len().to_string();
+                record.headers = record.headers.map(|headers| encode::header(headers, "huiju.cut", &length));
+                record.payload = Some(&message[..LARGEST_REJECT]);
+            }
             self.transaction.send(record)?;
         }
         Ok(())

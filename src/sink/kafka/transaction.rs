@@ -85,6 +85,8 @@ impl Transaction {
             ("linger.ms", "5"),
             ("batch.size", "1048576"),
             ("compression.type", "lz4"),
+            // What a topic takes by default; the sink keeps below it.
+            ("message.max.bytes", "1048588"),
             // As Java's producers place keys; librdkafka's own default places them elsewhere.
             ("partitioner", "murmur2_random"),
             ("queue.buffering.max.kbytes", "65536"),

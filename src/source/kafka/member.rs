@@ -160,6 +160,8 @@ fn settings(config: &config::Kafka, group: &str, bounded: bool) -> ClientConfig 
     let next_generation = config.properties.iter().any(|(n, v)| n == "group.protocol" && v.expose() == "consumer");
     if !next_generation {
         defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
+        // A process that was killed holds its partitions for this long; the broker's default is 45 s.
+        defaults.push(("session.timeout.ms", "10000"));
     }
     let fixed = [
         ("group.id", group),
