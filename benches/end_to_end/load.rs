@@ -1,0 +1,75 @@
+//! Fills the source topic.
+
+use std::time::Duration;
+
+use huiju::{
+    cli::all,
+    config::Pipeline,
+    sample::{Generator, Made, Options as Settings},
+};
+use rdkafka::{
+    ClientConfig,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use crate::{Options, Result, SOURCE};
+
+/// What the topic holds.
+pub struct Loaded {
+    pub messages: u64,
+    pub bytes: u64,
+    pub duplicates: u64,
+    pub bad: u64,
+}
+
+impl Loaded {
+    pub fn good(&self) -> u64 {
+        self.messages - self.duplicates - self.bad
+    }
+}
+
+/// Generates and produces; tells the topic.
+pub fn load(bootstrap: &str, pipeline: &Pipeline, options: &Options) -> Result<(String, Loaded)> {
+    let settings =
+        Settings { messages: options.messages, seed: options.seed, size: Some(options.size), ..Settings::default() };
+    let generator = all(Generator::read(pipeline, SOURCE, settings))?;
+    let topic = generator.topic().to_owned();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "zstd")
+        .set("linger.ms", "50")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.kbytes", "65536")
+        .create()?;
+    let mut loaded = Loaded { messages: 0, bytes: 0, duplicates: 0, bad: 0 };
+    for sample in generator {
+        loaded.messages += 1;
+        loaded.bytes += sample.payload.len() as u64;
+        match sample.made {
+            Made::Good => {}
+            Made::Duplicate => loaded.duplicates += 1,
+            Made::Bad => loaded.bad += 1,
+        }
+        let mut record = BaseRecord::<[u8], [u8]>::to(&topic).payload(&sample.payload).timestamp(sample.timestamp);
+        record.key = sample.key.as_deref();
+        while let Err((error, again)) = producer.send(record) {
+            if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
+                return Err(error.into());
+            }
+            producer.poll(Duration::from_millis(20));
+            record = again;
+        }
+        if loaded.messages.is_multiple_of(1000) {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(Duration::from_secs(120))?;
+    let there: i64 = crate::counts::ends(bootstrap, &topic)?.iter().sum();
+    if there as u64 != loaded.messages {
+        return Err(format!("{topic} took {there} of {} messages", loaded.messages).into());
+    }
+    Ok((topic, loaded))
+}

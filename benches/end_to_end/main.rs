@@ -1,0 +1,244 @@
+//! What the whole costs, on a real Kafka, and what a bare copy of the same topic costs beside it.
+//!
+//! `cargo bench --bench end_to_end -- [--messages 1000000] [--runs 1] [--keep] [--json]`
+//!
+//! Starts a broker of its own (needs `java` and `mvn`), loads orders of about 650 bytes, of which 2 % are sent twice
+//! and 0.5 % are bad, into four partitions, and lets the release binary drain them into the clean topic **and** the
+//! archive. Then every count is compared with what was generated: a benchmark of a program that loses rows is worth
+//! nothing. The floor is librdkafka itself: consume, produce again in transactions with the offsets in them, and
+//! nothing else, with the same settings, in a process of its own.
+//!
+//! Measured are CPU seconds (user and system, all threads) of those two processes. The broker is not counted, and is kept
+//! on one core so that it disturbs as little as possible. Wall time depends on who else is busy; CPU time less so.
+
+mod copy;
+mod counts;
+mod load;
+mod measure;
+// The broker of the tests, and what it stands on.
+#[allow(dead_code, unused_imports)]
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+};
+
+use clap::Parser;
+use huiju::{cli::all, config::pipeline};
+use tempfile::TempDir;
+
+use self::{counts::Counted, load::Loaded, measure::Cost};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const PARTITIONS: i32 = 4;
+/// The source whose messages are imitated; the topics of the pipeline's other sources stay empty.
+const SOURCE: &str = "nanchang";
+const CLEAN: &str = "hotline.standard.work_orders";
+const REJECTED: &str = "hotline.rejected.work_orders";
+const COPY: &str = "bench.copy";
+/// Generated messages are of a fixed day; the broker must neither find them too old nor from the future.
+const TOPIC: [(&str, &str); 3] =
+    [("retention.ms", "-1"), ("message.timestamp.after.max.ms", "9223372036854775807"), ("segment.bytes", "268435456")];
+
+#[derive(Parser)]
+struct Options {
+    /// Messages in the source topic
+    #[arg(long, default_value_t = 1_000_000)]
+    messages: u64,
+    /// Drains and copies; the table shows each and the medians
+    #[arg(long, default_value_t = 1)]
+    runs: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Bytes of a message, about
+    #[arg(long, default_value_t = 650)]
+    size: usize,
+    /// Leave configuration, logs and archive where they are
+    #[arg(long)]
+    keep: bool,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Run this instead of plain `huiju` (words separated by spaces, for instance `perf record -g -o /tmp/p --`); its
+    /// cost is then counted too
+    #[arg(long, default_value = "")]
+    under: String,
+    /// We are the bare copy: broker, source topic, target topic, group
+    #[arg(long, num_args = 4, hide = true)]
+    copy: Option<Vec<String>>,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let done = match &options.copy {
+        Some(words) => copy::run(&words[0], &words[1], &words[2], &words[3]),
+        None => run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("end_to_end: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One drain and one copy.
+struct Run {
+    huiju: Cost,
+    copy: Cost,
+    files: u64,
+}
+
+fn run(options: &Options) -> Result<()> {
+    // Children start where we stand, so the broker gets its core by our standing there for a moment.
+    let cores = measure::stand_on_one_core();
+    let kafka = support::Kafka::start();
+    measure::stand_on(&cores);
+    let Some(kafka) = kafka else { return Ok(()) };
+
+    let pipeline = all(pipeline::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/work_orders")))?;
+    let raw = pipeline.sources.iter().flat_map(|source| source.topics.iter().map(String::as_str));
+    for topic in raw.chain([CLEAN, REJECTED, COPY]) {
+        kafka.create_topic(topic, PARTITIONS, &TOPIC);
+    }
+    eprintln!("loading {} messages", options.messages);
+    let (source, loaded) = load::load(&kafka.bootstrap(), &pipeline, options)?;
+    eprintln!(
+        "loaded: {} bytes on average, {} duplicates, {} bad",
+        loaded.bytes / options.messages.max(1),
+        loaded.duplicates,
+        loaded.bad
+    );
+
+    let mut folder = TempDir::with_prefix("huiju-bench-")?;
+    folder.disable_cleanup(options.keep);
+    let mut runs = Vec::new();
+    for number in 1..=options.runs {
+        eprintln!("run {number} of {}", options.runs);
+        runs.push(once(&kafka, &source, &loaded, &folder.path().join(number.to_string()), number, options)?);
+    }
+    report(&runs, &loaded, options);
+    if options.keep {
+        eprintln!("kept: {}", folder.path().display());
+    }
+    Ok(())
+}
+
+fn once(
+    kafka: &support::Kafka,
+    source: &str,
+    loaded: &Loaded,
+    folder: &Path,
+    number: usize,
+    options: &Options,
+) -> Result<Run> {
+    let bootstrap = kafka.bootstrap();
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("huiju.toml"), configuration(&bootstrap, number))?;
+    let before = [counts::ends(&bootstrap, CLEAN)?, counts::ends(&bootstrap, REJECTED)?];
+
+    let mut command = huiju(options);
+    command.args(["run", "--until-end", "--format", "json"]).current_dir(folder).stdin(Stdio::null());
+    command.stdout(fs::File::create(folder.join("stdout"))?).stderr(fs::File::create(folder.join("stderr"))?);
+    let huiju = measure::run(command).map_err(|error| {
+        format!("huiju {error}:\n{}", fs::read_to_string(folder.join("stderr")).unwrap_or_default())
+    })?;
+
+    let said = fs::read_to_string(folder.join("stdout"))?;
+    let said: serde_json::Value = serde_json::from_str(said.lines().last().unwrap_or_default())?;
+    let counted = Counted {
+        clean: counts::committed(&bootstrap, CLEAN, &before[0])?,
+        rejected: counts::committed(&bootstrap, REJECTED, &before[1])?,
+        archive: counts::archive(&folder.join("archive/work_orders"))?,
+        archive_rejects: counts::archive(&folder.join("archive/work_orders_rejects"))?,
+    };
+    counts::check(&said, &counted, loaded)?;
+
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--copy", &bootstrap, source, COPY, &format!("bench-copy-{number}")]).stdin(Stdio::null());
+    let before = counts::ends(&bootstrap, COPY)?;
+    let copy = measure::run(command).map_err(|error| format!("the bare copy {error}"))?;
+    let copied = counts::committed(&bootstrap, COPY, &before)?.messages;
+    if copied != loaded.messages {
+        return Err(format!("the bare copy wrote {copied} of {} messages", loaded.messages).into());
+    }
+    Ok(Run { huiju, copy, files: counted.archive.files + counted.archive_rejects.files })
+}
+
+fn huiju(options: &Options) -> Command {
+    let binary = env!("CARGO_BIN_EXE_huiju");
+    let mut words = options.under.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(binary) };
+    let mut command = Command::new(first);
+    command.args(words).arg(binary);
+    command
+}
+
+/// What the repository ships, on the defaults, with a group of its own per run.
+fn configuration(bootstrap: &str, number: usize) -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    format!(
+        "pipelines = \"{root}/pipelines\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
+         [kafka]\nbrokers = \"{bootstrap}\"\ngroup = \"bench-{number}\"\n\
+         [archive]\nlocation = \"archive\"\n"
+    )
+}
+
+fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
+    let million = loaded.messages as f64 / 1e6;
+    let per_million = |cost: &Cost| cost.cpu() / million;
+    let median = |of: &dyn Fn(&Run) -> f64| {
+        let mut values: Vec<f64> = runs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let [huiju, copy, ratio, wall, rss] = [
+        median(&|run| per_million(&run.huiju)),
+        median(&|run| per_million(&run.copy)),
+        median(&|run| run.huiju.cpu() / run.copy.cpu()),
+        median(&|run| run.huiju.wall),
+        median(&|run| run.huiju.peak as f64 / 1e6),
+    ];
+    if options.json {
+        let object = serde_json::json!({
+            "messages": loaded.messages,
+            "bytes": loaded.bytes,
+            "runs": runs.len(),
+            "cpu_seconds_per_million": round(huiju),
+            "copy_cpu_seconds_per_million": round(copy),
+            "ratio": round(ratio),
+            "wall_seconds": round(wall),
+            "peak_rss_mb": round(rss),
+            "files": runs.last().map(|run| run.files),
+        });
+        println!("{object}");
+        return;
+    }
+    println!("                  CPU s/M    user     sys   wall s   peak MB   files");
+    for run in runs {
+        line("huiju", &run.huiju, million, &run.files.to_string());
+        line("bare copy", &run.copy, million, "-");
+    }
+    println!(
+        "median: {huiju:.2} CPU-seconds per million, {ratio:.2} times the bare copy ({copy:.2}), {rss:.0} MB at most"
+    );
+}
+
+fn line(name: &str, cost: &Cost, million: f64, files: &str) {
+    let (user, system) = (cost.user / million, cost.system / million);
+    let (cpu, wall, peak) = (cost.cpu() / million, cost.wall, cost.peak as f64 / 1e6);
+    println!("{name:<16} {cpu:>8.2} {user:>7.2} {system:>7.2} {wall:>8.1} {peak:>9.0} {files:>7}");
+}
+
+fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
