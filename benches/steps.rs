@@ -16,14 +16,14 @@ use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use huiju::{
-    batch::{Fetched, Message, Outcome},
+    batch::{Checked, Fetched, Message, Outcome},
     check,
     clock::Clock,
     config::Config,
     cursor::{Interval, Partition},
     decode::Decoder,
     dedup::Dedup,
-    engine::{Checked, Library, Program},
+    engine::{Library, Program},
     runtime::build::Prepared,
     sample::{Generator, Options, Sample},
     sink::{

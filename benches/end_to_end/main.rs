@@ -15,9 +15,6 @@ mod copy;
 mod counts;
 mod load;
 mod measure;
-// The broker of the tests, and what it stands on.
-#[allow(dead_code, unused_imports)]
-#[path = "../../tests/it/support/mod.rs"]
 mod support;
 
 use std::{
@@ -31,7 +28,7 @@ use clap::Parser;
 use huiju::{cli::all, config::pipeline};
 use tempfile::TempDir;
 
-use self::{counts::Counted, load::Loaded, measure::Cost};
+use self::{counts::Counted, load::Loaded, measure::Cost, support::kafka::Kafka};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -101,7 +98,7 @@ struct Run {
 fn run(options: &Options) -> Result<()> {
     // Children start where we stand, so the broker gets its core by our standing there for a moment.
     let cores = measure::stand_on_one_core();
-    let kafka = support::Kafka::start();
+    let kafka = Kafka::start();
     measure::stand_on(&cores);
     let Some(kafka) = kafka else { return Ok(()) };
 
@@ -133,14 +130,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn once(
-    kafka: &support::Kafka,
-    source: &str,
-    loaded: &Loaded,
-    folder: &Path,
-    number: usize,
-    options: &Options,
-) -> Result<Run> {
+fn once(kafka: &Kafka, source: &str, loaded: &Loaded, folder: &Path, number: usize, options: &Options) -> Result<Run> {
     let bootstrap = kafka.bootstrap();
     fs::create_dir_all(folder)?;
     fs::write(folder.join("huiju.toml"), configuration(&bootstrap, number))?;
@@ -201,12 +191,12 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    let [huiju, copy, ratio, wall, rss] = [
+    let peak = runs.iter().map(|run| run.huiju.peak).max().unwrap_or(0) as f64 / 1e6;
+    let [huiju, copy, ratio, wall] = [
         median(&|run| per_million(&run.huiju)),
         median(&|run| per_million(&run.copy)),
         median(&|run| run.huiju.cpu() / run.copy.cpu()),
         median(&|run| run.huiju.wall),
-        median(&|run| run.huiju.peak as f64 / 1e6),
     ];
     if options.json {
         let object = serde_json::json!({
@@ -217,7 +207,7 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
             "copy_cpu_seconds_per_million": round(copy),
             "ratio": round(ratio),
             "wall_seconds": round(wall),
-            "peak_rss_mb": round(rss),
+            "peak_rss_mb": round(peak),
             "files": runs.last().map(|run| run.files),
         });
         println!("{object}");
@@ -229,7 +219,7 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
         line("bare copy", &run.copy, million, "-");
     }
     println!(
-        "median: {huiju:.2} CPU-seconds per million, {ratio:.2} times the bare copy ({copy:.2}), {rss:.0} MB at most"
+        "median: {huiju:.2} CPU-seconds per million, {ratio:.2} times the bare copy ({copy:.2}), {peak:.0} MB at most"
     );
 }
 
