@@ -193,7 +193,8 @@ impl Generator {
         self.row.rng.random::<f64>() < share
     }
 
-    fn build(&mut self) -> Sample {
+    /// A message, and whether nothing at all is wrong with it.
+    fn build(&mut self) -> (Sample, bool) {
         let template = Arc::clone(&self.template);
         let bad = self.options.bad > 0.0 && self.chance(self.options.bad);
         let damage = if bad {
@@ -216,7 +217,7 @@ impl Generator {
             _ => {}
         }
         let made = if bad && damage.is_some() { Made::Bad } else { Made::Good };
-        Sample { key, payload, timestamp: self.row.now, made }
+        (Sample { key, payload, timestamp: self.row.now, made }, damage.is_none())
     }
 }
 
@@ -234,8 +235,9 @@ impl Iterator for Generator {
         if let Some(sample) = self.again(day) {
             return Some(sample);
         }
-        let sample = self.build();
-        if sample.made == Made::Good && self.options.duplicates > 0.0 {
+        let (sample, tidy) = self.build();
+        // Only what is whole is sent again: without its time of change a message is not known as a copy.
+        if tidy && self.options.duplicates > 0.0 {
             if self.good.is_multiple_of(REMEMBER_EVERY) {
                 let place = (self.good / REMEMBER_EVERY) as usize % REMEMBERED;
                 if place < self.recent.len() {

@@ -82,9 +82,8 @@ impl<'a> Writer<'a> {
         self.scratch.clear();
         row.write(parts, &mut self.scratch);
         let mut quoted = quoted;
-        if self.hurts(field, row)
-            && let Some(damage) = self.damage
-        {
+        let hurt = self.damage.filter(|_| self.hurts(field, row));
+        if let Some(damage) = hurt {
             damage.kind.spoil(&mut self.scratch, row);
             quoted = true;
         }
@@ -93,7 +92,8 @@ impl<'a> Writer<'a> {
             return;
         }
         quote(&self.scratch, &mut self.out);
-        if self.pad.is_some_and(|(pad, _)| pad.field == field) {
+        // Padding would mend a text that was spoiled to say nothing.
+        if hurt.is_none() && self.pad.is_some_and(|(pad, _)| pad.field == field) {
             self.pad_at = Some(self.out.len() - 1);
         }
     }
