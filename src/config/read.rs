@@ -46,7 +46,7 @@ impl Config {
             pipelines: base.join("pipelines"),
             schemas: base.join("schemas"),
             listen: None,
-            memory: 128 << 20,
+            memory: 32 << 20,
             instance: host_name(),
             drain: Duration::from_secs(10),
         }

@@ -123,8 +123,11 @@ impl Library {
             }),
             text(
                 "given",
-                "given(t): the text without blanks at its ends, NULL when it only says that there is nothing (未知, 暂无, null, /, -).",
-                |t| width::given(t).map(Cow::Borrowed),
+                "given(t): clean_text(t), NULL when it only says that there is nothing (未知, 暂无, null, /, -).",
+                |t| match width::clean(t) {
+                    Cow::Borrowed(t) => width::given(t).map(Cow::Borrowed),
+                    Cow::Owned(t) => width::given(&t).map(|t| Cow::Owned(t.to_owned())),
+                },
             ),
             text(
                 "phone",

@@ -30,7 +30,7 @@ use crate::{
 pub(super) type Probe = Box<dyn FnMut() -> Result<()> + Send>;
 
 /// Batches that may wait for an outlet: enough to keep it busy, few enough to notice that it is slow.
-const DEPTH: usize = 8;
+const DEPTH: usize = 4;
 
 /// A pipeline compiled against its contract: done once, before anything is opened.
 #[derive(Debug)]
