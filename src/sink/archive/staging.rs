@@ -35,7 +35,7 @@ pub(super) struct Intent {
 
 impl Staging {
     pub fn open(root: &Path, writer: Uuid) -> Result<Staging> {
-        // A colleague who cleans up may take the folder between its creation and our lock: then another one.
+        // Another process that cleans up may take the folder between its creation and our lock: then another one.
         for attempt in 0..10 {
             let relative = PathBuf::from(FOLDER).join(format!("{writer}-{attempt}"));
             disk::create_folder(root, &relative)?;
