@@ -189,7 +189,9 @@ fn t12_poison_is_rejected_for_the_right_reason_and_its_neighbours_are_unharmed()
         let archived: Vec<_> = carried.rejects.rows.iter().filter(|row| row["offset"] == offset).collect();
         assert_eq!(archived.len(), usize::from(rejected.is_some()), "{what}: in both places or in none");
         if let (Some(message), [row]) = (rejected, &archived[..]) {
-            assert!(message.payload.as_deref() == Some(bytes), "{what}: bytes in the rejected topic");
+            // Of a huge message the topic gets the beginning; the archive has all of it.
+            let most = &bytes[..bytes.len().min(900_000)];
+            assert!(message.payload.as_deref() == Some(most), "{what}: bytes in the rejected topic");
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(row["payload"] == hex, "{what}: bytes in the archive");
             assert_eq!(row["code"].as_str(), found, "{what}");
