@@ -273,14 +273,23 @@ fn a_broker_that_is_away_for_ten_seconds_is_waited_for() {
     kafka.restart();
     project.send(after);
     let expected = truth(&messages);
-    eventually("everything has come through", Duration::from_secs(90), || {
+    eventually("everything has come through", Duration::from_secs(240), || {
         assert!(huiju.process.is_running(), "{}", huiju.stderr());
         let clean = crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic());
-        (clean.len() as u64 >= expected.written).then_some(())
+        let all = clean.len() as u64 >= expected.written;
+        if !all {
+            println!("{} of {} rows\n{}", clean.len(), expected.written, last_lines(&huiju.stderr()));
+        }
+        all.then_some(())
     });
     assert!(project.terminate(huiju).success(), "{}", project.logs());
     project.drained();
     assert_eq!(project.settle().account, expected);
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().rev().take(3).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// A broker of its own: it stands still here.
