@@ -257,41 +257,6 @@ fn sigterm_finishes_what_is_in_flight_within_its_time() {
     assert_eq!(project.settle().account, truth(&messages), "nothing was left for another run");
 }
 
-/// A broker of its own: it is stopped here.
-#[test]
-fn a_broker_that_is_away_for_ten_seconds_is_waited_for() {
-    let Some(kafka) = Kafka::start() else { return };
-    let project = Project::new(&kafka, "away", Settings::default());
-    let messages = samples(3000, 19);
-    let (before, after) = messages.split_at(1500);
-    let mut huiju = project.start(&["run"], &[]);
-    huiju.says("assigned", SOON);
-    project.send(before);
-    kafka.stop();
-    huiju.process.wait(Duration::from_secs(10));
-    assert!(huiju.process.is_running(), "{}", huiju.stderr());
-    kafka.restart();
-    project.send(after);
-    let expected = truth(&messages);
-    eventually("everything has come through", Duration::from_secs(240), || {
-        assert!(huiju.process.is_running(), "{}", huiju.stderr());
-        let clean = crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic());
-        let all = clean.len() as u64 >= expected.written;
-        if !all {
-            println!("{} of {} rows\n{}", clean.len(), expected.written, last_lines(&huiju.stderr()));
-        }
-        all.then_some(())
-    });
-    assert!(project.terminate(huiju).success(), "{}", project.logs());
-    project.drained();
-    assert_eq!(project.settle().account, expected);
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().rev().take(3).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
 /// A broker of its own: it stands still here.
 #[test]
 fn a_second_sigterm_exits_at_once() {
