@@ -61,6 +61,9 @@ struct Options {
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// A line for the top of huiju.toml, for instance `memory = "64MiB"`
+    #[arg(long, default_value = "")]
+    with: String,
     /// Run this instead of plain `huiju` (words separated by spaces, for instance `perf record -g -o /tmp/p --`); its
     /// cost is then counted too
     #[arg(long, default_value = "")]
@@ -133,7 +136,7 @@ fn run(options: &Options) -> Result<()> {
 fn once(kafka: &Kafka, source: &str, loaded: &Loaded, folder: &Path, number: usize, options: &Options) -> Result<Run> {
     let bootstrap = kafka.bootstrap();
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("huiju.toml"), configuration(&bootstrap, number))?;
+    fs::write(folder.join("huiju.toml"), configuration(&bootstrap, number, &options.with))?;
     let before = [counts::ends(&bootstrap, CLEAN)?, counts::ends(&bootstrap, REJECTED)?];
 
     let mut command = huiju(options);
@@ -174,10 +177,10 @@ fn huiju(options: &Options) -> Command {
 }
 
 /// What the repository ships, on the defaults, with a group of its own per run.
-fn configuration(bootstrap: &str, number: usize) -> String {
+fn configuration(bootstrap: &str, number: usize, with: &str) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
     format!(
-        "pipelines = \"{root}/pipelines\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
+        "{with}\npipelines = \"{root}/pipelines\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
          [kafka]\nbrokers = \"{bootstrap}\"\ngroup = \"bench-{number}\"\n\
          [archive]\nlocation = \"archive\"\n"
     )
