@@ -93,6 +93,15 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 
 /// Without the blanks, control and invisible characters at both ends.
 pub(super) fn trim(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    // Most texts begin and end with an ideograph, a letter or a digit.
+    let plain = |first: u8| first.is_ascii_alphanumeric() || matches!(first, 0xE4..=0xE9);
+    if let [first, .., last] = bytes
+        && plain(*first)
+        && (last.is_ascii_alphanumeric() || bytes.len() >= 3 && matches!(bytes[bytes.len() - 3], 0xE4..=0xE9))
+    {
+        return text;
+    }
     text.trim_matches(is_gap)
 }
 
@@ -103,8 +112,21 @@ pub(super) fn trim(text: &str) -> &str {
 /// anonymous appeal is a complete one.
 pub fn given(text: &str) -> Option<&str> {
     let text = trim(text);
+    if text.as_bytes().first_chunk::<3>().is_some_and(says_something) {
+        return Some(text);
+    }
     let is_placeholder = text.is_empty() || is_placeholder_word(text) || is_filler(text);
     (!is_placeholder).then_some(text)
+}
+
+/// Whether a text that begins like this is neither a placeholder word nor filler: nearly all texts are told by this.
+fn says_something(first: &[u8; 3]) -> bool {
+    match first {
+        [b'1'..=b'9', ..] => true,
+        [letter, ..] if letter.is_ascii_alphabetic() => !matches!(letter.to_ascii_lowercase(), b'n' | b'u'),
+        [0xE4..=0xE9, ..] => !["无", "空", "未", "暂", "不", "保", "缺"].iter().any(|word| word.as_bytes() == first),
+        _ => false,
+    }
 }
 
 fn is_placeholder_word(text: &str) -> bool {
@@ -298,6 +320,14 @@ mod tests {
         #[test]
         fn narrowing_agrees_with_the_single_character(text in any::<String>()) {
             prop_assert_eq!(half_width(&text), text.chars().map(narrow).collect::<String>());
+        }
+
+        #[test]
+        fn short_cuts_lead_to_the_same(text in "(无|空|未知|暂|不详|保密|缺失|null|N/A|u|0|1|[ -~]|\u{3000}|\u{A0}|张|市|—|。|龥|一|鿿){0,6}") {
+            prop_assert_eq!(trim(&text), text.trim_matches(is_gap));
+            let trimmed = trim(&text);
+            let says = !(trimmed.is_empty() || is_placeholder_word(trimmed) || is_filler(trimmed));
+            prop_assert_eq!(given(&text), says.then_some(trimmed));
         }
 
         #[test]
