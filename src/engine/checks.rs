@@ -42,9 +42,33 @@ struct Checked {
     of: usize,
     /// Position of the raw column in the computed batch.
     raw: Option<usize>,
-    codes: Option<HashSet<Box<str>>>,
+    codes: Option<Codes>,
     unknown: Arc<str>,
     too_long: Arc<str>,
+}
+
+/// The codes of a table. Nearly all are short enough to be looked up as a number.
+#[derive(Debug)]
+struct Codes {
+    short: HashSet<u64>,
+    long: HashSet<Box<str>>,
+}
+
+impl Codes {
+    fn new(codes: HashSet<Box<str>>) -> Codes {
+        let short = codes.iter().filter_map(|code| packed(code)).collect();
+        Codes { short, long: codes.into_iter().filter(|code| packed(code).is_none()).collect() }
+    }
+    fn contains(&self, text: &str) -> bool {
+        packed(text).map_or_else(|| self.long.contains(text), |short| self.short.contains(&short))
+    }
+}
+
+/// Up to seven bytes and their number, as a number.
+fn packed(text: &str) -> Option<u64> {
+    let bytes = text.as_bytes();
+    let number = bytes.iter().fold(bytes.len() as u64, |number, byte| number << 8 | u64::from(*byte));
+    (bytes.len() <= 7).then_some(number)
 }
 
 /// Faults of a batch: errors by row, and flags by row.
@@ -64,7 +88,7 @@ impl Checks {
         let mut columns = Vec::new();
         for (of, column) in present() {
             let codes = column.codes.as_ref().and_then(|name| match library.codes_of(name) {
-                Some(codes) => Some(codes),
+                Some(codes) => Some(Codes::new(codes)),
                 None => {
                     let near = super::compile::nearest(name, library.tables().iter().map(|table| table.name.as_ref()));
                     findings.push(Finding::new(&column.at, format!("there is no code table \"{name}\"{near}")));
@@ -169,7 +193,13 @@ impl Checks {
         if array.null_count() == 0 || (!column.required && raw.is_none()) {
             return;
         }
-        for row in (0..array.len()).filter(|row| array.is_null(*row)) {
+        let Some(present) = array.nulls() else { return };
+        let absent = !present.inner();
+        let suspects = match raw.and_then(|raw| raw.nulls()) {
+            Some(said) if !column.required => &absent & said.inner(),
+            _ => absent,
+        };
+        for row in suspects.set_indices() {
             let said = raw.filter(|raw| raw.is_valid(row) && !raw.value(row).trim().is_empty());
             match said {
                 Some(raw) => {
@@ -194,6 +224,12 @@ impl Checks {
 fn texts(column: &Column, checked: &Checked, text: &StringArray, found: &mut Found) {
     let limit = column.max_length.unwrap_or(usize::MAX);
     let offsets = text.value_offsets();
+    let lengths = || offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
+    let longest = lengths().fold(0, usize::max);
+    let shortest = if column.required { lengths().fold(usize::MAX, usize::min) } else { 1 };
+    if longest <= limit && shortest > 0 {
+        return;
+    }
     for row in 0..text.len() {
         let bytes = (offsets[row + 1] - offsets[row]) as usize;
         if bytes == 0 && column.required && text.is_valid(row) {

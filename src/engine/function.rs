@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, hash::Hash, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, StringArray, StringBuilder},
+    array::{Array, ArrayRef, AsArray, StringArray, StringBuilder},
     datatypes::{DataType, Field, FieldRef},
 };
 use datafusion::{
@@ -57,15 +57,53 @@ pub(super) fn text(
     Function::new(name, doc, signature, DataType::Utf8, move |args, rows| map_text(&args[0], rows, &body))
 }
 
-pub(super) fn map_text<'b>(
+fn map_text<'b>(
     arg: &ColumnarValue,
     rows: usize,
     body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + 'b,
 ) -> PlanResult<ArrayRef> {
     let text = strings(arg, rows)?;
-    let mut out = StringBuilder::with_capacity(rows, text.values().len());
+    if text.null_count() == text.len() {
+        return Ok(Arc::new(text));
+    }
+    let mut out: Option<StringBuilder> = None;
+    // Rows before this one are in `out`; those from here on are what they were.
+    let mut copied = 0;
+    for row in (0..text.len()).filter(|row| text.is_valid(*row)) {
+        let value = text.value(row);
+        let made = body(value);
+        if let Some(Cow::Borrowed(same)) = made
+            && std::ptr::eq(same, value)
+        {
+            continue;
+        }
+        let out = out.get_or_insert_with(|| StringBuilder::with_capacity(rows, text.values().len()));
+        if copied < row {
+            out.append_array(&text.slice(copied, row - copied))?;
+        }
+        out.append_option(made);
+        copied = row + 1;
+    }
+    let Some(mut out) = out else { return Ok(Arc::new(text)) };
+    if copied < text.len() {
+        out.append_array(&text.slice(copied, text.len() - copied))?;
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// Texts looked up: the answers stand in a table, so they are copied once, into the column.
+pub(super) fn look_up<'t>(
+    arg: &ColumnarValue,
+    rows: usize,
+    table: impl Fn(&str) -> Option<&'t str>,
+) -> PlanResult<ArrayRef> {
+    let text = strings(arg, rows)?;
+    if text.null_count() == text.len() {
+        return Ok(Arc::new(text));
+    }
+    let mut out = StringBuilder::with_capacity(rows, rows * 8);
     for value in text.iter() {
-        out.append_option(value.and_then(&body));
+        out.append_option(value.and_then(&table));
     }
     Ok(Arc::new(out.finish()))
 }

@@ -19,7 +19,7 @@ use datafusion::{
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    function::{Function, literal, lost, map_text, strings, text},
+    function::{Function, literal, look_up, lost, strings, text},
     meta::timestamp,
 };
 use crate::{
@@ -200,7 +200,7 @@ impl Library {
                 DataType::Utf8,
                 move |args, rows| {
                     let table = by_alias.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
-                    map_text(&args[1], rows, |t| table.meanings.get(t.trim()).map(|code| Cow::Owned(code.to_string())))
+                    look_up(&args[1], rows, |t| table.meanings.get(t.trim()).map(|code| &**code))
                 },
             )
             .with_names(codes.keys()),
@@ -214,7 +214,7 @@ impl Library {
                 DataType::Utf8,
                 move |args, rows| {
                     let table = by_code.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
-                    map_text(&args[1], rows, |t| table.labels.get(t).map(|label| Cow::Owned(label.to_string())))
+                    look_up(&args[1], rows, |t| table.labels.get(t).map(|label| &**label))
                 },
             )
             .with_names(codes.keys()),
@@ -236,9 +236,13 @@ impl Library {
             Ok(Arc::new(out.finish()) as ArrayRef)
         }));
         let known = divisions.clone();
-        all.push(text("division_name", "division_name(code): name of a division in force.", move |t| {
-            known.by_code(t).map(|division| Cow::Owned(division.name.clone()))
-        }));
+        all.push(Function::new(
+            "division_name",
+            "division_name(code): name of a division in force.",
+            vec![TypeSignature::Exact(vec![DataType::Utf8])],
+            DataType::Utf8,
+            move |args, rows| look_up(&args[0], rows, |t| known.by_code(t).map(|division| division.name.as_str())),
+        ));
         let sets = self.rules.clone();
         let class = class_fields();
         all.push(Function::new("keyword_class", "keyword_class('set', title, content): content class by keyword rules as struct(l1, l2, l3, rule); NULL when no rule applies.",

@@ -8,6 +8,7 @@
 //! `now()` folded to a literal), and each execution builds streams that a projection does not need.
 
 mod checks;
+mod choose;
 mod compile;
 mod function;
 mod functions;
