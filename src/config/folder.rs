@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    Dedup, Gaps, Pipeline, RejectLimit, Sink, Stage, Start, rules, sources,
+    Dedup, Gaps, Pipeline, RawTexts, RejectLimit, Sink, Stage, Start, rules, sources,
     table::{Document, Table, read_text},
     values,
 };
@@ -194,8 +194,10 @@ fn read_sink(pipeline: &str, mut table: Table<'_>) -> Option<Sink> {
             let topic = table.required("topic", values::topic);
             let rejected = table.required("rejected", values::topic);
             let key = table.required("key", values::some_columns);
+            let which = values::one_of(&[("always", RawTexts::Always), ("unread", RawTexts::Unread)]);
+            let raw = table.or("raw", RawTexts::Always, which);
             table.finish();
-            Some(Sink::Kafka { topic: topic?, rejected: rejected?, key: key? })
+            Some(Sink::Kafka { topic: topic?, rejected: rejected?, key: key?, raw })
         }
         Some(Kind::Archive) => {
             let path = table.or("path", pipeline.to_owned(), values::table_path);

@@ -14,7 +14,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use pipeline::{Dedup, Gaps, Pipeline, RejectLimit, Sink, Source, Stage, Start};
+pub use pipeline::{Dedup, Gaps, Pipeline, RawTexts, RejectLimit, Sink, Source, Stage, Start};
 pub use secret::Secret;
 
 /// `huiju.toml`.

@@ -60,8 +60,16 @@ pub enum Start {
 
 #[derive(Clone, Debug)]
 pub enum Sink {
-    Kafka { topic: String, rejected: String, key: Vec<String> },
+    Kafka { topic: String, rejected: String, key: Vec<String>, raw: RawTexts },
     Archive { path: String, partition_by: Vec<String> },
+}
+
+/// Which texts as received (the contract's `raw` columns) the clean topic carries. The archive has all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RawTexts {
+    Always,
+    /// Only where nothing could be made of them: the column they belong to is NULL.
+    Unread,
 }
 
 /// One feed: a city's or department's.

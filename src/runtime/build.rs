@@ -254,12 +254,13 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
     let Prepared { pipeline, contract, .. } = &setup.prepared;
     let version = format!("{}/{}", contract.name, contract.version);
     match (wanted, &setup.config.topics) {
-        (config::Sink::Kafka { topic, rejected, key }, Topics::Kafka(kafka)) => {
+        (config::Sink::Kafka { topic, rejected, key, raw }, Topics::Kafka(kafka)) => {
             let settings = sink::kafka::Settings {
                 pipeline: pipeline.name.clone(),
                 topic: topic.clone(),
                 rejected: rejected.clone(),
                 key: key.clone(),
+                unread: unread(*raw, contract),
                 contract_version: version,
                 transactional_id: setup.slot.transactional_id(&kafka.group, &pipeline.name),
             };
@@ -267,11 +268,12 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
             let probe: Probe = Box::new(|| Ok(())); // building the line anew is the only way to find out
             Ok((Box::new(sink::kafka::Kafka::open(kafka, settings, group)?), probe, None))
         }
-        (config::Sink::Kafka { topic, rejected, .. }, Topics::Files { folder }) => {
+        (config::Sink::Kafka { topic, rejected, raw, .. }, Topics::Files { folder }) => {
             let settings = sink::files::Settings {
                 folder: folder.clone(),
                 topic: topic.clone(),
                 rejected: rejected.clone(),
+                unread: unread(*raw, contract),
                 interval: setup.config.archive.interval,
             };
             let at = folder.clone();
@@ -304,6 +306,16 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
             Ok((Box::new(opened), Box::new(move || writable(&at)), Some(keys)))
         }
     }
+}
+
+/// The raw columns, each with the column that says what it means.
+fn unread(raw: config::RawTexts, contract: &Contract) -> sink::Unread {
+    if raw == config::RawTexts::Always {
+        return sink::Unread::new();
+    }
+    let required = |name: &str| contract.columns.iter().any(|column| *column.name == *name && column.required);
+    let pairs = contract.columns.iter().filter_map(|column| Some((column.raw.clone()?, column.name.clone())));
+    pairs.filter(|(raw, _)| !required(raw)).collect()
 }
 
 /// Whether a few megabytes can be written and synced under `folder`.

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Covered, Pending, Sink};
+use super::{Covered, Pending, Sink, Unread, json};
 use crate::{
     batch::Outcome,
     cursor::{Cursors, Interval, Partition},
@@ -42,6 +42,8 @@ pub struct Settings {
     pub topic: String,
     /// Topic of the rejects.
     pub rejected: String,
+    /// What rows leave out.
+    pub unread: Unread,
     /// At most this long between a row and its commit.
     pub interval: Duration,
 }
@@ -50,6 +52,7 @@ pub struct Settings {
 pub struct Files {
     rejects: Topic,
     rows: Topic,
+    unread: Unread,
     interval: Duration,
     /// Files with content made visible.
     files: u64,
@@ -80,14 +83,14 @@ struct Part {
 impl Files {
     /// Makes the folders and locks them.
     pub fn open(settings: Settings) -> Result<Files> {
-        let Settings { folder, topic, rejected, interval } = settings;
+        let Settings { folder, topic, rejected, unread, interval } = settings;
         if topic == rejected {
             return Err(Error::config(format!(
                 "topic and rejected are both {topic}: rejects need a topic of their own"
             )));
         }
         let (rejects, rows) = (Topic::open(folder.join(rejected))?, Topic::open(folder.join(topic))?);
-        Ok(Files { rejects, rows, interval, files: 0 })
+        Ok(Files { rejects, rows, unread, interval, files: 0 })
     }
 }
 
@@ -135,7 +138,7 @@ impl Sink for Files {
             lines.put(at, |out| lines::reject(&outcome.source, reject, out))?;
         }
         lines.finish()?;
-        let rows = lines::Rows::new(&outcome.rows);
+        let rows = json::Rows::new(&outcome.rows, &self.unread)?;
         let mut encoder = rows.encoder()?;
         let mut lines = self.rows.begin(&outcome.covers)?;
         for (row, origin) in outcome.origins.iter().enumerate() {

@@ -17,7 +17,10 @@
 
 pub mod archive;
 pub mod files;
+mod json;
 pub mod kafka;
+
+pub use json::Unread;
 
 use std::{
     collections::BTreeMap,

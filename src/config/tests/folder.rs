@@ -83,6 +83,7 @@ fn what_is_not_written_has_a_default() {
                     key: [
                         "order_no",
                     ],
+                    raw: Always,
                 },
                 Archive {
                     path: "p",

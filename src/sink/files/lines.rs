@@ -1,42 +1,8 @@
-//! Rows and rejects as lines of JSON.
+//! Rejects as lines of JSON.
 
-use std::sync::Arc;
-
-use arrow::{
-    array::StructArray,
-    datatypes::{DataType, Field, FieldRef},
-    json::{
-        EncoderOptions,
-        writer::{NullableEncoder, make_encoder},
-    },
-    record_batch::RecordBatch,
-};
 use serde::Serialize;
 
-use crate::{
-    batch::Reject,
-    error::{Context, Result},
-};
-
-/// The rows of a batch.
-pub(super) struct Rows {
-    rows: StructArray,
-    field: FieldRef,
-    options: EncoderOptions,
-}
-
-impl Rows {
-    pub fn new(rows: &RecordBatch) -> Rows {
-        let rows = StructArray::from(rows.clone());
-        let field = Arc::new(Field::new("row", DataType::Struct(rows.fields().clone()), false));
-        Rows { rows, field, options: EncoderOptions::default() }
-    }
-
-    /// What writes them: NULLs are left out, times are RFC 3339.
-    pub fn encoder(&self) -> Result<NullableEncoder<'_>> {
-        make_encoder(&self.field, &self.rows, &self.options).or_bug("write rows as JSON")
-    }
-}
+use crate::batch::Reject;
 
 #[derive(Serialize)]
 struct RejectLine<'r> {

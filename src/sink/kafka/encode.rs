@@ -1,19 +1,15 @@
-//! What messages look like: values, keys, headers.
+//! What messages look like beside their values: keys and headers.
 //!
 //! Headers of a rejected message: `huiju.source`, `huiju.pipeline`, where it stood (`huiju.topic`, `huiju.partition`,
 //! `huiju.offset`), the first fault (`huiju.stage`, `huiju.code`, `huiju.field`, `huiju.reason`), and `huiju.faults`: a
 //! JSON array of all of them, each with the number of its row. Values of personal columns are masked before they come
 //! here.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use arrow::{
-    array::{Array, AsArray, StringArray, StructArray},
-    datatypes::{DataType, Field, FieldRef},
-    json::{
-        EncoderOptions,
-        writer::{NullableEncoder, make_encoder},
-    },
+    array::{Array, AsArray, StringArray},
+    datatypes::DataType,
     record_batch::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -28,25 +24,6 @@ use crate::{
 
 /// A message of many rows may have many faults, and a broker refuses messages that are too large.
 const MOST_FAULTS: usize = 100;
-
-/// Rows as JSON objects.
-pub struct Rows {
-    rows: StructArray,
-    field: FieldRef,
-    options: EncoderOptions,
-}
-
-impl Rows {
-    pub fn new(rows: &RecordBatch) -> Rows {
-        let rows = StructArray::from(rows.clone());
-        let field = Arc::new(Field::new("row", rows.data_type().clone(), false));
-        Rows { rows, field, options: EncoderOptions::default() }
-    }
-
-    pub fn encoder(&self) -> Result<NullableEncoder<'_>> {
-        make_encoder(&self.field, &self.rows, &self.options).or_bug("write rows as JSON")
-    }
-}
 
 /// Keys of rows.
 pub struct Keys<'a>(Vec<KeyColumn<'a>>);

@@ -55,7 +55,7 @@ use crate::{
     error::{Context as _, Error, Result},
     fault,
     kafka::SharedGroup,
-    sink::{Covered, Pending, Sink},
+    sink::{Covered, Pending, Sink, Unread, json},
 };
 
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub struct Settings {
     pub rejected: String,
     /// Columns whose texts, joined by `|`, are a row's key; none: rows have no key.
     pub key: Vec<String>,
+    /// What rows leave out.
+    pub unread: Unread,
     /// `name/version`, for the header `huiju.contract`.
     pub contract_version: String,
     /// One per process that shares the work, the same after a restart: `{group}.{pipeline}.{instance}`.
@@ -133,7 +135,7 @@ impl Kafka {
     }
 
     fn write_rows(&mut self, written: &Written) -> Result<()> {
-        let Settings { pipeline, topic, key, contract_version, .. } = &self.settings;
+        let Settings { pipeline, topic, key, unread, contract_version, .. } = &self.settings;
         let mut headers = OwnedHeaders::new_with_capacity(3);
         for (name, value) in
             [("huiju.source", &*written.source), ("huiju.pipeline", pipeline), ("huiju.contract", contract_version)]
@@ -141,7 +143,7 @@ impl Kafka {
             headers = encode::header(headers, name, value);
         }
         let keys = encode::Keys::new(&written.rows, key)?;
-        let rows = encode::Rows::new(&written.rows);
+        let rows = json::Rows::new(&written.rows, unread)?;
         let mut values = rows.encoder()?;
         for (row, origin) in written.origins.iter().enumerate() {
             self.value.clear();

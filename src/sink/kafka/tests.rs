@@ -10,10 +10,11 @@ use arrow::{
 };
 use rdkafka::message::Headers;
 
-use super::encode::{Keys, Rows, by_message, reject_headers};
+use super::encode::{Keys, by_message, reject_headers};
 use crate::{
     batch::{Fault, Reject},
     cursor::Partition,
+    sink::json::Rows,
 };
 
 fn rows() -> RecordBatch {
@@ -34,7 +35,7 @@ fn rows() -> RecordBatch {
 
 #[test]
 fn a_row_is_json_without_nulls_and_with_utc_times() {
-    let rows = Rows::new(&rows());
+    let rows = Rows::new(&rows(), &Vec::new()).expect("columns");
     let mut encoder = rows.encoder().expect("all types can be written");
     let mut written = Vec::new();
     encoder.encode(0, &mut written);

@@ -111,6 +111,7 @@ impl Stand for KafkaStand {
             topic: self.topic("clean"),
             rejected: self.topic("rejected"),
             key: vec!["order_no".into()],
+            unread: Vec::new(),
             contract_version: "work_orders/1".into(),
             transactional_id: self.prefix.clone(),
         };
@@ -267,6 +268,7 @@ impl Stand for FilesStand {
             folder: self.folder.clone(),
             topic: "clean".into(),
             rejected: "rejected".into(),
+            unread: Vec::new(),
             interval: Duration::from_secs(60),
         };
         Ok(Box::new(sink::files::Files::open(settings)?))
