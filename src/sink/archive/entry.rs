@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use deltalake_core::kernel::Remove;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,6 +16,8 @@ pub(super) struct Entry {
     info: Info,
     /// Files added that hold new data.
     files: usize,
+    /// Paths of files taken out of the table.
+    pub removed: Vec<String>,
     pub cursors: HashMap<String, i64>,
     pub metadata: Option<Metadata>,
     pub protocol: Option<Protocol>,
@@ -26,6 +29,7 @@ struct Line {
     commit_info: Option<Info>,
     txn: Option<Txn>,
     add: Option<AddFile>,
+    remove: Option<Remove>,
     meta_data: Option<Metadata>,
     protocol: Option<Protocol>,
 }
@@ -33,6 +37,7 @@ struct Line {
 #[derive(Deserialize, Default, Debug)]
 #[serde(default, rename_all = "camelCase")]
 struct Info {
+    timestamp: Option<i64>,
     operation: Option<String>,
     engine_info: Option<String>,
     huiju: Option<Own>,
@@ -79,6 +84,7 @@ impl Entry {
             let line = line?;
             entry.info = line.commit_info.unwrap_or(entry.info);
             entry.files += usize::from(line.add.is_some_and(|add| add.data_change));
+            entry.removed.extend(line.remove.map(|remove| remove.path));
             entry.cursors.extend(line.txn.map(|txn| (txn.app_id, txn.version)));
             entry.metadata = line.meta_data.or(entry.metadata);
             entry.protocol = line.protocol.or(entry.protocol);
@@ -89,6 +95,11 @@ impl Entry {
     /// Id of the commit when it is huiju's, of whatever pipeline and instance.
     pub fn commit(&self) -> Option<Uuid> {
         self.info.huiju.as_ref().map(|own| own.commit_id)
+    }
+
+    /// When it was written, by its own word.
+    pub fn at_ms(&self) -> Option<i64> {
+        self.info.timestamp
     }
 
     /// Says what another program did to the data, if it did.

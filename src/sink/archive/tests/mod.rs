@@ -3,7 +3,9 @@
 mod faults;
 mod faulty;
 mod files;
+mod growth;
 mod strangers;
+mod upkeep;
 
 use std::{
     collections::BTreeMap,
