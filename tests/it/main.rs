@@ -11,3 +11,4 @@ mod other_feed;
 mod security;
 mod support;
 mod tidy;
+mod upkeep;
