@@ -371,7 +371,8 @@ fn places(settings: &Settings, contract: &Contract, schema: &SchemaRef) -> Resul
         format!("{}_rejects", contract.name),
         format!("{title}：未通过的数据"),
     );
-    Ok([(rows, Shape::of_rows(schema, &settings.partition_by)?), (rejects, Shape::of_rejects())])
+    let personal = contract.columns.iter().filter(|column| column.personal).map(|column| column.name.to_string());
+    Ok([(rows, Shape::of_rows(schema, &settings.partition_by, personal.collect())?), (rejects, Shape::of_rejects())])
 }
 
 /// The account of a commit as it stands in the log.

@@ -161,7 +161,7 @@ fn rename(root: &Path, folder: &Path, done: &Done) -> Result<()> {
     let mut tries = 3;
     loop {
         disk::create_folder(root, folder)?;
-        match fs::rename(&done.staged, &target) {
+        match disk::rename(&done.staged, &target) {
             Ok(()) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound && tries > 1 => tries -= 1,
             Err(e) => return Err(disk::failed("write", &target, e)),

@@ -41,7 +41,7 @@ impl Staging {
             disk::create_folder(root, &relative)?;
             let folder = root.join(relative);
             let path = folder.join(LOCK);
-            let lock = match File::create(&path) {
+            let lock = match disk::may(&path).and_then(|()| File::create(&path)) {
                 Ok(lock) => lock,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(disk::failed("create", &path, e)),
