@@ -3,6 +3,7 @@
 mod conformance;
 mod faults;
 mod files;
+mod fuzz;
 mod input;
 mod kafka_smoke;
 mod kills;

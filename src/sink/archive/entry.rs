@@ -138,3 +138,41 @@ impl Protocol {
         (!unknown.is_empty()).then(|| format!("table features {}", unknown.join(", ")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LINES: [&str; 7] = [
+        r#"{"commitInfo":{"timestamp":1,"operation":"WRITE","huiju":{"commitId":"67e55044-10b1-426f-9247-bb680e5fe0c8"}}}"#,
+        r#"{"txn":{"appId":"p/t/0","version":42,"lastUpdated":1}}"#,
+        r#"{"add":{"path":"a%20b","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#,
+        r#"{"remove":{"path":"a%20b","dataChange":false,"deletionTimestamp":7}}"#,
+        r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#,
+        r#"{"metaData":{"schemaString":"{}","partitionColumns":[],"configuration":{}}}"#,
+        r#"{"unheardOf":{"a":[1,2]}}"#,
+    ];
+
+    proptest! {
+        #[test]
+        fn an_entry_that_is_spoiled_is_an_error_or_an_entry(
+            lines in prop::collection::vec(0..LINES.len(), 0..6),
+            at in 0..2000_usize,
+            bytes in prop::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let mut text = lines.iter().map(|line| LINES[*line]).collect::<Vec<_>>().join("\n").into_bytes();
+            let whole = Entry::parse(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(whole.removed.len(), lines.iter().filter(|line| **line == 3).count());
+            prop_assert!(whole.removed.iter().all(|path| path == "a b"));
+            let at = at.min(text.len());
+            text.splice(at..(at + bytes.len()).min(text.len()), bytes);
+            if let Ok(entry) = Entry::parse(&text) {
+                let _ = (entry.commit(), entry.foreign_data(), entry.at_ms());
+                let _ = entry.metadata.map(|metadata| metadata.schema());
+                let _ = entry.protocol.map(|protocol| protocol.beyond_us());
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use deltalake_core::{
@@ -36,6 +37,8 @@ use crate::{
 pub(super) const ENGINE: &str = concat!("huiju/", env!("CARGO_PKG_VERSION"));
 /// Versions after which a checkpoint is due.
 const CHECKPOINT_EVERY: u64 = 100;
+/// A checkpoint is as large as the table has files; it may take this part of our time and no more.
+const CHECKPOINT_SHARE: u32 = 20;
 
 /// Where a table is and how we sign what we write into it.
 #[derive(Clone, Debug)]
@@ -60,6 +63,8 @@ pub(super) struct Table {
     cursors: HashMap<String, i64>,
     /// Version of the last checkpoint, or of the last attempt at one.
     checkpoint: u64,
+    /// Not before this moment.
+    checkpoint_from: Instant,
     gone: Option<Gone>,
 }
 
@@ -119,8 +124,18 @@ impl Table {
         let url = Url::from_directory_path(&place.root).expect("it is absolute");
         let log =
             logstore_with(store, &url, StorageConfig::default()).map_err(|e| disk::failed("open", &place.root, e))?;
-        let mut table =
-            Table { place, shape, clock, runtime, log, version: 0, cursors: HashMap::new(), checkpoint: 0, gone: None };
+        let mut table = Table {
+            place,
+            shape,
+            clock,
+            runtime,
+            log,
+            version: 0,
+            cursors: HashMap::new(),
+            checkpoint: 0,
+            checkpoint_from: Instant::now(),
+            gone: None,
+        };
         match table.snapshot()? {
             Some(snapshot) => table.load(snapshot)?,
             None => {
@@ -214,7 +229,8 @@ impl Table {
 
     /// Writes a checkpoint now and then, so that opening the table stays fast. Its failure is not ours.
     pub fn checkpoint_if_due(&mut self) {
-        if self.version < self.checkpoint + CHECKPOINT_EVERY {
+        let begun = Instant::now();
+        if self.version < self.checkpoint + CHECKPOINT_EVERY || begun < self.checkpoint_from {
             return;
         }
         match replay::checkpoint(self) {
@@ -225,6 +241,7 @@ impl Table {
                 tracing::warn!(table = %self.root().display(), %error, "cannot write a checkpoint, going on without");
             }
         }
+        self.checkpoint_from = Instant::now() + begun.elapsed() * CHECKPOINT_SHARE;
     }
 
     pub fn read(&self, version: u64) -> Result<Option<Entry>> {

@@ -64,5 +64,6 @@ fn commit_time_and_memory_stay_flat() {
     );
     // Generous: the machine is shared. Growth with the number of files would be far beyond it.
     assert!(last < first * 3 + Duration::from_millis(20), "{first:?} {last:?}");
-    assert!(late < early + (64 << 20), "{early} {late}");
+    // A checkpoint goes through all live files: 4 KB each, and not at every commit.
+    assert!(late < early + (32 << 20) + commits as usize * 2 * 4096, "{early} {late}");
 }
