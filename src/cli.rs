@@ -1,5 +1,7 @@
 //! The command line.
 
+mod panics;
+
 use std::{
     path::PathBuf,
     process::ExitCode,
@@ -107,6 +109,7 @@ struct Run {
 
 /// Reads the arguments, does what they say, and tells the exit code.
 pub fn main() -> ExitCode {
+    panics::install();
     let cli = Cli::parse();
     log(&cli);
     let done = match cli.verb {
