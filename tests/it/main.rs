@@ -10,6 +10,7 @@ mod kafka_smoke;
 mod kills;
 mod operator;
 mod other_feed;
+mod poison;
 mod security;
 mod support;
 mod tidy;
