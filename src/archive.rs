@@ -33,18 +33,18 @@ pub enum Verb {
     History(HistoryOptions),
 }
 
-const COMPACT: &str = "\
-Example: huiju archive compact work_orders --format json
+const COMPACT: &str = concat!(
+    "Example: huiju archive compact work_orders --format json\n\n",
+    "Safe beside running writers, and to be interrupted. Readers of Delta see no difference. Readers without it see the ",
+    "rows of replaced files twice until `huiju archive vacuum` takes those away; --remove-replaced takes them away at ",
+    "once, and Delta readers that are in the middle of an older version fail and have to start over.",
+);
 
-Safe beside running writers, and to be interrupted. Readers of Delta see no difference. Readers without it see the rows
-of replaced files twice until `huiju archive vacuum` takes those away; --remove-replaced takes them away at once, and
-Delta readers that are in the middle of an older version fail and have to start over.";
-
-const VACUUM: &str = "\
-Example: huiju archive vacuum --retention 7d --dry-run
-
-Never deletes what a running huiju is about to commit, nor anything in the log. The retention is for readers of older
-versions, and for uploads of other programs.";
+const VACUUM: &str = concat!(
+    "Example: huiju archive vacuum --retention 7d --dry-run\n\n",
+    "Never deletes what a running huiju is about to commit, nor anything in the log. The retention is for readers of ",
+    "older versions, and for uploads of other programs.",
+);
 
 #[derive(Args)]
 struct Which {
@@ -104,7 +104,7 @@ pub fn run(verb: &Verb) -> Result<()> {
             let how = Vacuum { retention: options.retention, dry_run: options.dry_run };
             upkeep.vacuum(&how, |done| tell(done, vacuumed(done)))
         }),
-        Verb::History(options) => each(&options.which, |upkeep, _, tell| {
+        Verb::History(options) => look(&options.which, |upkeep, _, tell| {
             upkeep.history(options.limit, |version| {
                 tell(version, told(version));
                 Ok(())
@@ -116,15 +116,29 @@ pub fn run(verb: &Verb) -> Result<()> {
 /// How an account is told: as an object, or in words.
 type Tell<'t, T> = &'t dyn Fn(&T, String);
 
+/// The same where nothing is changed: whoever asks what has happened wants to see the strangers too.
+fn look<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>) -> Result<()> {
+    let mut config = Config::read(&which.at.config)?;
+    config.archive.accept_foreign_writes = true;
+    with(&config, which, work)
+}
+
 /// Does something to the tables of each pipeline that has an archive.
 fn each<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>) -> Result<()> {
-    let config = Config::read(&which.at.config)?;
+    with(&Config::read(&which.at.config)?, which, work)
+}
+
+fn with<T: Serialize>(
+    config: &Config,
+    which: &Which,
+    work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.or_unavailable("start the runtime")?;
     let mut archives = 0;
-    for prepared in check::prepare(&config, &which.pipelines)? {
+    for prepared in check::prepare(config, &which.pipelines)? {
         let name: Arc<str> = prepared.pipeline.name.clone();
-        let Some(settings) = settings(&config, &prepared) else { continue };
+        let Some(settings) = settings(config, &prepared) else { continue };
         archives += 1;
         let schema = prepared.contract.arrow_schema();
         let handle = runtime.handle().clone();
@@ -137,7 +151,7 @@ fn each<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_
             }
             Format::Text => println!("{name}: {words}"),
         };
-        work(&mut upkeep, &config, &tell)?;
+        work(&mut upkeep, config, &tell)?;
     }
     if archives == 0 {
         return Err(Error::config(format!("{}: no pipeline named here has an archive", which.at.config.display())));

@@ -67,7 +67,7 @@ fn hostile() -> Vec<Sent> {
         format!("{{\"callerPhone\":\"{PHONE}"),
         format!("{{\"callerName\":\"{NAME}\",\"{PHONE}\":1,\"{PHONE}\":2}}{NAME}"),
         format!("{{\"callerPhone\":\"{PHONE}\",\"callerPhone\":\"{PHONE}\"}}"),
-        format!("{PHONE}"),
+        PHONE.to_owned(),
         format!("\"{NAME}\""),
         format!("[\"{PAPER}\",{{\"callerName\":\"{NAME}\"}}]"),
         format!("{{\"orderNum\":\"{PHONE}\\u0000{NAME}\\ud83d\"}}"),
