@@ -95,12 +95,12 @@ pub struct HistoryOptions {
 
 pub fn run(verb: &Verb) -> Result<()> {
     match verb {
-        Verb::Compact(options) => each(&options.which, |upkeep, config, tell| {
-            let file_size = options.file_size.unwrap_or(config.archive.file_size) as u64;
+        Verb::Compact(options) => each(&options.which, options.file_size, |upkeep, config, tell| {
+            let file_size = config.archive.file_size as u64;
             let how = Compact { file_size, min_files: options.min_files, remove_replaced: options.remove_replaced };
             upkeep.compact(&how, |done| tell(done, compacted(done)))
         }),
-        Verb::Vacuum(options) => each(&options.which, |upkeep, _, tell| {
+        Verb::Vacuum(options) => each(&options.which, None, |upkeep, _, tell| {
             let how = Vacuum { retention: options.retention, dry_run: options.dry_run };
             upkeep.vacuum(&how, |done| tell(done, vacuumed(done)))
         }),
@@ -124,8 +124,15 @@ fn look<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_
 }
 
 /// Does something to the tables of each pipeline that has an archive.
-fn each<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>) -> Result<()> {
-    with(&Config::read(&which.at.config)?, which, work)
+fn each<T: Serialize>(
+    which: &Which,
+    file_size: Option<usize>,
+    work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>,
+) -> Result<()> {
+    let mut config = Config::read(&which.at.config)?;
+    // What is small, and where new files end, must be one measure: else they would be small again.
+    config.archive.file_size = file_size.unwrap_or(config.archive.file_size);
+    with(&config, which, work)
 }
 
 fn with<T: Serialize>(

@@ -82,6 +82,13 @@ pub(super) fn checkpoint(table: &Table) -> Result<u64> {
     Ok(snapshot.version())
 }
 
+/// Actions in the last checkpoint, as far as the pointer to it tells: about as many as there are live files.
+pub(super) fn checkpoint_size(table: &Table) -> u64 {
+    let pointer = std::fs::read(table.root().join("_delta_log/_last_checkpoint")).unwrap_or_default();
+    let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap_or_default();
+    pointer["size"].as_u64().unwrap_or(0)
+}
+
 /// Whether a dead writer's commit is in the log.
 pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
     for version in intent.base + 1..=table.version() {

@@ -8,7 +8,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 
 use deltalake_core::{
@@ -37,8 +36,8 @@ use crate::{
 pub(super) const ENGINE: &str = concat!("huiju/", env!("CARGO_PKG_VERSION"));
 /// Versions after which a checkpoint is due.
 const CHECKPOINT_EVERY: u64 = 100;
-/// A checkpoint is as large as the table has files; it may take this part of our time and no more.
-const CHECKPOINT_SHARE: u32 = 20;
+/// A checkpoint goes through all live files, so of a large table it is made less often: every version pays for so many.
+const FILES_PER_VERSION: u64 = 50;
 
 /// Where a table is and how we sign what we write into it.
 #[derive(Clone, Debug)]
@@ -63,8 +62,8 @@ pub(super) struct Table {
     cursors: HashMap<String, i64>,
     /// Version of the last checkpoint, or of the last attempt at one.
     checkpoint: u64,
-    /// Not before this moment.
-    checkpoint_from: Instant,
+    /// Versions until the next one.
+    checkpoint_every: u64,
     gone: Option<Gone>,
 }
 
@@ -133,7 +132,7 @@ impl Table {
             version: 0,
             cursors: HashMap::new(),
             checkpoint: 0,
-            checkpoint_from: Instant::now(),
+            checkpoint_every: CHECKPOINT_EVERY,
             gone: None,
         };
         match table.snapshot()? {
@@ -229,19 +228,20 @@ impl Table {
 
     /// Writes a checkpoint now and then, so that opening the table stays fast. Its failure is not ours.
     pub fn checkpoint_if_due(&mut self) {
-        let begun = Instant::now();
-        if self.version < self.checkpoint + CHECKPOINT_EVERY || begun < self.checkpoint_from {
+        if self.version < self.checkpoint + self.checkpoint_every {
             return;
         }
         match replay::checkpoint(self) {
-            Ok(version) => self.checkpoint = version,
+            Ok(version) => {
+                self.checkpoint = version;
+                self.checkpoint_every = CHECKPOINT_EVERY.max(replay::checkpoint_size(self) / FILES_PER_VERSION);
+            }
             Err(error) => {
                 // Not at every commit: a fifth of the usual distance.
-                self.checkpoint = self.version - CHECKPOINT_EVERY + CHECKPOINT_EVERY / 5;
+                self.checkpoint = self.version + CHECKPOINT_EVERY / 5 - self.checkpoint_every.min(self.version);
                 tracing::warn!(table = %self.root().display(), %error, "cannot write a checkpoint, going on without");
             }
         }
-        self.checkpoint_from = Instant::now() + begun.elapsed() * CHECKPOINT_SHARE;
     }
 
     pub fn read(&self, version: u64) -> Result<Option<Entry>> {

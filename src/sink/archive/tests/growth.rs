@@ -21,7 +21,8 @@ fn median(times: &mut [Duration]) -> Duration {
 #[test]
 fn commit_time_and_memory_stay_flat() {
     let commits = std::env::var("HUIJU_TEST_COMMITS").map_or(300, |n| n.parse().unwrap());
-    let bench = Bench::partitioned_by(&["city"]);
+    let mut bench = Bench::in_memory();
+    bench.settings.partition_by = vec!["city".to_owned()];
     let mut archive = bench.open(&[0]);
     let mut times = Vec::new();
     let (mut early, mut slowest) = (0, Duration::ZERO);
