@@ -111,3 +111,31 @@ fn a_table_that_cannot_be_opened_on_a_bad_disk_can_be_later() {
     }
     assert!(steps > 10, "{steps}");
 }
+
+#[test]
+fn a_compaction_that_the_disk_refuses_changes_no_row() {
+    for lasts in [false, true] {
+        let mut steps = 0;
+        loop {
+            let bench = Bench::in_memory();
+            let mut archive = bench.open(&[0]);
+            (0..4).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+            fail(&bench.settings.location, steps, libc::ENOSPC, lasts);
+            let compacted = bench.try_compact();
+            let failed = mend(&bench.settings.location);
+            let kind = compacted.err().map(|error| error.kind);
+            assert!(matches!(kind, None | Some(ErrorKind::Unavailable)), "step {steps}: {kind:?}");
+            // The writer is still there, and puts right what was left.
+            assert_eq!(cursors(&mut archive, 0), [4], "step {steps}, lasts: {lasts}");
+            carry(&mut archive, 0, 4, 5).unwrap();
+            assert_eq!(bench.offsets(), [0, 1, 2, 3, 4], "step {steps}, lasts: {lasts}");
+            bench.try_compact().unwrap();
+            assert_eq!(bench.offsets(), [0, 1, 2, 3, 4], "step {steps}, lasts: {lasts}");
+            if !failed {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 15, "{steps}");
+    }
+}
