@@ -1,5 +1,7 @@
 //! The command line.
 
+mod panics;
+
 use std::{
     path::PathBuf,
     process::ExitCode,
@@ -13,7 +15,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    cases, check,
+    archive, cases, check,
     clock::Clock,
     config::Config,
     demo,
@@ -76,6 +78,9 @@ enum Verb {
         after_help = "Example: huiju sample work_orders --source nanchang --messages 1000 --to topics\n         huiju sample work_orders --messages 1000000 --config huiju.toml --partitions 4"
     )]
     Sample(sample::command::Options),
+    /// Look after the archive's tables: compaction, vacuum, history
+    #[command(subcommand)]
+    Archive(archive::Verb),
     /// Write the data dictionary and the JSON Schema of each contract
     #[command(after_help = "Example: huiju docs --to docs")]
     Docs(check::DocsOptions),
@@ -104,6 +109,7 @@ struct Run {
 
 /// Reads the arguments, does what they say, and tells the exit code.
 pub fn main() -> ExitCode {
+    panics::install();
     let cli = Cli::parse();
     log(&cli);
     let done = match cli.verb {
@@ -112,6 +118,7 @@ pub fn main() -> ExitCode {
         Verb::Test(options) => cases::run(&options),
         Verb::Demo(options) => demo::run(&options),
         Verb::Sample(options) => sample::command::run(&options),
+        Verb::Archive(verb) => archive::run(&verb),
         Verb::Docs(options) => check::docs(&options),
     };
     match done {

@@ -5,7 +5,11 @@
 //! (`authentication failed`). [`Troubles`] keeps the telling one, so that an operator reads which it was: a broker
 //! that cannot be reached, a wrong password, a missing permission, a missing topic, or another instance.
 //!
+//! Why a certificate is refused librdkafka does not tell at all: [`tls`] finds out.
+//!
 //! Secrets are handed to librdkafka and never come back: an error about a property names it and shows no value.
+
+mod tls;
 
 use std::{
     fmt::Display,
@@ -147,14 +151,21 @@ pub fn passes(code: RDKafkaErrorCode) -> bool {
 
 /// The most telling trouble a client has reported lately.
 #[derive(Debug, Default)]
-pub struct Troubles(Mutex<Option<(RDKafkaErrorCode, String)>>);
+pub struct Troubles {
+    last: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    knock: tls::Knock,
+}
 
 impl Troubles {
+    pub fn new(config: &config::Kafka) -> Troubles {
+        Troubles { last: Mutex::default(), knock: tls::Knock::new(config) }
+    }
+
     /// For `ClientContext::error`.
     pub fn note(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         tracing::debug!(%code, reason, "kafka client event");
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|(kept, _)| rank(*kept) <= rank(code)) {
             *last = Some((code, reason.to_owned()));
         }
@@ -162,11 +173,11 @@ impl Troubles {
 
     /// What was troubling is over.
     pub fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub fn last(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The error with the reason behind it, if the client has told one.
@@ -176,6 +187,12 @@ impl Troubles {
         if let Some((told, reason)) = self.last()
             && rank(told) >= rank(code)
         {
+            if told == SSL
+                && reason.contains("could not be verified")
+                && let Some(refusal) = self.knock.refusal()
+            {
+                return Error::from(refusal).context(doing);
+            }
             let (worse, words) = meaning(told);
             kind = worse;
             text = words.map_or(reason.clone(), |words| format!("{words} ({reason})"));

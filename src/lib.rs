@@ -6,7 +6,7 @@
 //! (`tests/it/tidy.rs` checks it).
 //!
 //! ```text
-//! 7 doors        main  cli  demo  sample  check  cases  dictionary
+//! 7 doors        main  cli  demo  sample  check  cases  dictionary  archive
 //! 6 outside      serve
 //! 5 the loop     runtime (read this first)
 //! 4 program      engine
@@ -53,6 +53,7 @@ pub mod runtime;
 
 pub mod serve;
 
+pub mod archive;
 pub mod cases;
 pub mod check;
 pub mod cli;

@@ -17,6 +17,16 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub use pipeline::{Dedup, Gaps, Pipeline, RawTexts, RejectLimit, Sink, Source, Stage, Start};
 pub use secret::Secret;
 
+/// A duration as people write it, for flags: `60s`, `7d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    values::duration(&toml::de::DeValue::String(text.into()))
+}
+
+/// A size as people write it, for flags: `128MiB`.
+pub fn size(text: &str) -> Result<usize, String> {
+    values::size(&toml::de::DeValue::String(text.into()))
+}
+
 /// `huiju.toml`.
 #[derive(Clone, Debug)]
 pub struct Config {

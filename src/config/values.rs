@@ -25,6 +25,10 @@ fn wanted<T>(what: &str, value: &DeValue<'_>) -> Result<T, String> {
 
 /// The word among `words` that `typed` is most likely a slip of.
 pub(super) fn choose<'w>(typed: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    // What is longer than any word is no slip of one, and comparing it with each would take its time.
+    if typed.len() > 100 {
+        return None;
+    }
     let typed = typed.to_lowercase();
     let slips = |word: &str| strsim::osa_distance(&typed, &word.to_lowercase());
     let allowed = (typed.chars().count() / 3).max(1);

@@ -44,6 +44,10 @@ impl Findings {
 
 /// The known word that `word` was probably meant to be.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // What is longer than any key is no slip of one, and comparing it with each would take its time.
+    if word.len() > 100 {
+        return None;
+    }
     let word = word.to_lowercase();
     let likeness = |k: &'k str| (strsim::normalized_damerau_levenshtein(&word, &k.to_lowercase()), k);
     let best = known.into_iter().map(likeness).max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -197,5 +201,5 @@ impl<'n> Form<'n> {
 
 /// One slip of the pen away: a letter more, less or other, two letters swapped, other case.
 fn is_slip(word: &str, known: &str) -> bool {
-    strsim::damerau_levenshtein(&word.to_lowercase(), known) <= 1
+    word.len() <= 100 && strsim::damerau_levenshtein(&word.to_lowercase(), known) <= 1
 }

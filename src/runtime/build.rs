@@ -280,18 +280,8 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
             Ok((Box::new(sink::files::Files::open(settings)?), Box::new(move || writable(&at)), None))
         }
         (config::Sink::Archive { path, partition_by }, _) => {
-            let archive = &setup.config.archive;
-            let settings = sink::archive::Settings {
-                location: archive.location.clone(),
-                path: path.clone(),
-                partition_by: partition_by.clone(),
-                interval: archive.interval,
-                file_size: archive.file_size,
-                accept_foreign_writes: archive.accept_foreign_writes,
-                pipeline: pipeline.name.clone(),
-                instance: setup.config.instance.clone(),
-                time_zone: chrono_tz::Asia::Shanghai,
-            };
+            let settings = sink::archive::Settings::new(&setup.config, path, partition_by, &pipeline.name);
+            let at = settings.location.clone();
             let (contract, clock) = (contract.clone(), setup.clock.clone());
             let schema = contract.arrow_schema();
             let opened =
@@ -302,7 +292,6 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
                 let latest = clock.now() + chrono::TimeDelta::days(1);
                 reader.keys(&columns, partitions, Some(sink::archive::Recent { window, latest }), each)
             });
-            let at = archive.location.clone();
             Ok((Box::new(opened), Box::new(move || writable(&at)), Some(keys)))
         }
     }

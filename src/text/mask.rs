@@ -63,9 +63,11 @@ pub fn mask_value(typed: &str) -> String {
     }
 }
 
-/// At least three stars in a row, and no more digits than a mask leaves.
+/// At least three stars in a row, no more digits than a mask leaves, and nothing else that could be somebody's name.
 fn is_masked(typed: &str) -> bool {
-    typed.contains("***") && typed.chars().filter(|c| c.is_numeric()).count() <= 8
+    typed.contains("***")
+        && typed.chars().filter(|c| c.is_numeric()).count() <= 8
+        && trim(typed).chars().all(|c| c.is_numeric() || "*-－—+()（） 转".contains(c))
 }
 
 /// Stars between the first `head` and the last `tail` characters.

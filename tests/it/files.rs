@@ -107,7 +107,7 @@ fn demo_carries_everything_once_and_the_second_time_nothing() {
 }
 
 /// A folder as `demo` leaves it before it runs, with an archive that commits as often as it can.
-fn raw() -> TempDir {
+pub fn raw() -> TempDir {
     use std::sync::OnceLock;
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let made = MADE.get_or_init(|| {

@@ -112,18 +112,26 @@ fn t10_a_topic_with_the_brokers_time() {
     assert_eq!(carried.clean[0].timestamp, Some(expected));
 }
 
-struct Poison {
-    what: String,
-    bytes: Vec<u8>,
+pub struct Poison {
+    pub what: String,
+    pub bytes: Vec<u8>,
     /// What it is rejected for; none when it is harmless.
-    code: Option<String>,
+    pub code: Option<String>,
+    /// All faults of the row, where there are several.
+    pub faults: Vec<String>,
+    /// What a row that goes on is flagged with, at least.
+    pub flags: Vec<String>,
 }
 
-fn poison() -> Vec<Poison> {
+pub fn poison() -> Vec<Poison> {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/poison/nanchang.jsonl");
     let base = format!(r#""title":"路灯",{REST}"#);
     let read = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
+        let list = |name: &str| {
+            let texts = line[name].as_array().into_iter().flatten();
+            texts.map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
         let hex: String = line["hex"].as_str().unwrap_or_default().split_whitespace().collect();
         let mut bytes: Vec<u8> =
             (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
@@ -148,6 +156,8 @@ fn poison() -> Vec<Poison> {
             what: line["what"].as_str().unwrap().to_owned(),
             bytes,
             code: line["code"].as_str().map(str::to_owned),
+            faults: list("faults"),
+            flags: list("flags"),
         }
     };
     fs::read_to_string(file).unwrap().lines().map(read).collect()
@@ -179,7 +189,7 @@ fn t12_poison_is_rejected_for_the_right_reason_and_its_neighbours_are_unharmed()
         carried.rejected.iter().find(is)
     };
     let mut wrong = Vec::new();
-    for (at, Poison { what, bytes, code }) in corpus.iter().enumerate() {
+    for (at, Poison { what, bytes, code, faults, flags }) in corpus.iter().enumerate() {
         let offset = at as i64 * 2;
         let rejected = rejected_of(offset);
         let found = rejected.and_then(|message| message.header("huiju.code"));
@@ -196,10 +206,18 @@ fn t12_poison_is_rejected_for_the_right_reason_and_its_neighbours_are_unharmed()
             assert!(row["payload"] == hex, "{what}: bytes in the archive");
             assert_eq!(row["code"].as_str(), found, "{what}");
             let reason = row["reason"].as_str().unwrap();
+            let all = row["faults"].as_array().unwrap();
+            for fault in faults {
+                assert!(all.iter().any(|told| told["code"] == fault.as_str()), "{what}: {fault} is not told: {all:?}");
+            }
             assert!(reason.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)), "{what}: {reason}");
         } else {
-            let written = carried.rows.rows.iter().filter(|row| row["_offset"] == offset).count();
-            assert_eq!(written, 1, "{what} is harmless");
+            let written: Vec<_> = carried.rows.rows.iter().filter(|row| row["_offset"] == offset).collect();
+            assert_eq!(written.len(), 1, "{what} is harmless");
+            let told = written[0].get("quality_flags").and_then(Value::as_array).cloned().unwrap_or_default();
+            for flag in flags {
+                assert!(told.iter().any(|told| told == flag.as_str()), "{what}: {flag} is not told: {told:?}");
+            }
         }
         let neighbour = carried.rows.rows.iter().filter(|row| row["_offset"] == offset + 1).count();
         assert_eq!(neighbour, 1, "the neighbour of: {what}");

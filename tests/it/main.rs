@@ -1,12 +1,17 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
 mod conformance;
+mod discreet;
 mod faults;
 mod files;
+mod fuzz;
 mod input;
 mod kafka_smoke;
 mod kills;
 mod operator;
 mod other_feed;
+mod poison;
+mod security;
 mod support;
 mod tidy;
+mod upkeep;

@@ -227,7 +227,7 @@ fn files(metrics: &str) -> usize {
 }
 
 /// Status and body.
-fn get(address: &str, path: &str) -> Option<(u16, String)> {
+pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: huiju\r\nConnection: close\r\n\r\n").ok()?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deltalake_core::{
-    kernel::{Action, Add, Transaction, transaction::TransactionError},
+    kernel::{Action, Add, Remove, Transaction, transaction::TransactionError},
     logstore::CommitOrBytes,
 };
 use serde_json::{Value, json};
@@ -38,10 +38,28 @@ impl Table {
     /// Commits, or tells why not. Returns when the outcome is known, or the store keeps failing.
     pub fn commit(&mut self, id: Uuid, advances: &[Advance], adds: &[Add], account: &Value) -> Result<u64, Refused> {
         let entry = self.entry(id, advances, adds, account);
+        self.put_until_known(id, &entry, advances, &|table| table.check(advances))
+    }
+
+    /// Puts `adds` in the place of `removes`, which hold the same rows. No cursor moves. Refused when anybody has taken
+    /// one of the files away since we began to watch them.
+    pub fn replace(&mut self, id: Uuid, removes: &[Remove], adds: &[Add], account: &Value) -> Result<u64, Refused> {
+        let entry = self.replacement(id, removes, adds, account);
+        let check = |table: &Table| table.check_there(removes.iter().map(|remove| remove.path.as_str()));
+        self.put_until_known(id, &entry, &[], &check)
+    }
+
+    fn put_until_known(
+        &mut self,
+        id: Uuid,
+        entry: &Bytes,
+        advances: &[Advance],
+        check: &dyn Fn(&Table) -> Result<()>,
+    ) -> Result<u64, Refused> {
+        let mut seen = Seen::default();
         let (mut tries, mut races) = (0, 0);
         // A try whose outcome we do not know may still land, at a version that is free.
         let mut open_try = None;
-        let mut seen = Seen::default();
         loop {
             let read = self.refresh_and_note(&mut seen);
             if seen.commits.contains(&id) {
@@ -64,7 +82,7 @@ impl Table {
                     continue;
                 }
             }
-            if let Err(error) = self.check(advances) {
+            if let Err(error) = check(self) {
                 return Err(Refused { error, proven: proven(self) });
             }
             match self.put(entry.clone()) {
@@ -113,6 +131,28 @@ impl Table {
             return Err(if found > *expected { Error::fenced(text) } else { Error::bug(text) });
         }
         Ok(())
+    }
+
+    /// The same bytes for files that take the place of others.
+    fn replacement(&self, id: Uuid, removes: &[Remove], adds: &[Add], account: &Value) -> Bytes {
+        let mut own = self.signature(id);
+        if let (Some(own), Some(account)) = (own.as_object_mut(), account.as_object()) {
+            own.extend(account.clone());
+        }
+        let info = json!({ "commitInfo": {
+            "timestamp": self.now_ms(),
+            "operation": "OPTIMIZE",
+            "operationParameters": { "predicate": "[]" },
+            "isBlindAppend": false,
+            "engineInfo": super::table::ENGINE,
+            "operationMetrics": { "numRemovedFiles": removes.len(), "numAddedFiles": adds.len() },
+            "huiju": own,
+        }});
+        let mut lines = vec![info.to_string()];
+        lines.extend(removes.iter().map(|remove| line(&Action::Remove(remove.clone()))));
+        lines.extend(adds.iter().map(|add| line(&Action::Add(add.clone()))));
+        lines.push(String::new());
+        Bytes::from(lines.join("\n"))
     }
 
     /// The bytes of a log entry: a line per action, the commit info first.

@@ -1,9 +1,11 @@
 //! The few things we ask of a file system, with errors that name the file.
+//!
+//! Each asks [`may`] first: in tests it makes the disk full, read-only or broken at any of them.
 
 use std::{
-    fs::{self, File},
-    io,
-    path::Path,
+    fs::{self, File, Metadata},
+    io::{self, Write},
+    path::{Path, PathBuf},
 };
 
 use crate::error::{Error, Result};
@@ -13,9 +15,54 @@ pub(super) fn failed(doing: &str, path: &Path, error: impl std::fmt::Display) ->
     Error::unavailable(format!("archive: cannot {doing} {}: {error}", path.display()))
 }
 
+/// The disk does as it can.
+#[cfg(not(test))]
+#[inline(always)]
+pub(super) fn may(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+#[cfg(test)]
+pub(super) use super::tests::trouble::may;
+
+/// A file that is written once, from its beginning.
+pub(super) struct Out {
+    file: File,
+    path: PathBuf,
+}
+
+impl Out {
+    pub fn create(path: &Path) -> io::Result<Out> {
+        may(path)?;
+        Ok(Out { file: File::create_new(path)?, path: path.to_path_buf() })
+    }
+
+    /// Puts it on the disk, and tells about it.
+    pub fn sync(&self) -> io::Result<Metadata> {
+        may(&self.path)?;
+        self.file.sync_all()?;
+        self.file.metadata()
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        may(&self.path)?;
+        self.file.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Moves a file; its name is on the disk after a [`sync`] of the folder.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    may(to)?;
+    fs::rename(from, to)
+}
+
 /// Puts a file's bytes, or a folder's entries, on the disk.
 pub(super) fn sync(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(|e| failed("sync", path, e))
+    may(path).and_then(|()| File::open(path)).and_then(|file| file.sync_all()).map_err(|e| failed("sync", path, e))
 }
 
 /// Creates `root/relative` and syncs each folder that got a new entry.
@@ -24,7 +71,7 @@ pub(super) fn create_folder(root: &Path, relative: &Path) -> Result<()> {
     for part in relative.components() {
         let parent = folder.clone();
         folder.push(part);
-        match fs::create_dir(&folder) {
+        match may(&folder).and_then(|()| fs::create_dir(&folder)) {
             Ok(()) => sync(&parent)?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
             Err(e) => return Err(failed("create", &folder, e)),
@@ -35,7 +82,7 @@ pub(super) fn create_folder(root: &Path, relative: &Path) -> Result<()> {
 
 /// Removes a file; one that is not there is fine.
 pub(super) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match may(path).and_then(|()| fs::remove_file(path)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, e)),
         _ => Ok(()),
     }
@@ -44,8 +91,8 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 /// Writes a small file so that it is there as a whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("tmp");
-    fs::write(&partial, bytes).map_err(|e| failed("write", &partial, e))?;
+    may(&partial).and_then(|()| fs::write(&partial, bytes)).map_err(|e| failed("write", &partial, e))?;
     sync(&partial)?;
-    fs::rename(&partial, path).map_err(|e| failed("write", path, e))?;
+    rename(&partial, path).map_err(|e| failed("write", path, e))?;
     path.parent().map_or(Ok(()), sync)
 }

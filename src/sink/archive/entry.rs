@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use deltalake_core::kernel::Remove;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,6 +16,8 @@ pub(super) struct Entry {
     info: Info,
     /// Files added that hold new data.
     files: usize,
+    /// Paths of files taken out of the table.
+    pub removed: Vec<String>,
     pub cursors: HashMap<String, i64>,
     pub metadata: Option<Metadata>,
     pub protocol: Option<Protocol>,
@@ -26,6 +29,7 @@ struct Line {
     commit_info: Option<Info>,
     txn: Option<Txn>,
     add: Option<AddFile>,
+    remove: Option<Remove>,
     meta_data: Option<Metadata>,
     protocol: Option<Protocol>,
 }
@@ -33,6 +37,7 @@ struct Line {
 #[derive(Deserialize, Default, Debug)]
 #[serde(default, rename_all = "camelCase")]
 struct Info {
+    timestamp: Option<i64>,
     operation: Option<String>,
     engine_info: Option<String>,
     huiju: Option<Own>,
@@ -79,6 +84,7 @@ impl Entry {
             let line = line?;
             entry.info = line.commit_info.unwrap_or(entry.info);
             entry.files += usize::from(line.add.is_some_and(|add| add.data_change));
+            entry.removed.extend(line.remove.map(|remove| remove.path));
             entry.cursors.extend(line.txn.map(|txn| (txn.app_id, txn.version)));
             entry.metadata = line.meta_data.or(entry.metadata);
             entry.protocol = line.protocol.or(entry.protocol);
@@ -89,6 +95,11 @@ impl Entry {
     /// Id of the commit when it is huiju's, of whatever pipeline and instance.
     pub fn commit(&self) -> Option<Uuid> {
         self.info.huiju.as_ref().map(|own| own.commit_id)
+    }
+
+    /// When it was written, by its own word.
+    pub fn at_ms(&self) -> Option<i64> {
+        self.info.timestamp
     }
 
     /// Says what another program did to the data, if it did.
@@ -125,5 +136,43 @@ impl Protocol {
         };
         let unknown: Vec<&str> = features.iter().map(String::as_str).filter(|f| !HARMLESS.contains(f)).collect();
         (!unknown.is_empty()).then(|| format!("table features {}", unknown.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LINES: [&str; 7] = [
+        r#"{"commitInfo":{"timestamp":1,"operation":"WRITE","huiju":{"commitId":"67e55044-10b1-426f-9247-bb680e5fe0c8"}}}"#,
+        r#"{"txn":{"appId":"p/t/0","version":42,"lastUpdated":1}}"#,
+        r#"{"add":{"path":"a%20b","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#,
+        r#"{"remove":{"path":"a%20b","dataChange":false,"deletionTimestamp":7}}"#,
+        r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#,
+        r#"{"metaData":{"schemaString":"{}","partitionColumns":[],"configuration":{}}}"#,
+        r#"{"unheardOf":{"a":[1,2]}}"#,
+    ];
+
+    proptest! {
+        #[test]
+        fn an_entry_that_is_spoiled_is_an_error_or_an_entry(
+            lines in prop::collection::vec(0..LINES.len(), 0..6),
+            at in 0..2000_usize,
+            bytes in prop::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let mut text = lines.iter().map(|line| LINES[*line]).collect::<Vec<_>>().join("\n").into_bytes();
+            let whole = Entry::parse(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(whole.removed.len(), lines.iter().filter(|line| **line == 3).count());
+            prop_assert!(whole.removed.iter().all(|path| path == "a b"));
+            let at = at.min(text.len());
+            text.splice(at..(at + bytes.len()).min(text.len()), bytes);
+            if let Ok(entry) = Entry::parse(&text) {
+                let _ = (entry.commit(), entry.foreign_data(), entry.at_ms());
+                let _ = entry.metadata.map(|metadata| metadata.schema());
+                let _ = entry.protocol.map(|protocol| protocol.beyond_us());
+            }
+        }
     }
 }

@@ -11,7 +11,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs::File,
     path::PathBuf,
 };
 
@@ -34,7 +33,7 @@ use parquet::{
 use uuid::Uuid;
 
 use super::{
-    disk,
+    disk::{self, Out},
     folders::{self, Key},
     schema::Shape,
     staging::Staging,
@@ -83,7 +82,7 @@ struct Waiting {
 }
 
 struct Open {
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<Out>,
     path: PathBuf,
     target: String,
     created_ms: i64,
@@ -181,7 +180,7 @@ impl Files {
         fault::point("archive.before_file");
         let name = format!("part-{}.zstd.parquet", Uuid::new_v4());
         let path = self.staging.partial(&name);
-        let file = File::create_new(&path).map_err(|e| disk::failed("create", &path, e))?;
+        let file = Out::create(&path).map_err(|e| disk::failed("create", &path, e))?;
         let options = ArrowWriterOptions::new()
             .with_properties(self.properties(sample))
             // Every column's Parquet type tells its Arrow type; the embedded copy would only bind other readers to ours.
@@ -205,6 +204,9 @@ impl Files {
             .set_key_value_metadata(Some(about));
         for (field, column) in self.shape.stored.fields().iter().zip(sample.columns()) {
             let path = || ColumnPath::from(field.name().as_str());
+            if self.shape.personal.contains(field.name()) {
+                properties = properties.set_column_statistics_enabled(path(), EnabledStatistics::None);
+            }
             match field.data_type() {
                 // Offsets and times grow by small steps.
                 DataType::Int64 | DataType::Timestamp(..) => {
@@ -270,8 +272,7 @@ fn finish(open: &mut Open, key: &Key, shape: &Shape) -> Result<Done> {
     open.writer.append_key_value_metadata(KeyValue::new("huiju.intervals".to_owned(), covers));
     let footer = open.writer.finish().map_err(|e| disk::failed("write", &open.path, e))?;
     let file = open.writer.inner();
-    file.sync_all().map_err(|e| disk::failed("sync", &open.path, e))?;
-    let size = file.metadata().map_err(|e| disk::failed("read", &open.path, e))?.len();
+    let size = file.sync().map_err(|e| disk::failed("sync", &open.path, e))?.len();
     if footer.file_metadata().num_rows() != open.rows as i64 {
         return Err(Error::bug(format!("archive: {} holds other rows than were written to it", open.path.display())));
     }
@@ -282,7 +283,7 @@ fn finish(open: &mut Open, key: &Key, shape: &Shape) -> Result<Done> {
         size: size as i64,
         modification_time: open.created_ms,
         data_change: true,
-        stats: Some(stats::of(&footer, &shape.stored)),
+        stats: Some(stats::of(&footer, &shape.stored, &shape.personal)),
         ..Add::default()
     };
     Ok(Done { staged: open.path.clone(), add, rows: open.rows })

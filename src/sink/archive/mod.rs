@@ -47,7 +47,7 @@
 //!
 //! # What is not in here
 //!
-//! Log cleanup, compaction and VACUUM (a maintenance verb's business). `delta.setTransactionRetentionDuration` must
+//! Compaction, vacuum and history are [`upkeep`]'s; log cleanup is anybody's. `delta.setTransactionRetentionDuration` must
 //! stay unset: it makes cursors of idle partitions disappear.
 
 mod commit;
@@ -66,6 +66,7 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 
 use std::{
     collections::BTreeMap,
@@ -90,6 +91,7 @@ use super::{Covered, Pending, Sink};
 use crate::{
     batch::Outcome,
     clock::Clock,
+    config::Config,
     contract::Contract,
     cursor::{Cursors, Interval, Partition},
     error::{Error, Result},
@@ -113,6 +115,23 @@ pub struct Settings {
     pub pipeline: Arc<str>,
     pub instance: String,
     pub time_zone: chrono_tz::Tz,
+}
+
+impl Settings {
+    /// Those of a pipeline's archive sink.
+    pub fn new(config: &Config, path: &str, partition_by: &[String], pipeline: &Arc<str>) -> Settings {
+        Settings {
+            location: config.archive.location.clone(),
+            path: path.to_owned(),
+            partition_by: partition_by.to_vec(),
+            interval: config.archive.interval,
+            file_size: config.archive.file_size,
+            accept_foreign_writes: config.archive.accept_foreign_writes,
+            pipeline: pipeline.clone(),
+            instance: config.instance.clone(),
+            time_zone: chrono_tz::Asia::Shanghai,
+        }
+    }
 }
 
 /// The archive sink.
@@ -159,29 +178,12 @@ impl Archive {
         runtime: Handle,
     ) -> Result<Archive> {
         let writer = Uuid::new_v4();
-        let contract_version = format!("{} {}", contract.name, contract.version);
-        let open = |path: String, shape: Shape, name: String, description: String| {
-            let place = Place {
-                root: settings.location.join(path),
-                name,
-                description,
-                accept_foreign: settings.accept_foreign_writes,
-                pipeline: settings.pipeline.clone(),
-                instance: settings.instance.clone(),
-                contract: contract_version.clone(),
-            };
+        let open = |(place, shape): (Place, Shape)| {
             let table = Table::open(store.clone(), place, shape, clock.clone(), runtime.clone())?;
             Side::open(table, writer, settings.file_size)
         };
-        let rows = Shape::of_rows(&schema, &settings.partition_by)?;
-        let title = if contract.title.is_empty() { contract.name.to_string() } else { contract.title.clone() };
-        let rows = open(settings.path.clone(), rows, contract.name.to_string(), title.clone())?;
-        let rejects = open(
-            format!("{}_rejects", settings.path),
-            Shape::of_rejects(),
-            format!("{}_rejects", contract.name),
-            format!("{title}：未通过的数据"),
-        )?;
+        let [rows, rejects] = places(&settings, &contract, &schema)?;
+        let (rows, rejects) = (open(rows)?, open(rejects)?);
         Ok(Archive { settings, clock, runtime, rows, rejects, assigned: BTreeMap::new(), unsure: false })
     }
 
@@ -287,8 +289,11 @@ impl Sink for Archive {
     }
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {
-        self.rejects.table.refresh()?;
-        self.rows.table.refresh()?;
+        for table in [&mut self.rejects.table, &mut self.rows.table] {
+            table.refresh()?;
+            // We may have these partitions because their last owner has died, with files in place and no entry.
+            table.recover()?;
+        }
         let mut cursors = Cursors::new();
         for partition in partitions {
             let app = self.app(partition);
@@ -346,6 +351,28 @@ impl Sink for Archive {
     fn files(&self) -> u64 {
         self.rows.published + self.rejects.published
     }
+}
+
+/// Where the two tables are, rows and rejects, and what is in them.
+fn places(settings: &Settings, contract: &Contract, schema: &SchemaRef) -> Result<[(Place, Shape); 2]> {
+    let place = |path: String, name: String, description: String| Place {
+        root: settings.location.join(path),
+        name,
+        description,
+        accept_foreign: settings.accept_foreign_writes,
+        pipeline: settings.pipeline.clone(),
+        instance: settings.instance.clone(),
+        contract: format!("{} {}", contract.name, contract.version),
+    };
+    let title = if contract.title.is_empty() { contract.name.to_string() } else { contract.title.clone() };
+    let rows = place(settings.path.clone(), contract.name.to_string(), title.clone());
+    let rejects = place(
+        format!("{}_rejects", settings.path),
+        format!("{}_rejects", contract.name),
+        format!("{title}：未通过的数据"),
+    );
+    let personal = contract.columns.iter().filter(|column| column.personal).map(|column| column.name.to_string());
+    Ok([(rows, Shape::of_rows(schema, &settings.partition_by, personal.collect())?), (rejects, Shape::of_rejects())])
 }
 
 /// The account of a commit as it stands in the log.

@@ -16,7 +16,6 @@ use arrow::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::logstore::LogStoreRef;
-use futures::StreamExt;
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -33,7 +32,7 @@ use super::{
 };
 use crate::{
     cursor::Partition,
-    error::{Context, Error, Result},
+    error::{Context, Result},
 };
 
 /// Columns of the batches that [`Reader::keys`] hands over, after the key's.
@@ -96,24 +95,12 @@ impl Reader {
 
     /// The live files.
     fn files(&self) -> Result<Vec<Live>> {
-        let failed = |e: deltalake_core::DeltaTableError| disk::failed("read the log of", &self.root, e);
-        let gone = || Error::config(format!("archive: there is no table in {}", self.root.display()));
-        let snapshot = replay::snapshot(&self.log, &self.runtime).map_err(failed)?.ok_or_else(gone)?;
         let mut live = Vec::new();
-        self.runtime.block_on(async {
-            let mut files = snapshot.file_views(self.log.as_ref(), None);
-            while let Some(file) = files.next().await {
-                let file = file.map_err(failed)?;
-                let (newest, timeless) = times(file.stats());
-                live.push(Live {
-                    path: file.path().into_owned(),
-                    values: file.partition_values_map(),
-                    newest,
-                    timeless,
-                });
-            }
-            Ok(live)
-        })
+        replay::each_live(&self.log, &self.runtime, &self.root, |file| {
+            let (newest, timeless) = times(file.stats());
+            live.push(Live { path: file.path().into_owned(), values: file.partition_values_map(), newest, timeless });
+        })?;
+        Ok(live)
     }
 
     fn read(
@@ -164,15 +151,38 @@ impl Reader {
     }
 }
 
+/// All rows of a file in the columns `wanted`, batch by batch.
+pub(super) fn whole(
+    root: &Path,
+    file: &Live,
+    wanted: &SchemaRef,
+    each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let path = root.join(&file.path);
+    let failed = |e: &dyn std::fmt::Display| disk::failed("read", &path, e);
+    let handle = File::open(&path).map_err(|e| failed(&e))?;
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(handle, options).map_err(|e| failed(&e))?;
+    let rows = builder.metadata().file_metadata().num_rows();
+    let mut read = 0;
+    for batch in builder.with_batch_size(8192).build().map_err(|e| failed(&e))? {
+        let batch = batch.map_err(|e| failed(&e))?;
+        read += batch.num_rows() as i64;
+        each(file.complete(&batch, wanted)?)?;
+    }
+    if read == rows { Ok(()) } else { Err(failed(&format_args!("it says {rows} rows and holds {read}"))) }
+}
+
 /// A live file.
-struct Live {
-    path: String,
+#[derive(Debug)]
+pub(super) struct Live {
+    pub path: String,
     /// Values of the partition columns, which are not in the file.
-    values: HashMap<String, Option<String>>,
+    pub values: HashMap<String, Option<String>>,
     /// Newest message time in microseconds; `None` when the statistics do not tell.
-    newest: Option<i64>,
+    pub newest: Option<i64>,
     /// Whether it may hold rows whose message had no time.
-    timeless: bool,
+    pub timeless: bool,
 }
 
 impl Live {

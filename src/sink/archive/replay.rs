@@ -3,7 +3,7 @@
 //! deltalake keeps these behind snapshots that hold all live files in memory. The kernel underneath reads just the
 //! columns asked for, and hands itself out through a scan.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use arrow::{
     array::{Array, AsArray},
@@ -12,18 +12,19 @@ use arrow::{
 };
 use deltalake_core::{
     DeltaResult, DeltaTableError,
-    kernel::{DataType, Snapshot, StructField, StructType, engine::arrow_data::ArrowEngineData},
+    kernel::{DataType, LogicalFileView, Snapshot, StructField, StructType, engine::arrow_data::ArrowEngineData},
     logstore::LogStoreRef,
 };
 use futures::StreamExt;
 use tokio::runtime::Handle;
 
 use super::{
+    disk,
     entry::{Metadata, Protocol},
     staging::Intent,
     table::Table,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a table is, at a version.
 pub(super) struct State {
@@ -81,6 +82,13 @@ pub(super) fn checkpoint(table: &Table) -> Result<u64> {
     Ok(snapshot.version())
 }
 
+/// Actions in the last checkpoint, as far as the pointer to it tells: about as many as there are live files.
+pub(super) fn checkpoint_size(table: &Table) -> u64 {
+    let pointer = std::fs::read(table.root().join("_delta_log/_last_checkpoint")).unwrap_or_default();
+    let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap_or_default();
+    pointer["size"].as_u64().unwrap_or(0)
+}
+
 /// Whether a dead writer's commit is in the log.
 pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
     for version in intent.base + 1..=table.version() {
@@ -95,16 +103,54 @@ pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
 }
 
 fn any_live(table: &Table, files: &[String]) -> Result<bool> {
-    let Some(snapshot) = table.snapshot()? else { return Ok(false) };
-    let log = table.log();
-    table.runtime().block_on(async move {
+    let mut found = false;
+    each_live(&table.log(), table.runtime(), table.root(), |file| {
+        found |= files.iter().any(|path| path.as_str() == file.path());
+    })?;
+    Ok(found)
+}
+
+/// Shows the live files, one after the other, and tells the version they are of.
+pub(super) fn each_live(
+    log: &LogStoreRef,
+    runtime: &Handle,
+    root: &Path,
+    mut each: impl FnMut(&LogicalFileView),
+) -> Result<u64> {
+    let failed = |e: DeltaTableError| disk::failed("read the log of", root, e);
+    let gone = || Error::config(format!("archive: there is no table in {}", root.display()));
+    let snapshot = snapshot(log, runtime).map_err(failed)?.ok_or_else(gone)?;
+    runtime.block_on(async {
         let mut live = snapshot.file_views(log.as_ref(), None);
         while let Some(file) = live.next().await {
-            let file = file.map_err(|e| table.failed(format_args!("list the files"), e))?;
-            if files.iter().any(|path| path.as_str() == file.path()) {
-                return Ok(true);
-            }
+            each(&file.map_err(failed)?);
         }
-        Ok(false)
+        Ok(snapshot.version())
     })
+}
+
+/// Shows the paths of files that were taken out of the table, as far as the log still tells, and when that was.
+pub(super) fn each_tombstone(table: &Table, mut each: impl FnMut(&str, i64)) -> Result<()> {
+    let failed = |e: DeltaTableError| table.failed(format_args!("read the removed files"), e);
+    let Some(snapshot) = table.snapshot()? else { return Ok(()) };
+    let kernel = snapshot.scan_builder().build().map_err(failed)?.snapshot().clone();
+    let engine = table.runtime().block_on(async { table.log().engine(None) });
+    let remove = StructType::try_new([
+        StructField::nullable("path", DataType::STRING),
+        StructField::nullable("deletionTimestamp", DataType::LONG),
+    ]);
+    let wanted = remove.and_then(|remove| StructType::try_new([StructField::nullable("remove", remove)]));
+    let wanted = wanted.map_err(|e| failed(e.into()))?;
+    let actions = kernel.log_segment().read_actions(engine.as_ref(), wanted.into()).map_err(|e| failed(e.into()))?;
+    for actions in actions {
+        let actions = actions.map_err(|e| failed(e.into()))?.actions;
+        let actions: RecordBatch = ArrowEngineData::try_from_engine_data(actions).map_err(|e| failed(e.into()))?.into();
+        let remove = actions.column(0).as_struct();
+        let (paths, times) = (remove.column(0).as_string::<i32>(), remove.column(1).as_primitive::<Int64Type>());
+        for row in (0..remove.len()).filter(|&row| remove.is_valid(row) && paths.is_valid(row)) {
+            let path = percent_encoding::percent_decode_str(paths.value(row)).decode_utf8_lossy();
+            each(&path, if times.is_valid(row) { times.value(row) } else { 0 });
+        }
+    }
+    Ok(())
 }

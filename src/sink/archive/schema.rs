@@ -1,6 +1,9 @@
 //! The columns of both tables, in Arrow's words and in Delta's, and how a table's differ from ours.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, Int32Builder, Int64Builder, StringArray, TimestampMicrosecondBuilder, UInt32Array},
@@ -30,10 +33,13 @@ pub(super) struct Shape {
     pub stored: SchemaRef,
     /// The column that [`DAY`] is derived from.
     pub time: &'static str,
+    /// Columns whose smallest and largest values are told nowhere: neither in the log, which is not guarded like the
+    /// data, nor in a file's footer.
+    pub personal: HashSet<String>,
 }
 
 impl Shape {
-    pub fn of_rows(contract: &Schema, partition_by: &[String]) -> Result<Shape> {
+    pub fn of_rows(contract: &Schema, partition_by: &[String], personal: HashSet<String>) -> Result<Shape> {
         let mut columns: Vec<Field> = contract.fields().iter().map(|field| plain(field)).collect();
         columns.extend([
             column("_source", DataType::Utf8, "数据来源"),
@@ -53,7 +59,7 @@ impl Shape {
                 twice.name()
             )));
         }
-        Shape::new(columns, partition_by, TIME)
+        Ok(Shape { personal, ..Shape::new(columns, partition_by, TIME)? })
     }
 
     pub fn of_rejects() -> Shape {
@@ -81,7 +87,10 @@ impl Shape {
             column("faults", DataType::new_list(DataType::Struct(fault), true), "全部错误"),
             column(DAY, DataType::Date32, "消息日期"),
         ];
-        Shape::new(columns, &[DAY.to_owned()], "message_time").expect("its partition column is one of its columns")
+        let shape = Shape::new(columns, &[DAY.to_owned()], "message_time");
+        // Whatever a city has sent.
+        let personal = ["key", "payload", "value"].map(str::to_owned).into();
+        Shape { personal, ..shape.expect("its partition column is one of its columns") }
     }
 
     fn new(columns: Vec<Field>, partition_by: &[String], time: &'static str) -> Result<Shape> {
@@ -106,6 +115,7 @@ impl Shape {
             partition_by: partition_by.to_vec(),
             stored: Arc::new(Schema::new(stored)),
             time,
+            personal: HashSet::new(),
         })
     }
 

@@ -4,14 +4,15 @@ use std::{collections::HashMap, fs, io, path::Path};
 
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
+use deltalake_core::kernel::{Add, Remove};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    commit::Advance,
+    commit::{Advance, Refused},
     disk,
     files::{Done, Files},
-    folders,
+    folders::{self, Key},
     staging::{Intent, Staging},
     table::Table,
 };
@@ -75,6 +76,32 @@ impl Side {
         if advances.is_empty() {
             return Err(Error::bug(format!("archive: rows of no interval in {}", self.table.root().display())));
         }
+        self.make_visible(|table, id, adds| table.commit(id, advances, adds, account))
+    }
+
+    /// Puts the finished files in the place of others that hold the same rows.
+    pub fn replace(&mut self, removes: &[Remove], account: &Value) -> Result<()> {
+        self.done.iter_mut().for_each(|done| done.add.data_change = false);
+        self.make_visible(|table, id, adds| table.replace(id, removes, adds, account))
+    }
+
+    /// How many files are finished, and their bytes.
+    pub fn finished(&self) -> (usize, u64) {
+        (self.done.len(), self.done.iter().map(|done| done.add.size.max(0) as u64).sum())
+    }
+
+    /// Adds rows, with the stored columns only, to the files of one partition.
+    pub fn write_part(&mut self, key: Key, part: RecordBatch, covers: &[Interval], now_ms: i64) -> Result<()> {
+        self.rows += part.num_rows() as u64;
+        self.files.write(key, part, covers, now_ms)
+    }
+
+    /// Whether the outcome of the last commit is not known: then only a new `open` may go on.
+    pub fn is_unsettled(&self) -> bool {
+        self.files.staging.is_unsettled()
+    }
+
+    fn make_visible(&mut self, commit: impl FnOnce(&mut Table, Uuid, &[Add]) -> Result<u64, Refused>) -> Result<()> {
         let id = Uuid::new_v4();
         let files: Vec<String> = self.done.iter().map(|done| done.add.path.clone()).collect();
         if !files.is_empty() {
@@ -88,7 +115,7 @@ impl Side {
         }
         let adds: Vec<_> = self.done.iter().map(|done| done.add.clone()).collect();
         fault::point("archive.before_commit");
-        if let Err(refused) = self.table.commit(id, advances, &adds, account) {
+        if let Err(refused) = commit(&mut self.table, id, &adds) {
             if refused.proven && !files.is_empty() {
                 self.files.staging.take_back(&files)?;
             }
@@ -134,7 +161,7 @@ fn rename(root: &Path, folder: &Path, done: &Done) -> Result<()> {
     let mut tries = 3;
     loop {
         disk::create_folder(root, folder)?;
-        match fs::rename(&done.staged, &target) {
+        match disk::rename(&done.staged, &target) {
             Ok(()) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound && tries > 1 => tries -= 1,
             Err(e) => return Err(disk::failed("write", &target, e)),

@@ -41,7 +41,7 @@ impl Staging {
             disk::create_folder(root, &relative)?;
             let folder = root.join(relative);
             let path = folder.join(LOCK);
-            let lock = match File::create(&path) {
+            let lock = match disk::may(&path).and_then(|()| File::create(&path)) {
                 Ok(lock) => lock,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(disk::failed("create", &path, e)),
@@ -65,6 +65,11 @@ impl Staging {
         disk::write_whole(&self.folder.join(INTENT), &text)
     }
 
+    /// Whether a commit's outcome is still to be found out.
+    pub fn is_unsettled(&self) -> bool {
+        self.folder.join(INTENT).exists()
+    }
+
     /// The commit landed, or its files are gone again.
     pub fn settle(&self) -> Result<()> {
         disk::remove(&self.folder.join(INTENT))
@@ -80,7 +85,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // With an intent, only the next `open` knows what to do.
-        if !self.folder.join(INTENT).exists() {
+        if !self.is_unsettled() {
             let _ = remove_folder(&self.folder);
         }
     }
@@ -114,6 +119,23 @@ pub(super) fn recover(root: &Path, mut landed: impl FnMut(&Intent) -> Result<boo
             take_back(root, &intent.files)?;
         }
         remove_folder(&writer).map_err(|e| disk::failed("remove", &writer, e))?;
+    }
+    Ok(())
+}
+
+/// Tells the files that commits are about to put into place, of whatever writer.
+pub(super) fn intended(root: &Path, mut each: impl FnMut(&str)) -> Result<()> {
+    let folder = root.join(FOLDER);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(disk::failed("read", &folder, e)),
+    };
+    for entry in entries {
+        let writer = entry.map_err(|e| disk::failed("read", &folder, e))?.path();
+        if let Some(intent) = read_intent(&writer)? {
+            intent.files.iter().for_each(|file| each(file));
+        }
     }
     Ok(())
 }

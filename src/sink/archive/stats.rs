@@ -2,9 +2,10 @@
 //!
 //! Bounds may be wider than the values, never narrower: texts come truncated from the footer (the upper one is
 //! incremented there), timestamps have milliseconds in the log, so the lower one is rounded down and the upper one up.
+//! Personal columns have no bounds: the log is not guarded like the data, and a bound is somebody's value.
 //! A column without a bound for one of its row groups gets none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
@@ -22,7 +23,7 @@ struct Stats {
 }
 
 /// The JSON that goes into an `add` action.
-pub(super) fn of(footer: &ParquetMetaData, schema: &SchemaRef) -> String {
+pub(super) fn of(footer: &ParquetMetaData, schema: &SchemaRef, personal: &HashSet<String>) -> String {
     let mut stats = Stats {
         num_records: footer.file_metadata().num_rows(),
         min_values: BTreeMap::new(),
@@ -43,7 +44,9 @@ pub(super) fn of(footer: &ParquetMetaData, schema: &SchemaRef) -> String {
         if let Some(nulls) = nulls {
             stats.null_count.insert(name.clone(), nulls);
         }
-        if let Some((min, max)) = bounds(&groups, field.data_type()) {
+        if !personal.contains(name)
+            && let Some((min, max)) = bounds(&groups, field.data_type())
+        {
             stats.min_values.insert(name.clone(), min);
             stats.max_values.insert(name.clone(), max);
         }

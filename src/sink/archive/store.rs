@@ -19,6 +19,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, local::LocalFileSystem, path::Path,
 };
 
+use super::disk::{self, Out};
+
 /// The whole file system; tables are folders in it.
 pub(super) fn local() -> Arc<dyn ObjectStore> {
     Arc::new(Durable(LocalFileSystem::new()))
@@ -111,15 +113,17 @@ fn create(path: &FilePath, payload: &PutPayload) -> io::Result<()> {
     // The name that delta-rs gives such files, so that its log cleanup takes away what a crash left.
     let partial = folder.join(format!("_commit_{}.json.tmp", uuid::Uuid::new_v4()));
     let written = (|| {
-        let mut file = File::create_new(&partial)?;
+        let mut file = Out::create(&partial)?;
         for bytes in payload.iter() {
             file.write_all(bytes)?;
         }
-        file.sync_all()?;
+        file.sync()?;
+        disk::may(path)?;
         fs::hard_link(&partial, path)
     })();
     let _ = fs::remove_file(&partial);
     written?;
+    disk::may(folder)?;
     File::open(folder)?.sync_all()
 }
 

@@ -36,6 +36,8 @@ use crate::{
 pub(super) const ENGINE: &str = concat!("huiju/", env!("CARGO_PKG_VERSION"));
 /// Versions after which a checkpoint is due.
 const CHECKPOINT_EVERY: u64 = 100;
+/// A checkpoint goes through all live files, so of a large table it is made less often: every version pays for so many.
+const FILES_PER_VERSION: u64 = 50;
 
 /// Where a table is and how we sign what we write into it.
 #[derive(Clone, Debug)]
@@ -60,6 +62,9 @@ pub(super) struct Table {
     cursors: HashMap<String, i64>,
     /// Version of the last checkpoint, or of the last attempt at one.
     checkpoint: u64,
+    /// Versions until the next one.
+    checkpoint_every: u64,
+    gone: Option<Gone>,
 }
 
 /// What refreshes came by.
@@ -70,25 +75,70 @@ pub(super) struct Seen {
     pub skipped: bool,
 }
 
+/// Files that were taken out of the table, and the version that did.
+#[derive(Default)]
+struct Gone {
+    files: HashMap<String, u64>,
+    /// Entries were cleaned up before we read them: there may be others.
+    unknown: bool,
+}
+
 impl Table {
     /// Opens the table, creates it when it is not there, and settles what dead writers left.
     pub fn open(
+        store: Arc<dyn ObjectStore>,
+        place: Place,
+        shape: Shape,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Table> {
+        Table::open_or(store, place, shape, clock, runtime, Table::create)
+    }
+
+    /// The same, but does not create it; `None` when it is not there.
+    pub fn find(
+        store: Arc<dyn ObjectStore>,
+        place: Place,
+        shape: Shape,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Option<Table>> {
+        if !place.root.join("_delta_log").is_dir() {
+            return Ok(None);
+        }
+        let vanished = |table: &Table| Err(Error::config(format!("archive: no table in {}", table.root().display())));
+        Table::open_or(store, place, shape, clock, runtime, vanished).map(Some)
+    }
+
+    fn open_or(
         store: Arc<dyn ObjectStore>,
         mut place: Place,
         shape: Shape,
         clock: Clock,
         runtime: Handle,
+        create: fn(&Table) -> Result<()>,
     ) -> Result<Table> {
         fs::create_dir_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
         place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
         let url = Url::from_directory_path(&place.root).expect("it is absolute");
         let log =
             logstore_with(store, &url, StorageConfig::default()).map_err(|e| disk::failed("open", &place.root, e))?;
-        let mut table = Table { place, shape, clock, runtime, log, version: 0, cursors: HashMap::new(), checkpoint: 0 };
+        let mut table = Table {
+            place,
+            shape,
+            clock,
+            runtime,
+            log,
+            version: 0,
+            cursors: HashMap::new(),
+            checkpoint: 0,
+            checkpoint_every: CHECKPOINT_EVERY,
+            gone: None,
+        };
         match table.snapshot()? {
             Some(snapshot) => table.load(snapshot)?,
             None => {
-                table.create()?;
+                create(&table)?;
                 let snapshot = table.snapshot()?;
                 let missing = || Error::unavailable(format!("archive: {} vanished", table.root().display()));
                 table.load(snapshot.ok_or_else(missing)?)?;
@@ -96,8 +146,13 @@ impl Table {
         }
         table.look_back()?;
         table.refresh()?;
-        staging::recover(table.root(), |intent| replay::landed(&table, intent))?;
+        table.recover()?;
         Ok(table)
+    }
+
+    /// Settles what dead writers left.
+    pub fn recover(&self) -> Result<()> {
+        staging::recover(self.root(), |intent| replay::landed(self, intent))
     }
 
     /// Reads the entries that are new in the log.
@@ -115,11 +170,17 @@ impl Table {
             self.accept(self.version + 1, &entry)?;
             self.version += 1;
             seen.commits.extend(entry.commit());
+            if let Some(gone) = &mut self.gone {
+                gone.files.extend(entry.removed.into_iter().map(|path| (path, self.version)));
+            }
             self.cursors.extend(entry.cursors);
         }
         // Log cleanup may have taken away what comes next, if we slept for a month.
         if self.version == before && self.read_raw(self.version)?.is_none() {
             seen.skipped = true;
+            if let Some(gone) = &mut self.gone {
+                gone.unknown = true;
+            }
             let snapshot = self.snapshot()?;
             let gone = || Error::config(format!("archive: the log of {} is gone", self.root().display()));
             self.load(snapshot.ok_or_else(gone)?)?;
@@ -127,9 +188,31 @@ impl Table {
         Ok(())
     }
 
+    /// From now on remembers which files are taken out.
+    pub fn watch_files(&mut self) {
+        self.gone = Some(Gone::default());
+    }
+
+    /// Whether files that were live when the watch began are so still, as of the last refresh.
+    pub fn check_there<'p>(&self, mut files: impl Iterator<Item = &'p str>) -> Result<()> {
+        let Some(gone) = &self.gone else { return Err(Error::bug("archive: nobody watches the files")) };
+        let why = match files.find_map(|file| gone.files.get(file)) {
+            Some(version) => format!("were taken out by version {version}"),
+            None if gone.unknown => "may be gone: the log was cleaned up meanwhile".to_owned(),
+            None => return Ok(()),
+        };
+        let table = self.root().display();
+        Err(Error::fenced(format!("archive: files of {table} that were to be replaced {why}; they stay as they are")))
+    }
+
     /// The next offset of an application id, as of the last refresh.
     pub fn cursor(&self, app: &str) -> Option<i64> {
         self.cursors.get(app).copied()
+    }
+
+    /// An entry's text, `None` when it is not there (yet, or any more).
+    pub fn text(&self, version: u64) -> Result<Option<bytes::Bytes>> {
+        self.read_raw(version)
     }
 
     /// Our entry is in the log, at the next version.
@@ -145,14 +228,17 @@ impl Table {
 
     /// Writes a checkpoint now and then, so that opening the table stays fast. Its failure is not ours.
     pub fn checkpoint_if_due(&mut self) {
-        if self.version < self.checkpoint + CHECKPOINT_EVERY {
+        if self.version < self.checkpoint + self.checkpoint_every {
             return;
         }
         match replay::checkpoint(self) {
-            Ok(version) => self.checkpoint = version,
+            Ok(version) => {
+                self.checkpoint = version;
+                self.checkpoint_every = CHECKPOINT_EVERY.max(replay::checkpoint_size(self) / FILES_PER_VERSION);
+            }
             Err(error) => {
                 // Not at every commit: a fifth of the usual distance.
-                self.checkpoint = self.version - CHECKPOINT_EVERY + CHECKPOINT_EVERY / 5;
+                self.checkpoint = self.version + CHECKPOINT_EVERY / 5 - self.checkpoint_every.min(self.version);
                 tracing::warn!(table = %self.root().display(), %error, "cannot write a checkpoint, going on without");
             }
         }

@@ -74,3 +74,28 @@ fn parse(name: &str) -> Option<(&str, i64, i64)> {
     };
     partition.contains('@').then_some((partition, offset(from)?, offset(next)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_name_is_ours_or_not_and_never_a_panic(name in "[^/]{0,60}", tail in "(\\.[0-9]{19,21}-[0-9]{19,21})?(\\.jsonl)?") {
+            let name = name + &tail;
+            if let Some((partition, from, next)) = parse(&name) {
+                prop_assert!(partition.contains('@') && from >= 0 && next >= 0, "{}", name);
+            }
+        }
+
+        #[test]
+        fn a_name_tells_what_it_was_made_of(topic in "\\PC{1,20}", number in 0..i32::MAX, from in 0..i64::MAX, next in 0..i64::MAX) {
+            let interval = Interval { partition: Partition::new(topic, number), from, next };
+            let (name, own) = (file(&interval), of(&interval.partition));
+            prop_assert_eq!(parse(&name), Some((own.as_str(), from, next)));
+            prop_assert!(parse(&partial(&interval)).is_none());
+        }
+    }
+}

@@ -224,7 +224,10 @@ impl Sink for Kafka {
                     std::thread::sleep(REJOIN * rejoins);
                     self.produce_again()?;
                 }
-                Err(failed) => return Err(failed.error),
+                Err(failed) => {
+                    let Settings { topic, rejected, .. } = &self.settings;
+                    return Err(failed.error.context(format!("topics {topic} and {rejected}")));
+                }
             }
         }
         self.written.clear();

@@ -94,7 +94,8 @@ impl Transaction {
         ];
         let fixed = [("transactional.id", id), ("enable.idempotence", "true"), ("delivery.report.only.error", "true")];
         let client = kafka::client_for(config, &defaults, &fixed);
-        let producer: KafkaResult<BaseProducer<Told>> = client.create_with_context(Told::default());
+        let producer: KafkaResult<BaseProducer<Told>> =
+            client.create_with_context(Told { troubles: Troubles::new(config), failed: Mutex::default() });
         let producer = producer.map_err(|error| {
             let (kind, text) = kafka::classify(&error);
             Error::new(kind, text).context(format!("producer {id}"))

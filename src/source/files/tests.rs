@@ -339,3 +339,14 @@ fn a_file_that_shrinks_or_goes_away_while_unread_is_a_gap() {
         line.join().unwrap();
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_file_name_has_a_date_or_none(name in "\\PC{0,12}", date in "(20[0-9]{2}-?[0-9]{2}-?[0-9]{2})?", end in "\\PC{0,6}") {
+        for zone in [chrono_tz::Asia::Shanghai, chrono_tz::Tz::UTC] {
+            if let Some(ms) = tail::midnight(&format!("{name}{date}{end}"), zone) {
+                proptest::prop_assert!((600_000_000_000..4_200_000_000_000).contains(&ms), "{}", ms);
+            }
+        }
+    }
+}

@@ -45,6 +45,8 @@ pub struct Member {
     rebalances: Mutex<VecDeque<Rebalance>>,
     statistics: Mutex<Option<Statistics>>,
     pub troubles: Troubles,
+    /// Its name, for error texts.
+    pub group: String,
 }
 
 pub enum Rebalance {
@@ -134,7 +136,8 @@ pub fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPar
 /// A member of `{group}.{pipeline}`, not yet subscribed.
 pub fn join(config: &config::Kafka, pipeline: &str, bounded: bool) -> Result<Client> {
     let group = format!("{}.{pipeline}", config.group);
-    let client: KafkaResult<Client> = settings(config, &group, bounded).create_with_context(Member::default());
+    let member = Member { troubles: Troubles::new(config), group: group.clone(), ..Member::default() };
+    let client: KafkaResult<Client> = settings(config, &group, bounded).create_with_context(member);
     client.map_err(|error| {
         let (kind, text) = kafka::classify(&error);
         Error::new(kind, text).context(format!("consumer group {group}"))

@@ -378,7 +378,9 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn explain(&self, doing: &str, error: &KafkaError) -> Error {
-        self.client.context().troubles.explain(format!("{doing} topics of {}", self.settings.pipeline), error)
+        let topics: Vec<&str> = self.settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
+        let (topics, group) = (topics.join(", "), &self.client.context().group);
+        self.client.context().troubles.explain(format!("{doing} topics {topics} in group {group}"), error)
     }
 
     fn finish(mut self) -> Result<()> {

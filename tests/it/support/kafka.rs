@@ -55,7 +55,7 @@ pub fn shared() -> Option<&'static Kafka> {
     Some(SHARED.get_or_init(|| {
         // SAFETY: `remove` is a plain function that does not panic.
         unsafe { libc::atexit(remove) };
-        Kafka::new(libs, &[])
+        Kafka::new(libs, &[], &[], &[])
     }))
 }
 
@@ -67,19 +67,28 @@ impl Kafka {
 
     /// With settings of `server.properties` on top of ours.
     pub fn start_with(settings: &[(&str, &str)]) -> Option<Kafka> {
-        Some(Kafka::new(libs_or_skip()?, settings))
+        Some(Kafka::new(libs_or_skip()?, settings, &[], &[]))
     }
 
-    fn new(libs: PathBuf, settings: &[(&str, &str)]) -> Kafka {
+    /// With encrypted listeners (name and port) beside the open one, and users: password by name.
+    pub fn start_secured(
+        listeners: &[(&str, u16)],
+        settings: &[(&str, &str)],
+        users: &[(&str, &str)],
+    ) -> Option<Kafka> {
+        Some(Kafka::new(libs_or_skip()?, settings, listeners, users))
+    }
+
+    fn new(libs: PathBuf, settings: &[(&str, &str)], listeners: &[(&str, u16)], users: &[(&str, &str)]) -> Kafka {
         let [port, controller] = free_ports();
         let folder = TempDir::with_prefix("huiju-kafka-").unwrap();
-        let mut text = properties(folder.path(), port, controller);
+        let mut text = properties(folder.path(), port, controller, listeners);
         for (key, value) in settings {
             text.push_str(&format!("{key}={value}\n"));
         }
         fs::write(folder.path().join("server.properties"), text).unwrap();
         let kafka = Kafka { folder, libs, port, jvm: Mutex::default() };
-        kafka.format();
+        kafka.format(users);
         kafka.boot();
         kafka
     }
@@ -182,10 +191,15 @@ impl Kafka {
         self.folder.path().join("server.properties").display().to_string()
     }
 
-    fn format(&self) {
+    fn format(&self, users: &[(&str, &str)]) {
         // Sixteen bytes in base64, as Kafka wants them.
         let cluster = "aHVpanUtdGVzdC1jbHVzdA";
-        self.java("kafka.tools.StorageTool", &["format", "-t", cluster, "-c", &self.properties_file()]);
+        let file = self.properties_file();
+        let scram: Vec<String> =
+            users.iter().map(|(name, password)| format!("SCRAM-SHA-512=[name={name},password={password}]")).collect();
+        let users = scram.iter().flat_map(|user| ["--add-scram", user]);
+        let arguments: Vec<&str> = ["format", "-t", cluster, "-c", &file].into_iter().chain(users).collect();
+        self.java("kafka.tools.StorageTool", &arguments);
     }
 
     fn boot(&self) {
@@ -208,15 +222,17 @@ impl Kafka {
     }
 }
 
-fn properties(folder: &Path, port: u16, controller: u16) -> String {
+fn properties(folder: &Path, port: u16, controller: u16, listeners: &[(&str, u16)]) -> String {
+    let places: String = listeners.iter().map(|(name, port)| format!(",{name}://127.0.0.1:{port}")).collect();
+    let kinds: String = listeners.iter().map(|(name, _)| format!(",{name}:SASL_SSL")).collect();
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
          controller.quorum.voters=1@127.0.0.1:{controller}\n\
          controller.listener.names=CONTROLLER\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{places}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}{places}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{kinds}\n\
          log.dirs={}\n\
          num.partitions=1\n\
          auto.create.topics.enable=false\n\
@@ -298,7 +314,7 @@ fn fetch(libs: &Path) -> Result<(), String> {
 
 /// Ports nobody listens on, below the range that outgoing connections take theirs from: a client that knocks all the
 /// time at the port of a stopped broker there would end up talking to itself, and keep the broker from it.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub fn free_ports<const N: usize>() -> [u16; N] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id() as u16 % 10_000;
     let mut held: Vec<TcpListener> = Vec::new();

@@ -283,3 +283,46 @@ fn a_folder_that_cannot_be_written_is_named_and_nothing_is_acknowledged() {
     assert_eq!(bench.offsets(), [0, 1, 2]);
     assert_eq!(plain_rows(&bench.rows()), 3);
 }
+
+/// T05: what tells where the last checkpoint is may be old, wrong or torn; the log decides.
+#[test]
+fn a_stale_or_broken_pointer_to_the_checkpoint_does_not_matter() {
+    let bench = Bench::in_memory();
+    let mut archive = bench.open(&[0, 1]);
+    carry(&mut archive, 1, 7, 9).unwrap();
+    (0..210).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    drop(archive);
+    let checkpoints = find(&bench.rows().join("_delta_log"), ".checkpoint.parquet");
+    assert!(checkpoints.len() >= 2, "{checkpoints:?}");
+    let first: u64 = checkpoints[0].to_str().unwrap()[..20].parse().unwrap();
+    let pointer = bench.rows().join("_delta_log/_last_checkpoint");
+    let next = std::cell::Cell::new(210);
+    let check = |what: &str| {
+        let mut archive = bench.open(&[0, 1]);
+        assert_eq!(cursors(&mut archive, 1), [9], "{what}");
+        assert_eq!(cursors(&mut archive, 0), [next.get()], "{what}");
+        carry(&mut archive, 0, next.get(), next.get() + 1).unwrap();
+        next.set(next.get() + 1);
+        assert_eq!(bench.offsets().len() as i64, next.get() + 2, "{what}");
+    };
+    fs::write(&pointer, format!("{{\"version\":{first},\"size\":3}}")).unwrap();
+    check("stale");
+    fs::write(&pointer, "{\"version\":").unwrap();
+    check("torn");
+    fs::write(&pointer, "").unwrap();
+    check("empty");
+    fs::remove_file(&pointer).unwrap();
+    check("gone");
+}
+
+#[test]
+fn a_checkpoint_that_landed_but_was_reported_failed_is_used() {
+    for trick in [Trick::LandsButFails, Trick::LandsButExists] {
+        let bench = Bench::in_memory();
+        let mut archive = bench.open_over(Faulty::new("checkpoint", trick, 3), &[0]);
+        (0..110).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+        drop(archive);
+        assert_eq!(cursors(&mut bench.open(&[]), 0), [110], "{trick:?}");
+        assert_eq!(bench.offsets().len(), 110, "{trick:?}");
+    }
+}

@@ -24,6 +24,8 @@ pub enum Trick {
     LandsThenStranger,
     /// The object is written, the answer is an error, and so is that of the second read after it.
     LandsThenDeafOnce,
+    /// A stranger's entry with this text is faster.
+    Overtaken(&'static str),
     /// Nothing is written.
     Fails,
 }
@@ -103,6 +105,10 @@ impl ObjectStore for Faulty {
                 self.inner.put_opts(location, payload, opts).await?;
                 *self.deaf_in.lock().unwrap() = Some(1);
                 Err(broken())
+            }
+            Some(Trick::Overtaken(text)) => {
+                self.inner.put_opts(location, text.into(), opts).await?;
+                Err(Error::AlreadyExists { path: location.to_string(), source: "as told".into() })
             }
             Some(Trick::LandsButExists) => {
                 self.inner.put_opts(location, payload, opts).await?;

@@ -261,3 +261,30 @@ fn rejects_keep_bytes_and_all_faults() {
     assert_eq!(faults.column(0).as_string::<i32>().value(1), "too_long");
     assert_eq!(faults.column(1).as_string::<i32>().value(1), "phone");
 }
+
+#[test]
+fn personal_values_are_in_no_statistics() {
+    let mut bench = Bench::new();
+    bench.personal = Some("order_no");
+    let mut archive = bench.open(&[0]);
+    archive.write(&with_rejects(outcome(0, 0, 4, &rows(0..3)), &[3])).unwrap();
+    archive.commit(&covered(0, 0, 4)).unwrap();
+    let of = |folder: &Path| -> serde_json::Value {
+        serde_json::from_str(adds(folder)[0]["stats"].as_str().unwrap()).unwrap()
+    };
+    let stats = of(&bench.rows());
+    assert!(stats["minValues"].get("order_no").is_none() && stats["maxValues"].get("order_no").is_none(), "{stats}");
+    assert_eq!(stats["minValues"]["city"], "南昌");
+    let stats = of(&bench.rejects());
+    for name in ["payload", "key", "value"] {
+        assert!(stats["minValues"].get(name).is_none(), "{name}: {stats}");
+    }
+    assert_eq!(stats["minValues"]["code"], "missing");
+    for (folder, column) in [(bench.rows(), "order_no"), (bench.rejects(), "payload")] {
+        let data = find(&folder, ".parquet").into_iter().find(|path| !path.starts_with("_delta_log")).unwrap();
+        let footer = SerializedFileReader::new(fs::File::open(folder.join(data)).unwrap()).unwrap();
+        let group = footer.metadata().row_group(0);
+        let column = group.columns().iter().find(|c| c.column_path().parts() == [column]).unwrap();
+        assert!(column.statistics().is_none() && column.column_index_offset().is_none(), "{column:?}");
+    }
+}

@@ -3,7 +3,10 @@
 mod faults;
 mod faulty;
 mod files;
+mod growth;
 mod strangers;
+pub(super) mod trouble;
+mod upkeep;
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +34,7 @@ use super::{Archive, Recent, Settings, schema::instant, store};
 use crate::{
     batch::{Fault, Origin, Outcome, Reject, Tally},
     clock::Clock,
-    contract::Contract,
+    contract::{Column, Contract, Kind, Severity},
     cursor::{Interval, Partition},
     error::Result,
     sink::{Covered, Sink},
@@ -46,11 +49,23 @@ struct Bench {
     runtime: Runtime,
     settings: Settings,
     schema: SchemaRef,
+    /// A column that the contract calls personal.
+    personal: Option<&'static str>,
 }
 
 impl Bench {
     fn new() -> Bench {
         Bench::partitioned_by(&["ingested_on"])
+    }
+
+    /// In memory, where there is such a folder: for tests that sync all the time.
+    fn in_memory() -> Bench {
+        let mut bench = Bench::new();
+        if let Ok(folder) = tempfile::tempdir_in("/dev/shm") {
+            bench.settings.location = folder.path().join("归档 一");
+            bench.folder = folder;
+        }
+        bench
     }
 
     fn partitioned_by(columns: &[&str]) -> Bench {
@@ -67,13 +82,32 @@ impl Bench {
             time_zone: chrono_tz::Asia::Shanghai,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Bench { folder, runtime, settings, schema: schema() }
+        Bench { folder, runtime, settings, schema: schema(), personal: None }
     }
 
     fn try_open_over(&self, store: Arc<dyn ObjectStore>) -> Result<Archive> {
         let clock = Clock::from_fn(|| DateTime::from_timestamp_millis(EVENING).unwrap());
         let runtime = self.runtime.handle().clone();
-        Archive::open_over(store, self.settings.clone(), contract(), self.schema.clone(), clock, runtime)
+        Archive::open_over(store, self.settings.clone(), self.contract(), self.schema.clone(), clock, runtime)
+    }
+
+    fn contract(&self) -> Arc<Contract> {
+        let mut contract = Contract::clone(&contract());
+        contract.columns.extend(self.personal.map(|name| Column {
+            name: name.into(),
+            kind: Kind::Text,
+            required: false,
+            description: String::new(),
+            title: String::new(),
+            personal: true,
+            classification: Some("personal".into()),
+            codes: None,
+            raw: None,
+            unknown: Severity::Warning,
+            max_length: None,
+            at: String::new(),
+        }));
+        contract.into()
     }
 
     fn try_open(&self) -> Result<Archive> {

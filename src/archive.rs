@@ -1,0 +1,201 @@
+//! `huiju archive`: the tables of a pipeline looked after, while it runs or not.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::DateTime;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    check,
+    cli::{Format, Where},
+    clock::Clock,
+    config::{self, Config},
+    error::{Context, Error, Result},
+    runtime::build::Prepared,
+    sink::archive::{
+        Settings,
+        upkeep::{Compact, Compacted, Upkeep, Vacuum, Vacuumed, Version},
+    },
+};
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Put the rows of many small files into few large ones
+    #[command(after_help = COMPACT)]
+    Compact(CompactOptions),
+    /// Delete files that no version within the retention refers to
+    #[command(after_help = VACUUM)]
+    Vacuum(VacuumOptions),
+    /// Tell what happened to the tables: who committed what, and when
+    #[command(after_help = "Example: huiju archive history work_orders --limit 20 --format json")]
+    History(HistoryOptions),
+}
+
+const COMPACT: &str = concat!(
+    "Example: huiju archive compact work_orders --format json\n\n",
+    "Safe beside running writers, and to be interrupted. Readers of Delta see no difference. Readers without it see the ",
+    "rows of replaced files twice until `huiju archive vacuum` takes those away; --remove-replaced takes them away at ",
+    "once, and Delta readers that are in the middle of an older version fail and have to start over.",
+);
+
+const VACUUM: &str = concat!(
+    "Example: huiju archive vacuum --retention 7d --dry-run\n\n",
+    "Never deletes what a running huiju is about to commit, nor anything in the log. The retention is for readers of ",
+    "older versions, and for uploads of other programs.",
+);
+
+#[derive(Args)]
+struct Which {
+    #[command(flatten)]
+    at: Where,
+    /// Only these pipelines; all when none is named
+    pipelines: Vec<String>,
+    /// How the account is written to standard output: a line per table, or per version
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Args)]
+pub struct CompactOptions {
+    #[command(flatten)]
+    which: Which,
+    /// Files below half of this are small [default: file_size of the configuration]
+    #[arg(long, value_parser = config::size)]
+    file_size: Option<usize>,
+    /// Fewer small files in a partition than this are left alone
+    #[arg(long, default_value_t = Compact::default().min_files)]
+    min_files: usize,
+    /// Delete replaced files at once, for readers without Delta
+    #[arg(long)]
+    remove_replaced: bool,
+}
+
+#[derive(Args)]
+pub struct VacuumOptions {
+    #[command(flatten)]
+    which: Which,
+    /// How old a version, or a file that is in none, may be
+    #[arg(long, default_value = "7d", value_parser = config::duration)]
+    retention: Duration,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct HistoryOptions {
+    #[command(flatten)]
+    which: Which,
+    /// Versions of each table, the newest first
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+pub fn run(verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::Compact(options) => each(&options.which, options.file_size, |upkeep, config, tell| {
+            let file_size = config.archive.file_size as u64;
+            let how = Compact { file_size, min_files: options.min_files, remove_replaced: options.remove_replaced };
+            upkeep.compact(&how, |done| tell(done, compacted(done)))
+        }),
+        Verb::Vacuum(options) => each(&options.which, None, |upkeep, _, tell| {
+            let how = Vacuum { retention: options.retention, dry_run: options.dry_run };
+            upkeep.vacuum(&how, |done| tell(done, vacuumed(done)))
+        }),
+        Verb::History(options) => look(&options.which, |upkeep, _, tell| {
+            upkeep.history(options.limit, |version| {
+                tell(version, told(version));
+                Ok(())
+            })
+        }),
+    }
+}
+
+/// How an account is told: as an object, or in words.
+type Tell<'t, T> = &'t dyn Fn(&T, String);
+
+/// The same where nothing is changed: whoever asks what has happened wants to see the strangers too.
+fn look<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>) -> Result<()> {
+    let mut config = Config::read(&which.at.config)?;
+    config.archive.accept_foreign_writes = true;
+    with(&config, which, work)
+}
+
+/// Does something to the tables of each pipeline that has an archive.
+fn each<T: Serialize>(
+    which: &Which,
+    file_size: Option<usize>,
+    work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>,
+) -> Result<()> {
+    let mut config = Config::read(&which.at.config)?;
+    // What is small, and where new files end, must be one measure: else they would be small again.
+    config.archive.file_size = file_size.unwrap_or(config.archive.file_size);
+    with(&config, which, work)
+}
+
+fn with<T: Serialize>(
+    config: &Config,
+    which: &Which,
+    work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.or_unavailable("start the runtime")?;
+    let mut archives = 0;
+    for prepared in check::prepare(config, &which.pipelines)? {
+        let name: Arc<str> = prepared.pipeline.name.clone();
+        let Some(settings) = settings(config, &prepared) else { continue };
+        archives += 1;
+        let schema = prepared.contract.arrow_schema();
+        let handle = runtime.handle().clone();
+        let mut upkeep = Upkeep::open(&settings, &prepared.contract, &schema, Clock::system(), handle)?;
+        let tell = |account: &T, words: String| match which.format {
+            Format::Json => {
+                let mut object = json!(account);
+                object["pipeline"] = json!(&*name);
+                println!("{object}");
+            }
+            Format::Text => println!("{name}: {words}"),
+        };
+        work(&mut upkeep, config, &tell)?;
+    }
+    if archives == 0 {
+        return Err(Error::config(format!("{}: no pipeline named here has an archive", which.at.config.display())));
+    }
+    Ok(())
+}
+
+/// Those of the pipeline's archive sink.
+fn settings(config: &Config, prepared: &Prepared) -> Option<Settings> {
+    let (path, partition_by) = prepared.pipeline.sinks.iter().find_map(|sink| match sink {
+        config::Sink::Archive { path, partition_by } => Some((path, partition_by)),
+        config::Sink::Kafka { .. } => None,
+    })?;
+    Some(Settings::new(config, path, partition_by, &prepared.pipeline.name))
+}
+
+fn compacted(done: &Compacted) -> String {
+    let Compacted { table, files_before, files_after, replaced, rows, bytes_before, bytes_after, .. } = done;
+    let given_up = match done.given_up {
+        0 => String::new(),
+        parts => format!("; {parts} parts were changed by others meanwhile and left as they are"),
+    };
+    format!(
+        "{table}: {files_before} files, now {files_after}; {replaced} with {rows} rows replaced, {bytes_before} bytes \
+         became {bytes_after}{given_up}"
+    )
+}
+
+fn vacuumed(done: &Vacuumed) -> String {
+    let Vacuumed { table, deleted, bytes, kept, dry_run } = done;
+    let would = if *dry_run { "would be " } else { "" };
+    format!("{table}: {deleted} files with {bytes} bytes {would}deleted, {kept} kept")
+}
+
+fn told(version: &Version) -> String {
+    let at = version.at_ms.and_then(DateTime::from_timestamp_millis);
+    let at = at.map_or_else(|| "at an unknown time".to_owned(), |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let Version { table, version, operation, by, added, removed, rows, .. } = version;
+    format!("{table} {version}: {at} {operation} by {by}: +{added} -{removed} files, {rows} rows")
+}

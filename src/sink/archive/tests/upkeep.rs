@@ -1,0 +1,258 @@
+//! Compaction and vacuum beside a writer. T07, T30, T31.
+
+use std::{
+    fs::File,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    faulty::{Faulty, Trick},
+    *,
+};
+use crate::{
+    error::ErrorKind,
+    sink::archive::upkeep::{Compact, Compacted, Upkeep, Vacuum, Vacuumed},
+};
+
+const DAY: i64 = 24 * 3600 * 1000;
+
+impl Bench {
+    fn upkeep_over(&self, store: Arc<dyn ObjectStore>, now_ms: i64) -> Result<Upkeep> {
+        let clock = Clock::from_fn(move || DateTime::from_timestamp_millis(now_ms).unwrap());
+        Upkeep::open_over(store, &self.settings, &contract(), &self.schema, clock, self.runtime.handle().clone())
+    }
+
+    fn upkeep(&self, now_ms: i64) -> Upkeep {
+        self.upkeep_over(store::local(), now_ms).unwrap()
+    }
+
+    /// All there is to compact, on a disk that may refuse.
+    pub fn try_compact(&self) -> Result<()> {
+        let how = Compact { min_files: 2, ..Compact::default() };
+        self.upkeep_over(store::local(), EVENING)?.compact(&how, |_| {})
+    }
+
+    /// Of the rows table.
+    fn compact(&self, how: Compact) -> Compacted {
+        let mut all = Vec::new();
+        self.upkeep(EVENING).compact(&how, |done| all.push(done.clone())).unwrap();
+        all.remove(0)
+    }
+
+    fn vacuum(&self, now_ms: i64, how: Vacuum) -> Vacuumed {
+        let mut all = Vec::new();
+        self.upkeep(now_ms).vacuum(&how, |done| all.push(done.clone())).unwrap();
+        all.remove(0)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let all = find(&self.rows(), ".parquet");
+        all.into_iter().filter(|path| !path.starts_with("_delta_log")).collect()
+    }
+}
+
+/// Makes all data files as old as that.
+fn age(folder: &Path, now_ms: i64) {
+    for path in find(folder, "").into_iter().filter(|path| !path.starts_with("_delta_log")) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(now_ms as u64);
+        File::options().write(true).open(folder.join(path)).unwrap().set_modified(time).unwrap();
+    }
+}
+
+#[test]
+fn compaction_keeps_rows_and_cursors_and_the_writer_goes_on() {
+    let bench = Bench::partitioned_by(&["city"]);
+    let mut archive = bench.open(&[0]);
+    for step in 0..12 {
+        let mut some = rows(step * 3..step * 3 + 3);
+        some[1].2 = (step % 2 == 0).then_some("赣州");
+        let batch = with_rejects(outcome(0, step * 3, step * 3 + 3, &some), &[step * 3 + 2]);
+        archive.write(&batch).unwrap();
+        archive.commit(&covered(0, step * 3, step * 3 + 3)).unwrap();
+    }
+    let (before, all) = (bench.files().len(), bench.offsets());
+    let done = bench.compact(Compact::default());
+    assert_eq!((done.files_before, done.files_after, done.replaced, done.commits), (24, 3, 24, 3));
+    assert_eq!((done.rows, done.given_up, before), (36, 0, 24));
+    assert_eq!(bench.offsets(), all);
+    let entry = entry(&bench.rows(), last_version(&bench.rows()));
+    assert_eq!(entry[0]["commitInfo"]["operation"], "OPTIMIZE");
+    assert!(entry.iter().all(|action| action.get("txn").is_none()));
+    for action in entry.iter().filter_map(|action| action.get("remove").or(action.get("add"))) {
+        assert_eq!(action["dataChange"], false);
+    }
+    // The writer that was there all the time, and one that comes new.
+    carry(&mut archive, 0, 36, 38).unwrap();
+    drop(archive);
+    let mut archive = bench.open(&[]);
+    assert_eq!(cursors(&mut archive, 0), [38]);
+    assert_eq!(bench.offsets().len(), 38);
+    assert_eq!(bench.compact(Compact::default()).replaced, 0, "nothing is left to do");
+    assert_eq!(find(&bench.rows(), ".partial"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn compaction_with_readers_without_delta_leaves_no_row_twice() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    (0..8).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+    bench.compact(Compact { remove_replaced: true, ..Compact::default() });
+    assert_eq!((plain_rows(&bench.rows()), bench.files().len()), (8, 1));
+    assert_eq!(bench.offsets().len(), 8);
+}
+
+#[test]
+fn compactions_and_writers_side_by_side() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    (0..10).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| (10..60).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap()));
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    let how = Compact { min_files: 2, ..Compact::default() };
+                    bench.upkeep(EVENING).compact(&how, |_| {}).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(bench.offsets(), (0..60).collect::<Vec<_>>());
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [60]);
+    bench.compact(Compact { min_files: 2, ..Compact::default() });
+    assert_eq!(bench.vacuum(EVENING + 20 * 366 * DAY, Vacuum::default()).kept, 1);
+    assert_eq!(plain_rows(&bench.rows()), 60);
+}
+
+/// Another program deletes rows of a file that is just being replaced: they must not come back.
+#[test]
+fn a_compaction_gives_way_to_whoever_takes_its_files() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    (0..6).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+    let gone = bench.files()[2].display().to_string();
+    let remove = format!(r#"{{"remove":{{"path":"{gone}","dataChange":true,"deletionTimestamp":{EVENING}}}}}"#);
+    let text = format!("{{\"commitInfo\":{{\"operation\":\"DELETE\"}}}}\n{remove}\n").leak();
+    let next = format!("orders/_delta_log/{:020}", last_version(&bench.rows()) + 1);
+    let mut upkeep = bench.upkeep_over(Faulty::new(&next, Trick::Overtaken(text), 1), EVENING).unwrap();
+    let mut all = Vec::new();
+    upkeep.compact(&Compact::default(), |done| all.push(done.clone())).unwrap();
+    assert_eq!((all[0].given_up, all[0].commits, all[0].files_after), (1, 0, 6));
+    drop(upkeep);
+    assert_eq!(bench.files().len(), 6, "the new file is taken back");
+    assert_eq!(bench.offsets().len(), 5, "what was deleted stays so");
+    bench.compact(Compact::default());
+    assert_eq!(bench.offsets().len(), 5);
+}
+
+#[test]
+fn an_unknown_outcome_of_a_compaction_is_found_out_at_the_next_open() {
+    for (trick, there) in [(Trick::LandsButFails, true), (Trick::Fails, false)] {
+        let bench = Bench::new();
+        let mut archive = bench.open(&[0]);
+        (0..6).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+        let mut upkeep = bench.upkeep_over(Faulty::deaf("orders/_delta_log/", trick, 100), EVENING).unwrap();
+        let failed = upkeep.compact(&Compact::default(), |_| {});
+        assert_eq!(failed.unwrap_err().kind, ErrorKind::Unavailable);
+        drop(upkeep);
+        assert_eq!(bench.files().len(), 7, "{trick:?}: the file waits for the truth");
+        // The writer puts it right when it is given partitions.
+        assert_eq!(cursors(&mut archive, 0), [6]);
+        assert_eq!(bench.files().len(), if there { 7 } else { 6 }, "{trick:?}");
+        carry(&mut archive, 0, 6, 7).unwrap();
+        assert_eq!(bench.offsets(), (0..7).collect::<Vec<_>>(), "{trick:?}");
+    }
+}
+
+#[test]
+fn vacuum_takes_what_no_version_within_the_retention_needs() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    (0..6).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+    bench.compact(Compact::default());
+    let strange = bench.rows().join("ingested_on=2026-11-26");
+    for name in ["abandoned.parquet", "deletion_vector_1.bin", "notes.txt"] {
+        fs::write(strange.join(name), "x").unwrap();
+    }
+    fs::write(bench.rows().join("_delta_log/00000000000000000001.checkpoint.parquet.old.parquet"), "x").unwrap();
+    age(&bench.rows(), EVENING - 30 * DAY);
+    // Replaced at EVENING: within the retention, versions before it can be read.
+    let early = bench.vacuum(EVENING + 6 * DAY, Vacuum::default());
+    assert_eq!((early.deleted, early.kept), (1, 7), "only what was abandoned");
+    let dry = bench.vacuum(EVENING + 8 * DAY, Vacuum { dry_run: true, ..Vacuum::default() });
+    assert_eq!((dry.deleted, dry.kept, bench.files().len()), (6, 1, 7));
+    let late = bench.vacuum(EVENING + 8 * DAY, Vacuum::default());
+    assert_eq!((late.deleted, late.kept, late.bytes), (6, 1, dry.bytes));
+    assert_eq!((plain_rows(&bench.rows()), bench.offsets().len()), (6, 6));
+    for name in ["deletion_vector_1.bin", "notes.txt"] {
+        assert!(strange.join(name).exists(), "{name} is not ours to delete");
+    }
+    assert_eq!(find(&bench.rows().join("_delta_log"), ".old.parquet").len(), 1);
+    let short = Vacuum { retention: Duration::from_secs(60), ..Vacuum::default() };
+    assert_eq!(bench.upkeep(EVENING).vacuum(&short, |_| {}).unwrap_err().kind, ErrorKind::Config);
+}
+
+/// However old the files look: a commit may have been waiting for a week.
+#[test]
+fn vacuum_does_not_touch_what_is_in_flight() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 5).unwrap();
+    let later = EVENING + 30 * DAY;
+    let mut archive = bench.open_over(Faulty::deaf("orders/_delta_log", Trick::Fails, 100), &[0]);
+    archive.write(&outcome(0, 5, 9, &rows(5..9))).unwrap();
+    age(&bench.rows(), EVENING - 30 * DAY);
+    assert_eq!(bench.vacuum(later, Vacuum::default()).kept, 1, "the rest is staged, and no business of a vacuum");
+    // In place, with an intent, not in the log; its writer lives.
+    assert_eq!(archive.commit(&covered(0, 5, 9)).unwrap_err().kind, ErrorKind::Unavailable);
+    age(&bench.rows(), EVENING - 30 * DAY);
+    let done = bench.vacuum(later, Vacuum::default());
+    assert_eq!((done.deleted, done.kept, bench.files().len()), (0, 2, 2));
+    archive.abort();
+    drop(archive);
+    assert_eq!(cursors(&mut bench.open(&[]), 0), [5, 9]);
+    assert_eq!((plain_rows(&bench.rows()), bench.offsets().len()), (5, 5));
+}
+
+#[test]
+fn history_tells_who_did_what() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    (0..6).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+    bench.compact(Compact::default());
+    let mut told = Vec::new();
+    let mut tell = |version: &crate::sink::archive::upkeep::Version| {
+        told.push(version.clone());
+        Ok(())
+    };
+    bench.upkeep(EVENING).history(3, &mut tell).unwrap();
+    let [newest, carried, ..] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((newest.operation.as_str(), newest.added, newest.removed, newest.rows), ("OPTIMIZE", 1, 6, 6));
+    assert_eq!((carried.operation.as_str(), carried.rows, carried.by.as_str()), ("WRITE", 1, "work_orders a"));
+    assert_eq!(carried.cursors, BTreeMap::from([("work_orders/raw.orders/0".to_owned(), 6)]));
+    assert_eq!(told.len(), 6, "three of each table");
+}
+
+/// T30: five messages a second, a commit a minute, compaction every hour.
+#[test]
+fn a_day_of_small_commits_ends_in_few_files() {
+    let commits = if std::env::var_os("HUIJU_TEST_LONG").is_some() { 1440 } else { 240 };
+    let bench = Bench::in_memory();
+    let mut archive = bench.open(&[0]);
+    let midnight = 1_795_622_400_000; // in Shanghai
+    let mut most = 0;
+    for minute in 0..commits {
+        let mut some = rows(minute * 300..(minute + 1) * 300);
+        some.iter_mut().enumerate().for_each(|(at, row)| row.3 = Some(midnight + minute * 60_000 + at as i64 * 200));
+        archive.write(&outcome(0, minute * 300, (minute + 1) * 300, &some)).unwrap();
+        archive.commit(&covered(0, minute * 300, (minute + 1) * 300)).unwrap();
+        if minute % 60 == 59 {
+            let done = bench.compact(Compact { remove_replaced: true, ..Compact::default() });
+            most = most.max(done.files_before);
+            assert!(done.files_after <= 5, "{done:?}");
+        }
+    }
+    assert!(most <= 65, "{most} files between two compactions");
+    assert!(bench.files().len() <= 5);
+    assert_eq!(plain_rows(&bench.rows()), commits as usize * 300);
+    assert_eq!(cursors(&mut archive, 0), [commits * 300]);
+}

@@ -1,0 +1,115 @@
+//! Maintenance of the tables, beside a running writer: compaction, vacuum, history.
+//!
+//! # Compaction
+//!
+//! Small files of a partition are copied, row group by row group, into few large ones; one log entry takes the old ones
+//! out and puts the new ones in (`dataChange = false`, operation OPTIMIZE). It goes the way every commit goes: staged
+//! files, an intent, renames, one `put if absent`; a crash in between is settled by the next `open`, as for a writer.
+//!
+//! - **The writer's appends** never touch a file that is there, so they do not conflict: whoever loses the race for a
+//!   version reads the other's entry and takes the next one. Our signature in the entry tells the writer that it is no
+//!   stranger's.
+//! - **Two compactions, or a DELETE by another program:** an entry that takes away one of our files since we listed
+//!   them makes ours impossible; it is given up, its files are taken back, and nothing has changed.
+//! - **Cursors** are `txn` actions of earlier entries. A compaction writes none, so it cannot move one.
+//! - **Deleted rows** must stay deleted: files with a deletion vector are left alone.
+//!
+//! Files that were replaced stay on the disk, for readers that are still at an older version; a vacuum takes them away
+//! after its retention. A reader *without* Delta sees their rows twice until then. Who has such readers compacts with
+//! `remove_replaced`: the old files go as soon as the entry is there, and what suffers instead are Delta readers in the
+//! middle of an older version, which fail and have to start over.
+//!
+//! # Vacuum
+//!
+//! Deletes Parquet files that no version within the retention refers to. Never anything in a folder that begins with
+//! `_` (`_delta_log`, `_staging`), and nothing but `*.parquet`: deletion vectors and what people put there stay.
+//!
+//! A file of ours may lie in its place before its entry is in the log. The order protects it, whatever the clocks say:
+//! files are listed first, then the intents are read, then the log. A file that lay there when it was listed had its
+//! intent written before; so the intent is still there, or its commit has ended, and the log tells how. Files of other
+//! programs have no intents; their age protects them (see [`LEAST_RETENTION`]).
+
+mod compact;
+mod history;
+mod vacuum;
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::datatypes::SchemaRef;
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+pub use self::{
+    compact::{Compact, Compacted},
+    history::Version,
+    vacuum::{Vacuum, Vacuumed},
+};
+use super::{Settings, places, side::Side, store, table::Table};
+use crate::{clock::Clock, contract::Contract, error::Result};
+
+/// Other programs write into the table without an intent; nobody's upload takes longer than this.
+pub const LEAST_RETENTION: Duration = Duration::from_secs(3600);
+
+/// The tables of a pipeline, for maintenance.
+pub struct Upkeep {
+    clock: Clock,
+    tables: Vec<Side>,
+}
+
+impl Upkeep {
+    /// Opens what is there; creates nothing. `settings` are those of the pipeline's archive sink.
+    pub fn open(
+        settings: &Settings,
+        contract: &Contract,
+        schema: &SchemaRef,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Upkeep> {
+        Upkeep::open_over(store::local(), settings, contract, schema, clock, runtime)
+    }
+
+    /// The same over another object store for the log: tests make it fail.
+    pub(super) fn open_over(
+        store: Arc<dyn ObjectStore>,
+        settings: &Settings,
+        contract: &Contract,
+        schema: &SchemaRef,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Upkeep> {
+        let mut tables = Vec::new();
+        for (place, shape) in places(settings, contract, schema)? {
+            let table = Table::find(store.clone(), place, shape, clock.clone(), runtime.clone())?;
+            if let Some(table) = table {
+                tables.push(Side::open(table, Uuid::new_v4(), settings.file_size)?);
+            }
+        }
+        Ok(Upkeep { clock, tables })
+    }
+
+    /// Compacts all tables, one entry at a time; `told` hears of each table when it is done.
+    pub fn compact(&mut self, how: &Compact, mut told: impl FnMut(&Compacted)) -> Result<()> {
+        for side in &mut self.tables {
+            told(&compact::compact(side, how, &self.clock)?);
+        }
+        Ok(())
+    }
+
+    pub fn vacuum(&mut self, how: &Vacuum, mut told: impl FnMut(&Vacuumed)) -> Result<()> {
+        for side in &mut self.tables {
+            told(&vacuum::vacuum(&mut side.table, how, &self.clock)?);
+        }
+        Ok(())
+    }
+
+    /// The versions of each table, newest first, at most `limit` of a table.
+    pub fn history(&self, limit: usize, mut told: impl FnMut(&Version) -> Result<()>) -> Result<()> {
+        self.tables.iter().try_for_each(|side| history::history(&side.table, limit, &mut told))
+    }
+}
+
+/// A table as people call it: the last part of its path.
+fn name(table: &Table) -> String {
+    table.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}

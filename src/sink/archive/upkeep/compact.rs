@@ -1,0 +1,184 @@
+//! Small files into large ones.
+
+use std::collections::{BTreeMap, HashMap};
+
+use deltalake_core::kernel::Remove;
+use serde::Serialize;
+use serde_json::json;
+
+use super::name;
+use crate::{
+    clock::Clock,
+    error::{Error, ErrorKind, Result},
+    fault,
+    sink::archive::{
+        disk,
+        folders::Key,
+        reader::{self, Live},
+        replay,
+        side::Side,
+    },
+};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Compact {
+    /// Files below half of this are small; new ones are about as large as this.
+    pub file_size: u64,
+    /// Fewer small files than this are not worth an entry.
+    pub min_files: usize,
+    /// Delete replaced files at once rather than leave them to a vacuum.
+    pub remove_replaced: bool,
+}
+
+/// What a compaction has done to one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    pub table: String,
+    /// Live files before and after.
+    pub files_before: usize,
+    pub files_after: usize,
+    pub replaced: usize,
+    pub rows: u64,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+    /// Log entries written.
+    pub commits: usize,
+    /// Parts given up because somebody else changed their files meanwhile.
+    pub given_up: usize,
+}
+
+/// A file worth replacing.
+struct Small {
+    live: Live,
+    size: u64,
+}
+
+/// Times that somebody else may be faster before we leave the rest for another time.
+const GIVE_UP: usize = 10;
+/// Files replaced by one entry, whatever their size.
+const FILES_PER_ENTRY: usize = 1000;
+
+pub(super) fn compact(side: &mut Side, how: &Compact, clock: &Clock) -> Result<Compacted> {
+    let mut done = Compacted { table: name(&side.table), ..Compacted::default() };
+    side.table.watch_files();
+    side.table.refresh()?;
+    for (key, small) in small_files(side, how, &mut done.files_before)? {
+        for part in parts(small, how) {
+            match replace(side, &key, &part, how, clock, &mut done) {
+                Ok(()) => {}
+                // Somebody else was faster with these files; the others are still ours to take.
+                Err(error) if error.kind == ErrorKind::Fenced && !side.is_unsettled() && done.given_up < GIVE_UP => {
+                    tracing::warn!(%error, "left as it is");
+                    side.clear();
+                    done.given_up += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    done.files_after = done.files_before + done.files_after - done.replaced;
+    Ok(done)
+}
+
+/// The small files of each partition, and how many files there are.
+fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<Key, Vec<Small>>> {
+    let table = &side.table;
+    let mut small: BTreeMap<Key, Vec<Small>> = BTreeMap::new();
+    replay::each_live(&table.log(), table.runtime(), table.root(), |file| {
+        *all += 1;
+        let size = file.size().max(0) as u64;
+        let path = file.path();
+        // A vector marks rows as deleted, and another program may keep files elsewhere.
+        if size >= how.file_size / 2 || file.deletion_vector_descriptor().is_some() || path.contains("://") {
+            return;
+        }
+        let values: HashMap<String, Option<String>> = file.partition_values_map();
+        let key = table.shape().partition_by.iter().map(|name| values.get(name).cloned().flatten()).collect();
+        let live = Live { path: path.into_owned(), values, newest: None, timeless: true };
+        small.entry(key).or_default().push(Small { live, size });
+    })?;
+    small.retain(|_, files| files.len() >= how.min_files.max(2));
+    Ok(small)
+}
+
+/// Which files are replaced together.
+fn parts(mut files: Vec<Small>, how: &Compact) -> Vec<Vec<Small>> {
+    files.sort_by(|a, b| a.live.path.cmp(&b.live.path));
+    let mut parts: Vec<(u64, Vec<Small>)> = Vec::new();
+    for file in files {
+        match parts.last_mut() {
+            Some((size, part)) if *size + file.size <= how.file_size && part.len() < FILES_PER_ENTRY => {
+                *size += file.size;
+                part.push(file);
+            }
+            _ => parts.push((file.size, vec![file])),
+        }
+    }
+    parts.into_iter().map(|(_, part)| part).filter(|part| part.len() >= how.min_files.max(2)).collect()
+}
+
+fn replace(
+    side: &mut Side,
+    key: &Key,
+    part: &[Small],
+    how: &Compact,
+    clock: &Clock,
+    done: &mut Compacted,
+) -> Result<()> {
+    let (root, wanted) = (side.table.root().to_path_buf(), side.table.shape().stored.clone());
+    let mut rows = 0;
+    for small in part {
+        let copied = reader::whole(&root, &small.live, &wanted, &mut |batch| {
+            rows += batch.num_rows() as u64;
+            side.write_part(key.clone(), batch, &[], clock.now_ms())
+        });
+        // Whoever has taken the file away has taken it out of the log first: that decides.
+        if let Err(error) = copied {
+            side.clear();
+            let gone = !root.join(&small.live.path).exists();
+            return Err(if gone { Error::fenced(error.to_string()) } else { error });
+        }
+    }
+    // The same rows, counted three times: in the footers, as they were read, and in the new files.
+    side.finish()?;
+    let (files, bytes) = side.finished();
+    let now = clock.now_ms();
+    let removes: Vec<Remove> = part.iter().map(|small| remove(small, now)).collect();
+    let before: u64 = part.iter().map(|small| small.size).sum();
+    let account = json!({ "rows": rows, "bytes_before": before, "bytes_after": bytes });
+    fault::point("compact.before_commit");
+    side.replace(&removes, &account)?;
+    fault::point("compact.after_commit");
+    done.commits += 1;
+    done.replaced += part.len();
+    done.files_after += files;
+    done.rows += rows;
+    done.bytes_before += before;
+    done.bytes_after += bytes;
+    if how.remove_replaced {
+        part.iter().try_for_each(|small| disk::remove(&root.join(&small.live.path)))?;
+    }
+    side.table.checkpoint_if_due();
+    Ok(())
+}
+
+fn remove(small: &Small, now_ms: i64) -> Remove {
+    Remove {
+        path: small.live.path.clone(),
+        data_change: false,
+        deletion_timestamp: Some(now_ms),
+        extended_file_metadata: Some(true),
+        partition_values: Some(small.live.values.clone()),
+        size: Some(small.size as i64),
+        tags: None,
+        deletion_vector: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+    }
+}
+
+impl Default for Compact {
+    fn default() -> Compact {
+        Compact { file_size: 128 << 20, min_files: 5, remove_replaced: false }
+    }
+}

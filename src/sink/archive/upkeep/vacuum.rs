@@ -1,0 +1,144 @@
+//! Files that nobody needs any more.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{LEAST_RETENTION, name};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    sink::archive::{disk, replay, staging, table::Table},
+};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Vacuum {
+    /// Versions younger than this stay readable, and so do files younger than this.
+    pub retention: Duration,
+    /// Only say what would go.
+    pub dry_run: bool,
+}
+
+impl Default for Vacuum {
+    fn default() -> Vacuum {
+        Vacuum { retention: Duration::from_secs(7 * 24 * 3600), dry_run: false }
+    }
+}
+
+/// What a vacuum has done to one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Vacuumed {
+    pub table: String,
+    pub deleted: usize,
+    pub bytes: u64,
+    /// Live, needed by a version within the retention, in flight, or too young to tell.
+    pub kept: usize,
+    pub dry_run: bool,
+}
+
+/// Paths by their hash: 16 bytes each, however long the names are. Two names with one hash would only keep a file.
+type Paths = HashSet<u128>;
+
+pub(super) fn vacuum(table: &mut Table, how: &Vacuum, clock: &Clock) -> Result<Vacuumed> {
+    if how.retention < LEAST_RETENTION {
+        return Err(Error::config(format!(
+            "archive: a retention of {} s may delete what another program is just writing: at least {} s",
+            how.retention.as_secs(),
+            LEAST_RETENTION.as_secs()
+        )));
+    }
+    let horizon = clock.now_ms().saturating_sub(how.retention.as_millis() as i64);
+    // The order matters: see `upkeep`.
+    let mut files = Vec::new();
+    list(table.root(), Path::new(""), &mut files)?;
+    let mut needed = Paths::new();
+    staging::intended(table.root(), |path| needed.extend([hash(path)]))?;
+    table.refresh()?;
+    referenced(table, horizon, &mut needed)?;
+
+    let mut done = Vacuumed { table: name(table), dry_run: how.dry_run, ..Vacuumed::default() };
+    for Found { path, size, modified_ms } in files {
+        if needed.contains(&hash(&path)) || modified_ms >= horizon {
+            done.kept += 1;
+            continue;
+        }
+        done.deleted += 1;
+        done.bytes += size;
+        if how.dry_run {
+            continue;
+        }
+        disk::remove(&table.root().join(&path))?;
+        // A folder that is empty now goes; a writer that needs it makes it anew.
+        if let Some(folder) = Path::new(&path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let _ = fs::remove_dir(table.root().join(folder));
+        }
+    }
+    Ok(done)
+}
+
+fn hash(path: &str) -> u128 {
+    xxh3_128(path.as_bytes())
+}
+
+/// All files that a version at or after `horizon` refers to: the live ones, and those taken out since.
+fn referenced(table: &Table, horizon: i64, needed: &mut Paths) -> Result<()> {
+    replay::each_live(&table.log(), table.runtime(), table.root(), |file| {
+        needed.insert(hash(&file.path()));
+    })?;
+    // A checkpoint forgets what was taken out longer ago than a week, entries do not; and entries may be cleaned up.
+    replay::each_tombstone(table, |path, at_ms| {
+        if at_ms >= horizon {
+            needed.insert(hash(path));
+        }
+    })?;
+    for version in (0..=table.version()).rev() {
+        let Some(entry) = table.read(version)? else { break };
+        if entry.at_ms().is_some_and(|at_ms| at_ms < horizon) {
+            break;
+        }
+        needed.extend(entry.removed.iter().map(|path| hash(path)));
+    }
+    Ok(())
+}
+
+struct Found {
+    /// Relative to the table, as the log has it.
+    path: String,
+    size: u64,
+    modified_ms: i64,
+}
+
+/// Parquet files in the folders of partitions.
+fn list(root: &Path, folder: &Path, found: &mut Vec<Found>) -> Result<()> {
+    let at = root.join(folder);
+    let failed = |e| disk::failed("read", &at, e);
+    for entry in fs::read_dir(&at).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with('_') || name.starts_with('.') {
+            continue;
+        }
+        let path: PathBuf = folder.join(name);
+        let about = match entry.metadata() {
+            Ok(about) => about,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(failed(e)),
+        };
+        if about.is_dir() {
+            list(root, &path, found)?;
+        } else if about.is_file() && name.ends_with(".parquet") {
+            let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            // A file whose age is not known counts as new.
+            let modified_ms = modified.map_or(i64::MAX, |since| since.as_millis() as i64);
+            found.push(Found { path: path.to_string_lossy().into_owned(), size: about.len(), modified_ms });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! `huiju archive`: compaction and vacuum that die in the middle; other programs that work on the tables between our
+//! runs. T07, T29, T31.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::{
+    conformance::stands::files,
+    files::raw,
+    support::{
+        Huiju,
+        project::{SOURCES, was_killed},
+        python,
+    },
+};
+
+#[track_caller]
+fn huiju(folder: &Path, arguments: &[&str]) -> Huiju {
+    let (status, huiju) = Huiju::run(folder, arguments, &[]);
+    assert!(status.success(), "{arguments:?}: {}", huiju.stderr());
+    huiju
+}
+
+/// What readers of Delta see, after other programs have done this and that.
+fn seen(folder: &Path, verbs: &[&str]) -> Option<Value> {
+    let table = folder.join("archive/work_orders").display().to_string();
+    let said = python("readers/upkeep.py", &[&[table.as_str()], verbs].concat())?;
+    Some(serde_json::from_str(&said).unwrap())
+}
+
+/// The account of the rows' table, from the output of a verb.
+#[track_caller]
+fn rows_account(huiju: &Huiju) -> Value {
+    let lines = huiju.stdout();
+    let mut accounts = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    accounts.find(|account| account["table"] == "work_orders").unwrap()
+}
+
+/// Points on the way that only compactions take.
+pub const POINTS: &[&str] = &["compact.before_commit", "compact.after_commit"];
+
+const COMPACT: [&str; 6] = ["archive", "compact", "--min-files", "2", "--format", "json"];
+
+#[test]
+fn a_compaction_that_is_killed_loses_nothing_and_doubles_nothing() {
+    let folder = raw();
+    let folder = folder.path();
+    let carried = huiju(folder, &["run", "--until-end", "--format", "json"]).summary();
+    let points = ["archive.after_rename", "archive.after_commit"].iter().chain(POINTS);
+    let Some(before) = seen(folder, &[]) else { return };
+    assert_eq!(before["rows"], carried["written"]);
+    for point in points {
+        let (status, killed) = Huiju::run(folder, &COMPACT, &[("HUIJU_FAULT", &format!("{point}:1"))]);
+        assert!(was_killed(status), "{point} was not passed: {status} {}", killed.stderr());
+        let after = seen(folder, &[]).unwrap();
+        assert_eq!([&after["rows"], &after["places"]], [&before["rows"], &before["places"]], "{point}");
+        // A run puts right what was left, and new files make the next compaction worth while.
+        assert_eq!(huiju(folder, &["run", "--until-end", "--format", "json"]).summary()["in"], 0, "{point}");
+        let staged = fs::read_dir(folder.join("archive/work_orders/_staging")).into_iter().flatten().count();
+        assert_eq!(staged, 0, "{point}: left behind");
+    }
+    let done = rows_account(&huiju(folder, &COMPACT));
+    assert_eq!(done["given_up"], 0, "{done}");
+    // What was replaced, or left by the dead, is not a week old.
+    let kept = rows_account(&huiju(folder, &["archive", "vacuum", "--format", "json"]));
+    assert_eq!(kept["deleted"], 0, "{kept}");
+    let again = seen(folder, &[]).unwrap();
+    assert_eq!(
+        [&again["rows"], &again["places"], &again["files"]],
+        [&before["rows"], &before["places"], &done["files_after"]]
+    );
+    let history = huiju(folder, &["archive", "history", "work_orders", "--limit", "1", "--format", "json"]);
+    assert_eq!(rows_account(&history)["operation"], "OPTIMIZE");
+    let (status, refused) = Huiju::run(folder, &["archive", "vacuum", "--retention", "5m"], &[]);
+    assert_eq!(status.code(), Some(2), "{}", refused.stderr());
+}
+
+/// Half of the messages, then the others' work, then the other half: no cursor is lost, no row comes twice, and what was
+/// deleted does not come back.
+#[test]
+fn t07_t29_others_work_on_the_table_between_our_runs() {
+    let folder = raw();
+    let folder = folder.path();
+    let mut rest = Vec::new();
+    for source in SOURCES {
+        for path in files(&folder.join(format!("topics/hotline.raw.work_orders.{source}"))) {
+            let whole = fs::read(&path).unwrap();
+            let half = whole[..whole.len() / 2].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            fs::write(&path, &whole[..half]).unwrap();
+            rest.push((path, whole));
+        }
+    }
+    let run = ["run", "--until-end", "--format", "json"];
+    let first = huiju(folder, &run).summary();
+    let Some(optimized) = seen(folder, &["optimize", "vacuum"]) else { return };
+    assert_eq!(optimized["rows"], first["written"]);
+    assert_eq!(huiju(folder, &run).summary()["in"], 0, "cursors survive an OPTIMIZE and a VACUUM");
+    let deleted = seen(folder, &["delete", "checkpoint", "cleanup"]).unwrap();
+    assert_eq!(huiju(folder, &run).summary()["in"], 0, "cursors survive a DELETE and the cleanup of the log");
+    huiju(folder, &COMPACT);
+    rest.into_iter().for_each(|(path, whole)| fs::write(path, whole).unwrap());
+    let second = huiju(folder, &run).summary();
+    let count = |of: &Value, name: &str| of[name].as_u64().unwrap();
+    let last = seen(folder, &["optimize"]).unwrap();
+    let expected = count(&first, "written") + count(&second, "written") - count(&deleted, "deleted");
+    assert!(count(&deleted, "deleted") > 0 && count(&second, "written") > 0, "{deleted} {second}");
+    assert_eq!((count(&last, "rows"), count(&last, "places")), (expected, expected));
+    assert_eq!(huiju(folder, &run).summary()["in"], 0);
+}
