@@ -8,5 +8,6 @@ mod kafka_smoke;
 mod kills;
 mod operator;
 mod other_feed;
+mod outages;
 mod support;
 mod tidy;

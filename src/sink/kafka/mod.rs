@@ -24,8 +24,8 @@
 //! | librdkafka says | we |
 //! | --- | --- |
 //! | retriable | call again, with growing pauses, for [`transaction::PATIENCE`] |
-//! | the generation has moved on | abort, write again, up to [`REJOINS`] times; then `Fenced` |
-//! | abort required | abort; `Unavailable`, or `Fenced` when the group does not know us |
+//! | the generation has moved on | abort, write again, up to [`REJOINS`] times; then `Evicted` |
+//! | abort required | abort; `Unavailable`, or `Evicted` when the group does not know us |
 //! | fatal, fenced | `Fenced`; this producer is of no use any more |
 //! | anything else, or patience is over | the outcome is unknown: `Unavailable`, and the runtime opens a new sink, whose `init_transactions` makes it definite |
 //!

@@ -15,7 +15,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -23,7 +23,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol},
     error::{KafkaError, KafkaResult},
-    types::RDKafkaRespErr,
+    types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
 
 use crate::{
@@ -35,6 +35,12 @@ use crate::{
 
 /// Longer than any transaction of ours may stay open: reading committed offsets waits for them.
 const COMMITTED: Duration = Duration::from_secs(60);
+/// One call of it. librdkafka sleeps in there until a *connection* changes; when the coordinator has to be found again
+/// over connections that stand already (a broker that is back), nothing wakes it before its time is up. So we ask often.
+const ASK: Duration = Duration::from_secs(1);
+/// How long it may say nothing at all, not even that the offsets are not stable yet: a new client does better then.
+const SILENT: Duration = Duration::from_secs(15);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 pub type Client = BaseConsumer<Member>;
 
@@ -190,25 +196,45 @@ impl Group for Handle {
     }
 
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
-        let client = self.client()?;
-        // With read_committed librdkafka asks for stable offsets: it waits for open transactions.
-        let offsets = client
-            .committed_offsets(list(partitions), COMMITTED)
-            .map_err(|error| client.context().troubles.explain("read the group's committed offsets", &error))?;
-        let mut cursors = Cursors::new();
-        for element in offsets.elements() {
-            let partition = Partition::new(element.topic(), element.partition());
-            element.error().map_err(|error| {
-                client.context().troubles.explain(format!("read the committed offset of {partition}"), &error)
-            })?;
-            let cuts = match element.offset() {
-                Offset::Offset(next) => vec![next],
-                _ => Vec::new(),
+        let begun = Instant::now();
+        let mut silent_since = begun;
+        loop {
+            // Taken anew for each call: when the source has left, nobody waits for the answer any more.
+            let client = self.client()?;
+            let error = match ask(&client, partitions) {
+                Ok(cursors) => return Ok(cursors),
+                Err(error) => error,
             };
-            cursors.insert(partition, cuts);
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            if code != RDKafkaErrorCode::OperationTimedOut {
+                silent_since = Instant::now();
+            }
+            let patient = begun.elapsed() < COMMITTED && silent_since.elapsed() < SILENT;
+            if !kafka::passes(code) || !patient {
+                let names: Vec<String> = partitions.iter().map(Partition::to_string).collect();
+                let doing = format!("read the group's committed offsets of {}", names.join(", "));
+                return Err(client.context().troubles.explain(doing, &error));
+            }
+            tracing::debug!(%error, "the group's committed offsets: again");
+            drop(client);
+            std::thread::sleep(ASK_AGAIN);
         }
-        Ok(cursors)
     }
+}
+
+/// With read_committed librdkafka asks for stable offsets, and gives up soon while a transaction holds one.
+fn ask(client: &Client, partitions: &[Partition]) -> KafkaResult<Cursors> {
+    let offsets = client.committed_offsets(list(partitions), ASK)?;
+    let mut cursors = Cursors::new();
+    for element in offsets.elements() {
+        element.error()?;
+        let cuts = match element.offset() {
+            Offset::Offset(next) => vec![next],
+            _ => Vec::new(),
+        };
+        cursors.insert(Partition::new(element.topic(), element.partition()), cuts);
+    }
+    Ok(cursors)
 }
 
 /// Leaves the group. Answers what nobody has answered, or closing would wait for it.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::Start,
     cursor::{Cursors, Partition},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     kafka,
 };
 
@@ -97,7 +97,8 @@ impl Reading<'_> {
         if self.client.assignment_lost() {
             self.intake.kill();
             self.release(list)?;
-            return Err(Error::fenced(
+            return Err(Error::new(
+                ErrorKind::Evicted,
                 "the group has given our partitions to another member: this process was silent for longer than \
                  session.timeout.ms or max.poll.interval.ms. What was in flight is discarded",
             ));
