@@ -1,5 +1,6 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
+mod chaos;
 mod conformance;
 mod faults;
 mod files;
@@ -9,5 +10,7 @@ mod kills;
 mod operator;
 mod other_feed;
 mod outages;
+mod retention;
 mod support;
 mod tidy;
+mod zombies;

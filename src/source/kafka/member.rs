@@ -6,6 +6,14 @@
 //! answers: no lock is held over a poll, and nothing is called from within it. No message of the partitions in
 //! question can come in between, because they are not assigned before we say so.
 //!
+//! **The member has a name** (`group.instance.id`), the same after a restart. A process that was killed takes its
+//! partitions up again at once, as long as the broker has not missed it for `session.timeout.ms`; nobody waits for that
+//! time to pass, and nobody else is disturbed. A line that is built anew comes back the same way. The other side of it:
+//! closing such a client does not leave the group, so who stops for good says so first ([`leave`]). And the broker does
+//! not look whether a member that comes back wants other topics, so the name tells which topics it wants. In groups of
+//! the next generation (`group.protocol=consumer`) a member with a name cannot leave for good: there it has none, and
+//! a killed one is missed for the broker's `group.consumer.session.timeout.ms`.
+//!
 //! While nobody runs the loop (before it, after it, while the client closes) the callback answers itself, by letting
 //! go: there is nothing in flight then.
 
@@ -20,12 +28,15 @@ use std::{
 
 use rdkafka::{
     ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList,
+    bindings::{rd_kafka_mem_free, rd_kafka_memberid},
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol},
     error::{KafkaError, KafkaResult},
     types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::Settings;
 use crate::{
     config,
     cursor::{Cursors, Partition},
@@ -42,11 +53,15 @@ const ASK: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_secs(15);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long a stop waits until the group has been told.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 pub type Client = BaseConsumer<Member>;
 
 /// What the client tells us between polls.
 #[derive(Default)]
 pub struct Member {
+    pub group: String,
     attended: AtomicBool,
     rebalances: Mutex<VecDeque<Rebalance>>,
     statistics: Mutex<Option<Statistics>>,
@@ -138,18 +153,23 @@ pub fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPar
 }
 
 /// A member of `{group}.{pipeline}`, not yet subscribed.
-pub fn join(config: &config::Kafka, pipeline: &str, bounded: bool) -> Result<Client> {
-    let group = format!("{}.{pipeline}", config.group);
-    let client: KafkaResult<Client> = settings(config, &group, bounded).create_with_context(Member::default());
+pub fn join(config: &config::Kafka, wanted: &Settings) -> Result<Client> {
+    let group = format!("{}.{}", config.group, wanted.pipeline);
+    let member = Member { group: group.clone(), ..Member::default() };
+    let client: KafkaResult<Client> = settings(config, &group, wanted).create_with_context(member);
     client.map_err(|error| {
         let (kind, text) = kafka::classify(&error);
         Error::new(kind, text).context(format!("consumer group {group}"))
     })
 }
 
-fn settings(config: &config::Kafka, group: &str, bounded: bool) -> ClientConfig {
+fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientConfig {
     // Statistics tell the lag; a bounded run also learns from them that a tail holds nothing for us.
-    let statistics = if bounded { "1000" } else { "5000" };
+    let statistics = if wanted.bounded { "1000" } else { "5000" };
+    let name = wanted.instance.as_ref().map(|instance| {
+        let topics: Vec<&str> = wanted.topics.iter().map(|(topic, _)| topic.as_str()).collect();
+        format!("{instance}.{:08x}", xxh3_64(topics.join("\n").as_bytes()) as u32)
+    });
     let mut defaults = vec![
         ("statistics.interval.ms", statistics),
         ("fetch.min.bytes", "1"),
@@ -168,6 +188,7 @@ fn settings(config: &config::Kafka, group: &str, bounded: bool) -> ClientConfig 
         defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
         // A process that was killed holds its partitions for this long; the broker's default is 45 s.
         defaults.push(("session.timeout.ms", "10000"));
+        defaults.extend(name.as_deref().map(|name| ("group.instance.id", name)));
     }
     let fixed = [
         ("group.id", group),
@@ -237,12 +258,38 @@ fn ask(client: &Client, partitions: &[Partition]) -> KafkaResult<Cursors> {
     Ok(cursors)
 }
 
-/// Leaves the group. Answers what nobody has answered, or closing would wait for it.
-pub fn leave(client: Arc<Client>) {
+/// Closes the client; `for_good` when nobody comes back under its name, so that others may have its partitions now.
+/// Answers what nobody has answered, or closing would wait for it.
+pub fn leave(client: Arc<Client>, for_good: bool) {
     let member = client.context().clone();
     member.attend(false);
     while let Some(rebalance) = member.next_rebalance() {
         rebalance.decline(&client);
     }
+    if for_good {
+        say_goodbye(&client);
+    }
     drop(client);
+}
+
+/// A member with a name leaves by unsubscribing: closing alone is taken for a restart.
+fn say_goodbye(client: &Client) {
+    let deadline = Instant::now() + GOODBYE;
+    client.unsubscribe();
+    // The number that the broker gave us is gone when we have asked to leave.
+    while is_member(client) && Instant::now() < deadline {
+        drop(client.poll(Duration::from_millis(10)));
+    }
+}
+
+fn is_member(client: &Client) -> bool {
+    // SAFETY: the client lives; what it gives is ours, and is freed by its own function.
+    unsafe {
+        let id = rd_kafka_memberid(client.client().native_ptr());
+        let is = !id.is_null() && *id != 0;
+        if !id.is_null() {
+            rd_kafka_mem_free(client.client().native_ptr(), id.cast());
+        }
+        is
+    }
 }
