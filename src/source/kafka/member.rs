@@ -78,7 +78,10 @@ impl Rebalance {
     fn decline(self, client: &Client) {
         let answered = match self {
             Rebalance::Assign(_) => assign(client, &TopicPartitionList::new()),
-            Rebalance::Revoke(partitions) => release(client, &partitions),
+            // What was never taken cannot be let go of, but the question wants an answer.
+            Rebalance::Revoke(partitions) => {
+                release(client, &partitions).or_else(|_| release(client, &TopicPartitionList::new()))
+            }
         };
         if let Err(error) = answered {
             tracing::debug!(%error, "letting go of partitions");
