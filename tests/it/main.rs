@@ -10,6 +10,7 @@ mod kills;
 mod operator;
 mod other_feed;
 mod outages;
+mod protocol;
 mod retention;
 mod support;
 mod tidy;
