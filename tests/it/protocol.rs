@@ -9,6 +9,7 @@ use huiju::{
     batch::Budget,
     config::{self, Secret},
     cursor::{Cursors, Partition},
+    error::Error,
     sink::{self, Sink},
     source::{
         Feed, Intake, Permit, Source,
@@ -148,4 +149,26 @@ fn t26_a_predecessor_is_fenced_before_cursors_are_read() {
         sink.assign(std::slice::from_ref(&partition)).unwrap()[&partition].is_empty(),
         "and it has committed nothing"
     );
+}
+
+/// What stands behind the source cannot take the partitions over, for instance because the group's offsets are not told.
+/// librdkafka waits for an answer to its assignment; without one the client could not be closed.
+#[test]
+fn partitions_that_cannot_be_taken_over_do_not_keep_the_source_from_ending() {
+    let Some(kafka) = kafka::shared() else { return };
+    let topic = unique("refused");
+    kafka.create_topic(&topic, 2, &KEEP);
+    let (_, mut source) = source(kafka, &topic, &topic, &[]);
+    let (mut intake, feed) = Intake::new(2, Budget::new(1 << 20), Permit::default(), Duration::from_secs(10));
+    std::thread::scope(|scope| {
+        let run = scope.spawn(move || (source.run(&mut intake, &Stop::new()), Instant::now()));
+        let Ok(Feed::Assign(_, reply)) = feed.recv_timeout(SOON) else { panic!("partitions are offered first") };
+        let refused = Instant::now();
+        reply.send(Err(Error::unavailable("not now"))).unwrap();
+        let (ended, at) = run.join().unwrap();
+        assert!(ended.unwrap_err().to_string().contains("not now"));
+        let took = at - refused;
+        println!("it ended {took:?} after the refusal");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    });
 }
