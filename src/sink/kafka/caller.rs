@@ -2,8 +2,9 @@
 //!
 //! The calls that make a transaction take a timeout, but it is looked at only when something happens. After a broker's
 //! stop and return there may be nothing left that happens: the request waits for a coordinator that nobody looks for any
-//! more. Seen: `send_offsets_to_transaction`, asked for five seconds, slept for minutes beside a healthy broker, and all
-//! that waits for a commit with it.
+//! more. Seen: `send_offsets_to_transaction`, called again after it had timed out while the broker was away, slept for
+//! minutes beside a healthy broker though it was asked for five seconds; and with it all that waits for a commit, such
+//! as the source that had lost its partitions.
 //!
 //! So the calls are made by a thread of their own, and who waits for it gives up after [`HUNG`]. The producer is left to
 //! that thread then, and a new one of the same name fences it: whether its last call did anything is answered by the
@@ -22,8 +23,8 @@ use rdkafka::{error::KafkaResult, producer::BaseProducer};
 use super::transaction::Told;
 use crate::error::{Context as _, Result};
 
-/// Three times what a call is asked for; a request that the client itself times out ends before.
-pub const HUNG: Duration = Duration::from_secs(16);
+/// Longer than any call is asked for.
+pub const HUNG: Duration = Duration::from_secs(8);
 /// How often events are looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
 
