@@ -66,7 +66,9 @@ impl Caller {
         loop {
             match self.answers.recv_timeout(LOOK) {
                 Ok(answer) => return Some(answer),
-                Err(RecvTimeoutError::Timeout) if begun.elapsed() < HUNG => drop(self.producer.poll(Duration::ZERO)),
+                Err(RecvTimeoutError::Timeout) if begun.elapsed() < HUNG => {
+                    self.producer.poll(Duration::ZERO);
+                }
                 Err(_) => return None,
             }
         }
