@@ -50,5 +50,10 @@ pub type Cuts = Vec<i64>;
 /// the pipeline says (`start`), or at the smallest other cursor if that comes first.
 pub const NEVER: i64 = -1;
 
+/// The same of a sink whose cursor the broker keeps. A broker forgets: after `offsets.retention.minutes`, and when the topic
+/// is deleted. Every sink is made to remember where it begins before the first message, so where another sink has moved
+/// on, this one has been there too.
+pub const FORGOTTEN: i64 = -2;
+
 /// Cursors by partition.
 pub type Cursors = BTreeMap<Partition, Cuts>;

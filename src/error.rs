@@ -14,6 +14,9 @@ pub enum ErrorKind {
     Unavailable,
     /// Another instance has taken over. Nothing is lost; this one starts over or stops.
     Fenced,
+    /// The group has given our partitions to another member, because we were silent for too long. Nothing is lost; we
+    /// join again, however often it happens.
+    Evicted,
     /// Too many rows are rejected. Look at the rejects before the topic is emptied into quarantine.
     TooManyRejects,
     /// Messages we have not read are gone (retention, a re-created topic). Decide what the gap means.
@@ -28,7 +31,7 @@ impl ErrorKind {
         match self {
             ErrorKind::Config => 2,
             ErrorKind::Unavailable => 3,
-            ErrorKind::Fenced => 4,
+            ErrorKind::Fenced | ErrorKind::Evicted => 4,
             ErrorKind::TooManyRejects => 5,
             ErrorKind::Gap => 6,
             ErrorKind::Bug => 70,
@@ -41,6 +44,7 @@ impl ErrorKind {
             ErrorKind::Config => "fix what is named above and start again; nothing was changed",
             ErrorKind::Unavailable => "nothing is lost: start again when it answers",
             ErrorKind::Fenced => "another instance has taken over; nothing is lost",
+            ErrorKind::Evicted => "nothing is lost: start again, or let the other instances go on",
             ErrorKind::TooManyRejects => {
                 "look at the rejects; raise [rejects] limit in pipeline.toml if this is expected"
             }

@@ -111,7 +111,7 @@ pub fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, Option<&'static str>) {
             (ErrorKind::Fenced, "another instance with the same name has taken over")
         }
         IllegalGeneration | UnknownMemberId | StaleMemberEpoch | FencedMemberEpoch | AssignmentLost | PollExceeded => {
-            (ErrorKind::Fenced, "the group has given our partitions to another member")
+            (ErrorKind::Evicted, "the group has given our partitions to another member")
         }
         OffsetOutOfRange | AutoOffsetReset | LogTruncation => {
             (ErrorKind::Gap, "offsets that we have not read are gone")

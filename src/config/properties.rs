@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Why a property cannot be set by people.
-const OURS: [(&str, &str); 17] = [
+const OURS: [(&str, &str); 16] = [
     ("bootstrap.servers", "write brokers in [kafka] instead"),
     ("metadata.broker.list", "write brokers in [kafka] instead"),
     ("client.id", "write client_id in [kafka] instead"),
@@ -30,7 +30,6 @@ const OURS: [(&str, &str); 17] = [
     ("request.required.acks", "with less than all, acknowledged rows are lost with their broker"),
     ("partitioner", "rows of one key must stay in one partition, whoever writes them: it is murmur2_random"),
     ("partition.assignment.strategy", "the hand-over between processes is made for cooperative-sticky"),
-    ("group.protocol", "the hand-over between processes is made for the classic protocol"),
     ("enable.partition.eof", "the ends of partitions are looked up, not waited for"),
     ("delivery.report.only.error", "a batch is done when every delivery is reported"),
 ];

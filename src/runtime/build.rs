@@ -203,6 +203,7 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
             let settings = source::kafka::Settings {
                 pipeline: pipeline.name.clone(),
                 topics: topics.collect(),
+                instance: Some(setup.slot.name()),
                 bounded: setup.bounded,
                 start: pipeline.start,
                 gaps: pipeline.gaps,
@@ -319,8 +320,9 @@ fn writable(folder: &Path) -> Result<()> {
     tried.or_unavailable(format!("write to {}", folder.display()))
 }
 
-/// A number that no other living process of this machine holds, so that each has transactional ids of its own, and a
-/// process that is started again gets those of the one that died: its open transactions are aborted at once.
+/// A number that no other living process of this machine holds, so that each has transactional ids and a name in the
+/// consumer group of its own, and a process that is started again gets those of the one that died: its open transactions
+/// are aborted at once, and its partitions are taken up again at once.
 #[derive(Debug)]
 pub struct Slot {
     instance: String,
@@ -346,8 +348,12 @@ impl Slot {
         Err(Error::unavailable(format!("all slots in {} are taken", folder.display())))
     }
 
+    fn name(&self) -> String {
+        format!("{}.{}", self.instance, self.number)
+    }
+
     fn transactional_id(&self, group: &str, pipeline: &str) -> String {
-        format!("{group}.{pipeline}.{}.{}", self.instance, self.number)
+        format!("{group}.{pipeline}.{}", self.name())
     }
 }
 

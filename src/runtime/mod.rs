@@ -50,7 +50,7 @@ use outlet::Outlet;
 
 use crate::{
     batch::{Fetched, Outcome},
-    cursor::{Cursors, NEVER, Partition},
+    cursor::{Cursors, FORGOTTEN, NEVER, Partition},
     decode::Decoder,
     dedup::Dedup,
     engine::Program,
@@ -239,6 +239,7 @@ impl Line {
             for (partition, cuts) in &mut cursors {
                 match theirs.get(partition) {
                     Some(more) if !more.is_empty() => cuts.extend(more),
+                    _ if place.outlet.kind == "kafka" => cuts.push(FORGOTTEN),
                     _ => cuts.push(NEVER),
                 }
             }

@@ -22,6 +22,8 @@ use crate::{
 const DEPTH: usize = 2;
 /// How long a bounded run waits for something that does not answer.
 const BOUNDED_PATIENCE: Duration = Duration::from_secs(60);
+/// Longest pause between two attempts: whatever comes back is noticed within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Fenced this often in a row within a minute of running each, we give way.
 const FENCED_OFTEN: u32 = 3;
 
@@ -88,11 +90,11 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
         let since = *trouble.get_or_insert_with(Instant::now);
         fenced += u32::from(error.kind == ErrorKind::Fenced);
         let helps = match error.kind {
-            ErrorKind::Unavailable => !setup.bounded || since.elapsed() < BOUNDED_PATIENCE,
+            ErrorKind::Unavailable | ErrorKind::Evicted => !setup.bounded || since.elapsed() < BOUNDED_PATIENCE,
             ErrorKind::Fenced => fenced < FENCED_OFTEN,
             _ => false,
         };
-        if stop.asked() && matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Fenced) {
+        if stop.asked() && matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Evicted | ErrorKind::Fenced) {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
             statuses.set(name, State::Stopped, Some(error.to_string()), setup.clock.now());
@@ -110,7 +112,7 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
         if stop.asked() {
             return Ok(());
         }
-        pause = (pause * 2).min(Duration::from_secs(30));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -158,6 +160,7 @@ fn kind(error: &Error) -> &'static str {
         ErrorKind::Config => "config",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Fenced => "fenced",
+        ErrorKind::Evicted => "evicted",
         ErrorKind::TooManyRejects => "too_many_rejects",
         ErrorKind::Gap => "gap",
         ErrorKind::Bug => "bug",

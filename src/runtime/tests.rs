@@ -144,6 +144,7 @@ fn batches_that_are_not_contiguous_are_our_mistake() {
     assert!(intervals(&told.committed).is_empty());
 }
 
+/// T15: what is done after the partitions were taken away is not committed.
 #[test]
 fn after_the_permit_is_withdrawn_nothing_is_committed() {
     let permit = Permit::default();

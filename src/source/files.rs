@@ -90,7 +90,7 @@ impl Files {
     }
 
     /// Takes over files that are new.
-    fn discover(&mut self, intake: &mut Intake) -> Result<()> {
+    fn discover(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
         let mut found = Vec::new();
         for (at, topic) in self.topics.iter_mut().enumerate() {
             let names = topic.look()?;
@@ -105,7 +105,7 @@ impl Files {
         if found.is_empty() {
             return Ok(());
         }
-        let cursors = intake.assign(found.iter().map(|(partition, ..)| partition.clone()).collect())?;
+        let cursors = intake.assign(found.iter().map(|(partition, ..)| partition.clone()).collect(), stop)?;
         for (partition, at, name, size, old) in found {
             let topic = &mut self.topics[at];
             let mut cuts = cursors.get(&partition).cloned().unwrap_or_default();
@@ -156,7 +156,7 @@ impl Source for Files {
                 "nothing to read: no such folder: {folders}; make one folder per topic"
             )));
         }
-        self.discover(intake)?;
+        self.discover(intake, stop)?;
         let mut looked = Instant::now();
         'reading: loop {
             let mut more = false;
@@ -181,7 +181,7 @@ impl Source for Files {
                 break;
             }
             if looked.elapsed() >= self.settings.poll {
-                self.discover(intake)?;
+                self.discover(intake, stop)?;
                 looked = Instant::now();
             }
         }

@@ -12,7 +12,11 @@ use crate::{
     batch::{Budget, Fetched},
     cursor::{Cursors, Partition},
     error::{Error, Result},
+    stop::Stop,
 };
+
+/// How often a stop is looked for while something is waited for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a source tells the line, in order.
 #[derive(Debug)]
@@ -72,19 +76,20 @@ impl Intake {
         (Intake { feed, budget, permit, drain, takeover: Duration::from_secs(120) }, fed)
     }
 
-    /// Hands the partitions to everything behind and returns each sink's cursors.
-    pub fn assign(&mut self, partitions: Vec<Partition>) -> Result<Cursors> {
-        self.ask(self.takeover, |reply| Feed::Assign(partitions, reply))
+    /// Hands the partitions to everything behind and returns each sink's cursors. That may take long while something does
+    /// not answer; a stop does not wait for it.
+    pub fn assign(&mut self, partitions: Vec<Partition>, stop: &Stop) -> Result<Cursors> {
+        self.ask(self.takeover, Some(stop), |reply| Feed::Assign(partitions, reply))
     }
 
     /// Returns when everything pushed so far is committed and the partitions are let go. On `Err` the caller kills.
     pub fn revoke(&mut self, partitions: Vec<Partition>) -> Result<()> {
-        self.ask(self.drain, |reply| Feed::Revoke(partitions, reply))
+        self.ask(self.drain, None, |reply| Feed::Revoke(partitions, reply))
     }
 
     /// Returns when everything pushed so far is committed.
     pub fn finish(&mut self, patience: Duration) -> Result<()> {
-        self.ask(patience, Feed::Finish)
+        self.ask(patience, None, Feed::Finish)
     }
 
     /// From here on nothing of this line is committed any more. Waits for a commit in flight.
@@ -129,7 +134,12 @@ impl Intake {
         batch
     }
 
-    fn ask<T>(&mut self, patience: Duration, feed: impl FnOnce(SyncSender<Result<T>>) -> Feed) -> Result<T> {
+    fn ask<T>(
+        &mut self,
+        patience: Duration,
+        stop: Option<&Stop>,
+        feed: impl FnOnce(SyncSender<Result<T>>) -> Feed,
+    ) -> Result<T> {
         let deadline = Instant::now() + patience;
         let (reply, answer) = mpsc::sync_channel(1);
         let mut feed = feed(reply);
@@ -142,10 +152,17 @@ impl Intake {
             }
             std::thread::park_timeout(Duration::from_millis(2));
         }
-        match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(late(patience)),
-            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match answer.recv_timeout(if stop.is_some() { left.min(LOOK) } else { left }) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+                Err(RecvTimeoutError::Timeout) if stop.is_some_and(Stop::asked) => {
+                    return Err(Error::unavailable("stopped while partitions were being taken over"));
+                }
+                Err(RecvTimeoutError::Timeout) if left <= LOOK || stop.is_none() => return Err(late(patience)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
     }
 }

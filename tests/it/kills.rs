@@ -22,12 +22,12 @@ use crate::{
 
 const PARTITIONS: i32 = 4;
 
-fn from_environment(name: &str, otherwise: u64) -> u64 {
+pub fn from_environment(name: &str, otherwise: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// Samples in which orders of one city come again with a later update time: versions, which must keep their order.
-fn with_versions(count: u64, seed: u64) -> Vec<Sent> {
+pub fn with_versions(count: u64, seed: u64) -> Vec<Sent> {
     let mut random = numbers(seed);
     let mut all: Vec<Sent> = Vec::new();
     let mut later: Vec<(usize, Sent)> = Vec::new();
@@ -137,7 +137,7 @@ fn one_of_two_is_killed_and_the_other_takes_over() {
 }
 
 /// What [`Project::settle_without_rows`] checks; rows are read by others.
-fn verify(kafka: &Kafka, project: &Project<'_>, messages: &[Sent]) {
+pub fn verify(kafka: &Kafka, project: &Project<'_>, messages: &[Sent]) {
     let carried = project.settle_without_rows();
     assert_eq!(carried.account, truth(messages));
 

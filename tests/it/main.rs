@@ -1,5 +1,6 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
+mod chaos;
 mod conformance;
 mod discreet;
 mod faults;
@@ -10,8 +11,12 @@ mod kafka_smoke;
 mod kills;
 mod operator;
 mod other_feed;
+mod outages;
 mod poison;
+mod protocol;
+mod retention;
 mod security;
 mod support;
 mod tidy;
 mod upkeep;
+mod zombies;

@@ -24,10 +24,10 @@
 //! | librdkafka says | we |
 //! | --- | --- |
 //! | retriable | call again, with growing pauses, for [`transaction::PATIENCE`] |
-//! | the generation has moved on | abort, write again, up to [`REJOINS`] times; then `Fenced` |
-//! | abort required | abort; `Unavailable`, or `Fenced` when the group does not know us |
+//! | the generation has moved on | abort, write again, up to [`REJOINS`] times; then `Evicted` |
+//! | abort required | abort; `Unavailable`, or `Evicted` when the group does not know us |
 //! | fatal, fenced | `Fenced`; this producer is of no use any more |
-//! | anything else, or patience is over | the outcome is unknown: `Unavailable`, and the runtime opens a new sink, whose `init_transactions` makes it definite |
+//! | anything else, nothing at all ([`caller`]), or patience is over | the outcome is unknown: `Unavailable`, and the runtime opens a new sink, whose `init_transactions` makes it definite |
 //!
 //! # What goes out
 //!
@@ -37,6 +37,7 @@
 //!
 //! It creates no topics, and does not check who else writes to them.
 
+mod caller;
 mod encode;
 #[cfg(test)]
 mod tests;
@@ -127,7 +128,7 @@ impl Kafka {
         fault::point("kafka.before_offsets");
         let group = self.group.metadata();
         let group = group.ok_or_else(|| Error::unavailable("the consumer group is gone: its source has stopped"))?;
-        self.transaction.send_offsets(offsets, &group)?;
+        self.transaction.send_offsets(offsets, group)?;
         fault::point("kafka.after_offsets");
         self.transaction.commit()?;
         fault::point("kafka.after_commit");

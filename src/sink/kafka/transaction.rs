@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use rdkafka::{
     },
 };
 
+use super::caller::{Caller, HUNG};
 use crate::{
     config,
     error::{Error, ErrorKind, Result},
@@ -40,7 +41,7 @@ const LOOK: u32 = 1024;
 
 /// What the producer tells us.
 #[derive(Default)]
-pub(super) struct Told {
+pub struct Told {
     troubles: Troubles,
     /// Why the first message that was not delivered was not.
     failed: Mutex<Option<RDKafkaErrorCode>>,
@@ -68,7 +69,8 @@ impl ProducerContext for Told {
 
 /// A producer and its one transaction.
 pub struct Transaction {
-    producer: BaseProducer<Told>,
+    producer: Arc<BaseProducer<Told>>,
+    caller: Caller,
     id: String,
     open: bool,
     /// It has failed for good: a new one must be opened.
@@ -100,7 +102,10 @@ impl Transaction {
             let (kind, text) = kafka::classify(&error);
             Error::new(kind, text).context(format!("producer {id}"))
         })?;
-        let transaction = Transaction { producer, id: id.to_owned(), open: false, broken: false, sent: Cell::new(0) };
+        let producer = Arc::new(producer);
+        let caller = Caller::start(producer.clone(), id)?;
+        let transaction =
+            Transaction { producer, caller, id: id.to_owned(), open: false, broken: false, sent: Cell::new(0) };
         transaction.check_topics(topics)?;
         transaction.call("take over", |producer| producer.init_transactions(CALL))?;
         transaction.troubles().forget();
@@ -175,8 +180,10 @@ impl Transaction {
         Err(error)
     }
 
-    pub fn send_offsets(&mut self, offsets: &TopicPartitionList, group: &ConsumerGroupMetadata) -> Result<(), Failed> {
-        let sent = self.call("send offsets", |producer| producer.send_offsets_to_transaction(offsets, group, CALL));
+    pub fn send_offsets(&mut self, offsets: &TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), Failed> {
+        let offsets = offsets.clone();
+        let sent =
+            self.call("send offsets", move |producer| producer.send_offsets_to_transaction(&offsets, &group, CALL));
         self.checked(sent)
     }
 
@@ -216,7 +223,13 @@ impl Transaction {
         // The call throws away what is queued and waits for what is on its way; both count until their reports are
         // looked at, which is ours to do between short calls. Purging by ourselves would leave a hole in the sequence
         // numbers, and the next transaction would fail of it.
-        while let Err(error) = self.producer.abort_transaction(ABORT) {
+        loop {
+            let Some(called) = self.caller.call(|producer| producer.abort_transaction(ABORT)) else {
+                tracing::info!(producer = self.id, "abort hangs: the next producer of this name aborts");
+                self.broken = true;
+                break;
+            };
+            let Err(error) = called else { break };
             let retriable = matches!(&error, KafkaError::Transaction(why) if why.is_retriable());
             if !retriable || Instant::now() >= deadline {
                 tracing::info!(producer = self.id, %error, "abort failed: the next producer of this name aborts");
@@ -229,11 +242,21 @@ impl Transaction {
     }
 
     /// Calls, and calls again what may be repeated.
-    fn call(&self, doing: &str, call: impl Fn(&BaseProducer<Told>) -> KafkaResult<()>) -> Result<(), Failed> {
+    fn call(
+        &self,
+        doing: &str,
+        call: impl Fn(&BaseProducer<Told>) -> KafkaResult<()> + Send + Sync + 'static,
+    ) -> Result<(), Failed> {
+        let call = Arc::new(call);
         let deadline = Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         loop {
-            let Err(error) = call(&self.producer) else { return Ok(()) };
+            let again = call.clone();
+            let error = match self.caller.call(move |producer| again(producer)) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => error,
+                None => return Err(Failed::hung(doing, &self.id)),
+            };
             self.producer.poll(Duration::ZERO);
             let verdict = verdict(&error);
             let told = self.troubles().explain(format!("{doing}, producer {}", self.id), &error);
@@ -266,6 +289,17 @@ pub struct Failed {
     /// The group is in a later generation than the one we have shown; the transaction is aborted.
     pub rejoined: bool,
     pub error: Error,
+}
+
+impl Failed {
+    fn hung(doing: &str, id: &str) -> Failed {
+        let error = Error::unavailable(format!(
+            "{doing}, producer {id}: the Kafka client has not come back from the call for {} s; it is left alone, and a \
+             new one fences it",
+            HUNG.as_secs()
+        ));
+        Failed { verdict: Verdict::Dead, rejoined: false, error }
+    }
 }
 
 impl From<Error> for Failed {

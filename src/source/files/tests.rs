@@ -328,7 +328,7 @@ fn a_file_that_shrinks_or_goes_away_while_unread_is_a_gap() {
         world.file("t/a.jsonl", "1\n2\n3\n");
         let (mut intake, line, _seen) = world.line();
         let mut source = world.source();
-        source.discover(&mut intake).unwrap();
+        source.discover(&mut intake, &Stop::new()).unwrap();
         assert!(source.read(0, &mut intake).unwrap());
         match remove {
             true => fs::remove_file(world.folder.path().join("t/a.jsonl")).unwrap(),

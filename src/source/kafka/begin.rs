@@ -3,7 +3,8 @@
 //! | cursors | broker | then |
 //! | --- | --- | --- |
 //! | none | `[low, high)` | the pipeline's `start`: low or high |
-//! | none of one sink, some of another | `[low, high)` | the pipeline's `start`, or the smallest cursor if that comes first |
+//! | none of the sink whose cursor the broker keeps, another's above low | | stop, always: the clean topic would begin again |
+//! | none of another sink, some of the rest | `[low, high)` | the pipeline's `start`, or the smallest cursor if that comes first |
 //! | smallest ≥ low, largest ≤ high | | the smallest |
 //! | smallest < low | retention took `[smallest, low)` | `gaps`: stop, or begin at low and record what is lost |
 //! | largest > high | the topic was created anew, or cut short | stop, always |
@@ -13,13 +14,16 @@
 //! topic.
 //!
 //! A topic that was created anew and already holds more messages than we had read looks, by its offsets, like the old
-//! one. Nothing here can tell: sinks store offsets, not topic ids, and librdkafka's Rust interface shows none. And when a
-//! topic is deleted the broker forgets the group's committed offsets with it: the Kafka sink then has no cursor where
-//! the archive still has one, which looks like a sink that was added later.
+//! one. What tells is that the broker forgets the group's committed offsets with the topic. That is why no message is
+//! taken before every sink remembers where it begins ([`Begin::Pinned`]): from then on a missing cursor is a lost one.
+//! A pipeline without a Kafka sink has nothing that tells: sinks store offsets, not topic ids.
+//!
+//! A Kafka sink that is added to a pipeline later looks like one whose cursor is lost; somebody has to say where it begins,
+//! with Kafka's own tool.
 
 use crate::{
     config::{Gaps, Start},
-    cursor::{NEVER, Partition},
+    cursor::{FORGOTTEN, Partition},
     error::{Error, ErrorKind, Result},
 };
 
@@ -33,7 +37,8 @@ pub struct Marks {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begin {
     At(i64),
-    /// No sink has a cursor: they must remember this one, or a restart before the first message would move it.
+    /// No sink has a cursor: they must remember this one before the first message. A restart before it would move
+    /// `end`, and a cursor that is missing later could not be told from one that is lost.
     Pinned(i64),
     /// The offsets from the first to the second are gone; begin at the second.
     After(i64, i64),
@@ -41,10 +46,10 @@ pub enum Begin {
 
 pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, gaps: Gaps) -> Result<Begin> {
     let Marks { low, high } = marks;
-    let known = || cuts.iter().copied().filter(|cut| *cut != NEVER);
+    let known = || cuts.iter().copied().filter(|cut| *cut >= 0);
     let (Some(smallest), Some(largest)) = (known().min(), known().max()) else {
         return Ok(match start {
-            Start::Beginning => Begin::At(low),
+            Start::Beginning => Begin::Pinned(low),
             Start::End => Begin::Pinned(high),
         });
     };
@@ -58,8 +63,21 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
             ),
         ));
     }
+    if cuts.contains(&FORGOTTEN) && largest > low {
+        let Partition { topic, number } = partition;
+        return Err(Error::new(
+            ErrorKind::Gap,
+            format!(
+                "{partition}: the broker has no committed offset of the group here, but another sink has its cursor at \
+                 {largest}: offsets.retention.minutes has passed, or the topic was deleted and created anew. Nothing was \
+                 taken, or the clean topic would begin again. If it is the old topic, tell the broker where we were: \
+                 kafka-consumer-groups.sh --group … --topic {topic}:{number} --reset-offsets --to-offset {largest} \
+                 --execute. If it is a new one, give the pipeline a new [kafka] group and archive path"
+            ),
+        ));
+    }
     if smallest >= low {
-        let all = cuts.contains(&NEVER) && start == Start::Beginning;
+        let all = known().count() < cuts.len() && start == Start::Beginning;
         return Ok(Begin::At(if all { low } else { smallest }));
     }
     match gaps {
@@ -78,6 +96,7 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cursor::NEVER;
 
     fn at(cuts: &[i64], gaps: Gaps) -> Result<Begin, String> {
         let marks = Marks { low: 10, high: 20 };
@@ -97,18 +116,28 @@ mod tests {
     #[test]
     fn without_a_cursor_the_pipeline_says_where() {
         let (partition, marks) = (Partition::new("t", 0), Marks { low: 10, high: 20 });
-        assert_eq!(begin(&partition, &[], marks, Start::Beginning, Gaps::Stop).ok(), Some(Begin::At(10)));
+        assert_eq!(begin(&partition, &[], marks, Start::Beginning, Gaps::Stop).ok(), Some(Begin::Pinned(10)));
         assert_eq!(begin(&partition, &[], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
     }
 
     #[test]
     fn a_sink_that_has_never_taken_anything_gets_all_there_is() {
-        assert_eq!(at(&[NEVER], Gaps::Stop), Ok(Begin::At(10)));
+        assert_eq!(at(&[NEVER], Gaps::Stop), Ok(Begin::Pinned(10)));
         assert_eq!(at(&[NEVER, 15], Gaps::Stop), Ok(Begin::At(10)));
         assert_eq!(at(&[NEVER, 4], Gaps::Record), Ok(Begin::After(4, 10)));
         let (partition, marks) = (Partition::new("t", 0), Marks { low: 10, high: 20 });
         assert_eq!(begin(&partition, &[NEVER], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
         assert_eq!(begin(&partition, &[NEVER, 15], marks, Start::End, Gaps::Stop).ok(), Some(Begin::At(15)));
+    }
+
+    #[test]
+    fn a_cursor_that_the_broker_has_forgotten_stops_the_pipeline() {
+        for gaps in [Gaps::Stop, Gaps::Record] {
+            let told = at(&[FORGOTTEN, 15], gaps).expect_err("must stop");
+            assert!(told.contains("t:0") && told.contains("--to-offset 15"), "{told}");
+        }
+        assert_eq!(at(&[FORGOTTEN, NEVER], Gaps::Stop), Ok(Begin::Pinned(10)), "the first start");
+        assert_eq!(at(&[FORGOTTEN, 10], Gaps::Stop), Ok(Begin::At(10)), "the first start was interrupted");
     }
 
     #[test]

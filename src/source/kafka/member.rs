@@ -6,6 +6,14 @@
 //! answers: no lock is held over a poll, and nothing is called from within it. No message of the partitions in
 //! question can come in between, because they are not assigned before we say so.
 //!
+//! **The member has a name** (`group.instance.id`), the same after a restart. A process that was killed takes its
+//! partitions up again at once, as long as the broker has not missed it for `session.timeout.ms`; nobody waits for that
+//! time to pass, and nobody else is disturbed. A line that is built anew comes back the same way. The other side of it:
+//! closing such a client does not leave the group, so who stops for good says so first ([`leave`]). And the broker does
+//! not look whether a member that comes back wants other topics, so the name tells which topics it wants. In groups of
+//! the next generation (`group.protocol=consumer`) a member with a name cannot leave for good: there it has none, and
+//! a killed one is missed for the broker's `group.consumer.session.timeout.ms`.
+//!
 //! While nobody runs the loop (before it, after it, while the client closes) the callback answers itself, by letting
 //! go: there is nothing in flight then.
 
@@ -15,17 +23,20 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList,
+    bindings::{rd_kafka_mem_free, rd_kafka_memberid},
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol},
     error::{KafkaError, KafkaResult},
-    types::RDKafkaRespErr,
+    types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::Settings;
 use crate::{
     config,
     cursor::{Cursors, Partition},
@@ -35,18 +46,26 @@ use crate::{
 
 /// Longer than any transaction of ours may stay open: reading committed offsets waits for them.
 const COMMITTED: Duration = Duration::from_secs(60);
+/// One call of it. librdkafka sleeps in there until a *connection* changes; when the coordinator has to be found again
+/// over connections that stand already (a broker that is back), nothing wakes it before its time is up. So we ask often.
+const ASK: Duration = Duration::from_secs(1);
+/// How long it may say nothing at all, not even that the offsets are not stable yet: a new client does better then.
+const SILENT: Duration = Duration::from_secs(15);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a stop waits until the group has been told.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 pub type Client = BaseConsumer<Member>;
 
 /// What the client tells us between polls.
 #[derive(Default)]
 pub struct Member {
+    pub group: String,
     attended: AtomicBool,
     rebalances: Mutex<VecDeque<Rebalance>>,
     statistics: Mutex<Option<Statistics>>,
     pub troubles: Troubles,
-    /// Its name, for error texts.
-    pub group: String,
 }
 
 pub enum Rebalance {
@@ -59,7 +78,10 @@ impl Rebalance {
     fn decline(self, client: &Client) {
         let answered = match self {
             Rebalance::Assign(_) => assign(client, &TopicPartitionList::new()),
-            Rebalance::Revoke(partitions) => release(client, &partitions),
+            // What was never taken cannot be let go of, but the question wants an answer.
+            Rebalance::Revoke(partitions) => {
+                release(client, &partitions).or_else(|_| release(client, &TopicPartitionList::new()))
+            }
         };
         if let Err(error) = answered {
             tracing::debug!(%error, "letting go of partitions");
@@ -134,19 +156,23 @@ pub fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPar
 }
 
 /// A member of `{group}.{pipeline}`, not yet subscribed.
-pub fn join(config: &config::Kafka, pipeline: &str, bounded: bool) -> Result<Client> {
-    let group = format!("{}.{pipeline}", config.group);
+pub fn join(config: &config::Kafka, wanted: &Settings) -> Result<Client> {
+    let group = format!("{}.{}", config.group, wanted.pipeline);
     let member = Member { troubles: Troubles::new(config), group: group.clone(), ..Member::default() };
-    let client: KafkaResult<Client> = settings(config, &group, bounded).create_with_context(member);
+    let client: KafkaResult<Client> = settings(config, &group, wanted).create_with_context(member);
     client.map_err(|error| {
         let (kind, text) = kafka::classify(&error);
         Error::new(kind, text).context(format!("consumer group {group}"))
     })
 }
 
-fn settings(config: &config::Kafka, group: &str, bounded: bool) -> ClientConfig {
+fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientConfig {
     // Statistics tell the lag; a bounded run also learns from them that a tail holds nothing for us.
-    let statistics = if bounded { "1000" } else { "5000" };
+    let statistics = if wanted.bounded { "1000" } else { "5000" };
+    let name = wanted.instance.as_ref().map(|instance| {
+        let topics: Vec<&str> = wanted.topics.iter().map(|(topic, _)| topic.as_str()).collect();
+        format!("{instance}.{:08x}", xxh3_64(topics.join("\n").as_bytes()) as u32)
+    });
     let mut defaults = vec![
         ("statistics.interval.ms", statistics),
         ("fetch.min.bytes", "1"),
@@ -165,6 +191,7 @@ fn settings(config: &config::Kafka, group: &str, bounded: bool) -> ClientConfig 
         defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
         // A process that was killed holds its partitions for this long; the broker's default is 45 s.
         defaults.push(("session.timeout.ms", "10000"));
+        defaults.extend(name.as_deref().map(|name| ("group.instance.id", name)));
     }
     let fixed = [
         ("group.id", group),
@@ -193,33 +220,79 @@ impl Group for Handle {
     }
 
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
-        let client = self.client()?;
-        // With read_committed librdkafka asks for stable offsets: it waits for open transactions.
-        let offsets = client
-            .committed_offsets(list(partitions), COMMITTED)
-            .map_err(|error| client.context().troubles.explain("read the group's committed offsets", &error))?;
-        let mut cursors = Cursors::new();
-        for element in offsets.elements() {
-            let partition = Partition::new(element.topic(), element.partition());
-            element.error().map_err(|error| {
-                client.context().troubles.explain(format!("read the committed offset of {partition}"), &error)
-            })?;
-            let cuts = match element.offset() {
-                Offset::Offset(next) => vec![next],
-                _ => Vec::new(),
+        let begun = Instant::now();
+        let mut silent_since = begun;
+        loop {
+            // Taken anew for each call: when the source has left, nobody waits for the answer any more.
+            let client = self.client()?;
+            let error = match ask(&client, partitions) {
+                Ok(cursors) => return Ok(cursors),
+                Err(error) => error,
             };
-            cursors.insert(partition, cuts);
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            if code != RDKafkaErrorCode::OperationTimedOut {
+                silent_since = Instant::now();
+            }
+            let patient = begun.elapsed() < COMMITTED && silent_since.elapsed() < SILENT;
+            if !kafka::passes(code) || !patient {
+                let names: Vec<String> = partitions.iter().map(Partition::to_string).collect();
+                let doing = format!("read the group's committed offsets of {}", names.join(", "));
+                return Err(client.context().troubles.explain(doing, &error));
+            }
+            tracing::debug!(%error, "the group's committed offsets: again");
+            drop(client);
+            std::thread::sleep(ASK_AGAIN);
         }
-        Ok(cursors)
     }
 }
 
-/// Leaves the group. Answers what nobody has answered, or closing would wait for it.
-pub fn leave(client: Arc<Client>) {
+/// With read_committed librdkafka asks for stable offsets, and gives up soon while a transaction holds one.
+fn ask(client: &Client, partitions: &[Partition]) -> KafkaResult<Cursors> {
+    let offsets = client.committed_offsets(list(partitions), ASK)?;
+    let mut cursors = Cursors::new();
+    for element in offsets.elements() {
+        element.error()?;
+        let cuts = match element.offset() {
+            Offset::Offset(next) => vec![next],
+            _ => Vec::new(),
+        };
+        cursors.insert(Partition::new(element.topic(), element.partition()), cuts);
+    }
+    Ok(cursors)
+}
+
+/// Closes the client; `for_good` when nobody comes back under its name, so that others may have its partitions now.
+/// Answers what nobody has answered, or closing would wait for it.
+pub fn leave(client: Arc<Client>, for_good: bool) {
     let member = client.context().clone();
     member.attend(false);
     while let Some(rebalance) = member.next_rebalance() {
         rebalance.decline(&client);
     }
+    if for_good {
+        say_goodbye(&client);
+    }
     drop(client);
+}
+
+/// A member with a name leaves by unsubscribing: closing alone is taken for a restart.
+fn say_goodbye(client: &Client) {
+    let deadline = Instant::now() + GOODBYE;
+    client.unsubscribe();
+    // The number that the broker gave us is gone when we have asked to leave.
+    while is_member(client) && Instant::now() < deadline {
+        drop(client.poll(Duration::from_millis(10)));
+    }
+}
+
+fn is_member(client: &Client) -> bool {
+    // SAFETY: the client lives; what it gives is ours, and is freed by its own function.
+    unsafe {
+        let id = rd_kafka_memberid(client.client().native_ptr());
+        let is = !id.is_null() && *id != 0;
+        if !id.is_null() {
+            rd_kafka_mem_free(client.client().native_ptr(), id.cast());
+        }
+        is
+    }
 }

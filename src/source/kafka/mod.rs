@@ -41,7 +41,7 @@ use std::{
 use crate::{
     config::{self, Gaps, Start},
     cursor::Partition,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     kafka::SharedGroup,
     source::{Intake, Source},
     stop::Stop,
@@ -52,6 +52,8 @@ pub struct Settings {
     pub pipeline: Arc<str>,
     /// Each topic and the index of its source.
     pub topics: Vec<(String, usize)>,
+    /// A name for this member that no other process has, and that is the same after a restart.
+    pub instance: Option<String>,
     /// Stop at the ends that the partitions have when they are assigned.
     pub bounded: bool,
     /// Where to begin without any cursor.
@@ -70,6 +72,7 @@ impl Settings {
         Settings {
             pipeline,
             topics,
+            instance: None,
             bounded: false,
             start: Start::Beginning,
             gaps: Gaps::Stop,
@@ -106,7 +109,7 @@ pub struct Kafka {
 impl Kafka {
     /// Builds the client; the broker is not asked before [`Source::run`].
     pub fn new(config: &config::Kafka, settings: Settings, lag: TellLag) -> Result<Kafka> {
-        let client = Arc::new(member::join(config, &settings.pipeline, settings.bounded)?);
+        let client = Arc::new(member::join(config, &settings)?);
         let group = Arc::new(member::Handle { client: Arc::downgrade(&client) });
         Ok(Kafka { settings, lag, client: Mutex::new(Some(client)), group })
     }
@@ -126,7 +129,11 @@ impl Source for Kafka {
             // Whatever is in flight: after this thread has left the group, nothing of it may be committed.
             intake.kill();
         }
-        member::leave(client);
+        // Otherwise a new line comes back under the same name.
+        let again =
+            |error: &Error| matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Evicted);
+        let for_good = stop.asked() || !outcome.as_ref().is_err_and(again);
+        member::leave(client, for_good);
         outcome
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::Start,
     cursor::{Cursors, Partition},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     kafka,
 };
 
@@ -32,7 +32,10 @@ impl Reading<'_> {
         // A partition that is assigned while it is paused may stay so for ever.
         self.resume()?;
         match rebalance {
-            Rebalance::Assign(list) => self.assign(&list),
+            Rebalance::Assign(list) => self.assign(&list).inspect_err(|_| {
+                // It waits for an answer, and would not leave the group before it has one.
+                let _ = member::assign(self.client, &TopicPartitionList::new());
+            }),
             Rebalance::Revoke(list) => self.revoke(&list),
         }
     }
@@ -40,19 +43,38 @@ impl Reading<'_> {
     fn assign(&mut self, list: &TopicPartitionList) -> Result<()> {
         let partitions = self.partitions(list);
         if !partitions.is_empty() {
-            let cursors = self.intake.assign(partitions.clone())?;
+            let cursors = self.intake.assign(partitions.clone(), self.stop)?;
             let starts: Vec<Start> = partitions.iter().map(|partition| self.start(partition, &cursors)).collect();
+            let mut fresh = Vec::new();
             for ((element, partition), start) in list.elements().iter_mut().zip(partitions).zip(starts) {
                 let cuts = cursors.get(&partition).map_or(&[][..], Vec::as_slice);
-                let at = self.place(partition, cuts, start)?;
+                let (at, pinned) = self.place(partition.clone(), cuts, start)?;
+                fresh.extend(pinned.then_some(partition));
                 element
                     .set_offset(Offset::Offset(self.batches.tracks()[at].next))
                     .map_err(|error| self.explain("assign", &error))?;
             }
+            self.remember(fresh)?;
             let pipeline = &*self.settings.pipeline;
             tracing::info!(pipeline, partitions = list.count(), all = self.batches.tracks().len(), "assigned");
         }
         member::assign(self.client, list).map_err(|error| self.explain("assign", &error))
+    }
+
+    /// Returns when every sink has committed where it begins; none may be left behind here.
+    fn remember(&mut self, fresh: Vec<Partition>) -> Result<()> {
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        self.push_all(self.settings.drain)?;
+        self.intake.revoke(Vec::new())?;
+        let cursors = self.intake.assign(fresh, self.stop)?;
+        match cursors.iter().find(|(_, cuts)| cuts.iter().any(|cut| *cut < 0)) {
+            Some((partition, _)) => {
+                Err(Error::unavailable(format!("a sink does not remember where {partition} begins")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Where to begin without a cursor. `end` is for the first start of a topic; a partition that was added to it later
@@ -65,13 +87,15 @@ impl Reading<'_> {
         if added { Start::Beginning } else { self.settings.start }
     }
 
-    /// Decides where to begin in a partition and takes it in.
-    fn place(&mut self, partition: Partition, cuts: &[i64], start: Start) -> Result<usize> {
+    /// Decides where to begin in a partition and takes it in; tells its place, and whether sinks have to remember it.
+    fn place(&mut self, partition: Partition, cuts: &[i64], start: Start) -> Result<(usize, bool)> {
         let settings = self.settings;
         let source = settings.topics.iter().find(|(topic, _)| **topic == *partition.topic).map(|(_, source)| *source);
         let source = source.ok_or_else(|| Error::bug(format!("{partition} was assigned but is not ours")))?;
         let marks = self.marks(&partition)?;
-        let found = begin(&partition, cuts, marks, start, settings.gaps)?;
+        let group = &self.client.context().group;
+        let found = begin(&partition, cuts, marks, start, settings.gaps);
+        let found = found.map_err(|error| error.context(format!("group {group}")))?;
         let next = match found {
             Begin::At(next) | Begin::Pinned(next) | Begin::After(next, _) => next,
         };
@@ -83,7 +107,7 @@ impl Reading<'_> {
             Begin::Pinned(_) => self.batches.pin(at),
             Begin::After(_, low) => self.lose(at, low),
         }
-        Ok(at)
+        Ok((at, matches!(found, Begin::Pinned(_))))
     }
 
     fn lose(&mut self, at: usize, low: i64) {
@@ -97,7 +121,8 @@ impl Reading<'_> {
         if self.client.assignment_lost() {
             self.intake.kill();
             self.release(list)?;
-            return Err(Error::fenced(
+            return Err(Error::new(
+                ErrorKind::Evicted,
                 "the group has given our partitions to another member: this process was silent for longer than \
                  session.timeout.ms or max.poll.interval.ms. What was in flight is discarded",
             ));

@@ -17,8 +17,8 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
 };
@@ -146,6 +146,51 @@ impl Kafka {
         });
     }
 
+    /// More partitions for a topic.
+    pub fn grow(&self, topic: &str, partitions: usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+        let wanted = NewPartitions::new(topic, partitions);
+        let made = runtime.block_on(self.admin().create_partitions([&wanted], &options)).unwrap();
+        made.into_iter().for_each(|result| drop(result.unwrap()));
+    }
+
+    /// Deletes a topic; returns when it is gone.
+    pub fn delete_topic(&self, topic: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+        let gone = runtime.block_on(self.admin().delete_topics(&[topic], &options)).unwrap();
+        gone.into_iter().for_each(|result| drop(result.unwrap()));
+        let client: BaseConsumer = self.client().create().unwrap();
+        eventually(&format!("{topic} is gone"), START_LIMIT, || {
+            let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+            metadata.topics()[0].error().map(drop)
+        });
+    }
+
+    /// The broker forgets a group without members and its offsets.
+    pub fn delete_group(&self, group: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let gone = runtime.block_on(self.admin().delete_groups(&[group], &AdminOptions::new())).unwrap();
+        gone.into_iter().for_each(|result| drop(result.unwrap()));
+    }
+
+    /// Says where a group without members goes on, as `kafka-consumer-groups.sh --reset-offsets` does.
+    pub fn set_offset(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let client: BaseConsumer = self.client().set("group.id", group).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        client.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+    }
+
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, below: i64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(below)).unwrap();
+        runtime.block_on(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
     /// For what this file has no verb for: deleting topics or records, fencing producers.
     pub fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.client().create().unwrap()
@@ -246,6 +291,10 @@ fn properties(folder: &Path, port: u16, controller: u16, listeners: &[(&str, u16
          transaction.abort.timed.out.transaction.cleanup.interval.ms=500\n\
          group.initial.rebalance.delay.ms=0\n\
          group.min.session.timeout.ms=500\n\
+         group.consumer.min.session.timeout.ms=500\n\
+         group.consumer.session.timeout.ms=3000\n\
+         group.consumer.min.heartbeat.interval.ms=100\n\
+         group.consumer.heartbeat.interval.ms=300\n\
          log.cleaner.dedupe.buffer.size=16777216\n\
          log.retention.check.interval.ms=500\n",
         folder.join("log").display()

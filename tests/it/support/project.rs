@@ -39,15 +39,17 @@ pub struct Settings {
     pub partitions: i32,
     /// How often the archive commits.
     pub interval: &'static str,
-    /// The broker's patience with a member that says nothing, in milliseconds.
+    /// The broker's patience with a member that says nothing, in milliseconds; empty where the broker decides.
     pub session: &'static str,
+    /// Lines of [kafka.properties].
+    pub properties: &'static str,
     /// At the top of huiju.toml.
     pub top: &'static str,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { partitions: 2, interval: "150ms", session: "3000", top: "" }
+        Settings { partitions: 2, interval: "150ms", session: "3000", properties: "", top: "" }
     }
 }
 
@@ -92,13 +94,17 @@ impl<'k> Project<'k> {
     }
 
     /// Writes huiju.toml.
-    pub fn configure(&self, brokers: &str, Settings { interval, session, top, .. }: Settings) {
+    pub fn configure(&self, brokers: &str, Settings { interval, session, properties, top, .. }: Settings) {
         let prefix = &self.prefix;
+        let session = match session {
+            "" => String::new(),
+            session => format!("\"session.timeout.ms\" = \"{session}\"\n\"heartbeat.interval.ms\" = \"300\"\n"),
+        };
         let text = format!(
             "instance = \"{prefix}\"\n{top}\n\
              [kafka]\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\n\
              [kafka.properties]\n\
-             \"session.timeout.ms\" = \"{session}\"\n\"heartbeat.interval.ms\" = \"300\"\n\
+             {session}{properties}\n\
              [archive]\ninterval = \"{interval}\"\n"
         );
         fs::write(self.path("huiju.toml"), text).unwrap();

@@ -1,0 +1,76 @@
+//! Calls of librdkafka that may never return.
+//!
+//! The calls that make a transaction take a timeout, but it is looked at only when something happens. After a broker's
+//! stop and return there may be nothing left that happens: the request waits for a coordinator that nobody looks for any
+//! more. Seen: `send_offsets_to_transaction`, called again after it had timed out while the broker was away, slept for
+//! minutes beside a healthy broker though it was asked for five seconds; and with it all that waits for a commit, such
+//! as the source that had lost its partitions.
+//!
+//! So the calls are made by a thread of their own, and who waits for it gives up after [`HUNG`]. The producer is left to
+//! that thread then, and a new one of the same name fences it: whether its last call did anything is answered by the
+//! cursor, as after a crash.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{error::KafkaResult, producer::BaseProducer};
+
+use super::transaction::Told;
+use crate::error::{Context as _, Result};
+
+/// Longer than any call is asked for.
+pub const HUNG: Duration = Duration::from_secs(8);
+/// How often events are looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+
+type Call = Box<dyn FnOnce(&BaseProducer<Told>) -> KafkaResult<()> + Send>;
+
+pub struct Caller {
+    producer: Arc<BaseProducer<Told>>,
+    calls: Sender<Call>,
+    answers: Receiver<KafkaResult<()>>,
+}
+
+impl Caller {
+    pub fn start(producer: Arc<BaseProducer<Told>>, name: &str) -> Result<Caller> {
+        let (calls, asked) = mpsc::channel::<Call>();
+        let (answer, answers) = mpsc::channel();
+        let theirs = producer.clone();
+        let body = move || {
+            for call in asked {
+                // Nobody waits for the answer of a call that was given up.
+                if answer.send(call(&theirs)).is_err() {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("transaction".into())
+            .spawn(body)
+            .or_unavailable(format!("producer {name}"))?;
+        Ok(Caller { producer, calls, answers })
+    }
+
+    /// Makes the call; none when it has not returned in time. It must not be asked again then.
+    pub fn call(
+        &self,
+        call: impl FnOnce(&BaseProducer<Told>) -> KafkaResult<()> + Send + 'static,
+    ) -> Option<KafkaResult<()>> {
+        let begun = Instant::now();
+        self.calls.send(Box::new(call)).ok()?;
+        loop {
+            match self.answers.recv_timeout(LOOK) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) if begun.elapsed() < HUNG => {
+                    self.producer.poll(Duration::ZERO);
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+}

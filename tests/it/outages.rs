@@ -1,0 +1,126 @@
+//! The broker is away: stopped, killed, standing still. What waits for it goes on by itself when it is back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use huiju::{
+    config,
+    cursor::Partition,
+    source::kafka::{Kafka as Source, Settings as SourceSettings},
+};
+
+use crate::support::{
+    Huiju, Kafka, Project, Sent, Settings, eventually, project::KEEP, read_committed, samples, truth,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A call for committed offsets that was begun while the broker was away: nothing wakes librdkafka before the call's
+/// time is up when the coordinator is found over connections that stand already.
+#[test]
+fn the_group_s_offsets_are_told_soon_after_the_broker_is_back() {
+    let Some(kafka) = Kafka::start() else { return };
+    kafka.create_topic("raw", 1, &KEEP);
+    let sources: Vec<Source> = (0..4)
+        .map(|number| {
+            let config = config::Kafka {
+                brokers: kafka.bootstrap(),
+                client_id: "huiju".into(),
+                group: format!("g{number}"),
+                properties: Vec::new(),
+            };
+            let settings = SourceSettings::new("orders".into(), vec![("raw".into(), 0)]);
+            Source::new(&config, settings, Arc::new(|_, _| {})).unwrap()
+        })
+        .collect();
+    let ask = |source: &Source| source.group().committed(&[Partition::new("raw", 0)]).map(|cursors| cursors.len());
+    for source in &sources {
+        eventually("it has found its coordinator once", SOON, || ask(source).ok());
+    }
+    kafka.stop();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = sources.iter().map(|source| scope.spawn(move || (ask(source), begun.elapsed()))).collect();
+        kafka.restart();
+        let back = begun.elapsed();
+        for asked in asked {
+            let (answer, after) = asked.join().unwrap();
+            assert_eq!(answer.map_err(|e| e.to_string()), Ok(1), "the broker was back after {back:?}");
+            println!("the broker was back after {back:?}, the answer came after {after:?}");
+            assert!(
+                after < back + Duration::from_secs(15),
+                "the broker was back after {back:?}, the answer after {after:?}"
+            );
+        }
+    });
+}
+
+/// Waits until all rows that must be are in the clean topic.
+#[track_caller]
+fn come_through(project: &Project<'_>, huiju: &mut Huiju, messages: &[Sent], limit: Duration) {
+    let (begun, expected) = (Instant::now(), truth(messages).written);
+    eventually("everything has come through", limit, || {
+        assert!(huiju.process.is_running(), "{}", huiju.stderr());
+        let clean = read_committed(&project.kafka.bootstrap(), &project.clean_topic()).len() as u64;
+        if begun.elapsed() > limit - Duration::from_secs(1) {
+            println!("{clean} of {expected} rows\n{}", last_lines(&huiju.stderr(), 12));
+        }
+        (clean >= expected).then_some(())
+    });
+    println!("everything has come through after {:?}", begun.elapsed());
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().rev().take(count).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// A broker of its own: it is stopped here.
+#[test]
+fn a_broker_that_is_away_for_ten_seconds_is_waited_for() {
+    let Some(kafka) = Kafka::start() else { return };
+    let project = Project::new(&kafka, "away", Settings::default());
+    let messages = samples(3000, 19);
+    let (before, after) = messages.split_at(1500);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(before);
+    kafka.stop();
+    huiju.process.wait(Duration::from_secs(10));
+    assert!(huiju.process.is_running(), "{}", huiju.stderr());
+    kafka.restart();
+    project.send(after);
+    come_through(&project, &mut huiju, &messages, Duration::from_secs(90));
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}
+
+/// The broker is killed three times while messages are on their way, and stands still once for longer than session,
+/// messages and transactions may take.
+#[test]
+fn t14_a_broker_that_is_killed_or_stands_still_under_load_is_waited_for() {
+    let Some(kafka) = Kafka::start() else { return };
+    let project = Project::new(&kafka, "bounce", Settings::default());
+    let messages = samples(9000, 14);
+    let mut slices = messages.chunks(messages.len() / 6);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    for _ in 0..3 {
+        project.send(slices.next().unwrap());
+        kafka.kill();
+        kafka.restart();
+    }
+    project.send(slices.next().unwrap());
+    kafka.pause();
+    assert!(huiju.process.wait(Duration::from_secs(16)).is_none(), "{}", huiju.stderr());
+    kafka.resume();
+    slices.for_each(|slice| project.send(slice));
+    come_through(&project, &mut huiju, &messages, Duration::from_secs(90));
+    assert!(huiju.stderr().contains("since_s") || huiju.stderr().contains("waiting_s"), "it says since when it waits");
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}

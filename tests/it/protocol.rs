@@ -1,0 +1,175 @@
+//! The orders of things that exactly once hangs on, one by one against a real broker.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use huiju::{
+    batch::Budget,
+    config::{self, Secret},
+    cursor::{Cursors, Partition},
+    error::Error,
+    sink::{self, Sink},
+    source::{
+        Feed, Intake, Permit, Source,
+        kafka::{Kafka as KafkaSource, Settings},
+    },
+    stop::Stop,
+};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::RDKafkaErrorCode,
+    producer::{BaseProducer, Producer},
+};
+
+use crate::support::{Kafka, eventually, kafka, produce, project::KEEP, unique};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn source(kafka: &Kafka, group: &str, topic: &str, properties: &[(&str, &str)]) -> (config::Kafka, KafkaSource) {
+    let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+    let config =
+        config::Kafka { brokers: kafka.bootstrap(), client_id: "huiju".into(), group: group.into(), properties };
+    let settings = Settings::new("orders".into(), vec![(topic.to_owned(), 0)]);
+    let source = KafkaSource::new(&config, settings, Arc::new(|_, _| {})).unwrap();
+    (config, source)
+}
+
+/// The line takes nothing for twice as long as a member may be silent: polling goes on, the group keeps it, and what
+/// waits stays within its bound.
+#[test]
+fn t22_a_line_that_is_stuck_beyond_the_poll_interval_stays_in_the_group() {
+    let Some(kafka) = kafka::shared() else { return };
+    let topic = unique("stuck");
+    kafka.create_topic(&topic, 1, &KEEP);
+    let payload = vec![b'x'; 1000];
+    let sent = 40_000;
+    produce(&kafka.bootstrap(), &topic, (0..sent).map(|_| (0, None::<&[u8]>, Some(&payload), 1_780_300_000_000)));
+    let patience = [("max.poll.interval.ms", "3000"), ("session.timeout.ms", "3000"), ("heartbeat.interval.ms", "300")];
+    let (_, mut source) = source(kafka, &topic, &topic, &patience);
+    let bound = 4 << 20;
+    let budget = Budget::new(bound);
+    let (mut intake, feed) = Intake::new(2, budget.clone(), Permit::default(), Duration::from_secs(10));
+    let (stop, permit) = (Stop::new(), intake.permit());
+    std::thread::scope(|scope| {
+        let asked = stop.clone();
+        let run = scope.spawn(move || source.run(&mut intake, &asked));
+        let (mut next, mut stuck, mut most) = (0, false, 0);
+        while next < sent {
+            match feed.recv_timeout(SOON).expect("the source goes on") {
+                Feed::Assign(partitions, reply) => {
+                    let begun = if next == 0 && most == 0 { Vec::new() } else { vec![next] };
+                    most = most.max(1);
+                    let cursors: Cursors = partitions.into_iter().map(|partition| (partition, begun.clone())).collect();
+                    reply.send(Ok(cursors)).unwrap();
+                }
+                Feed::Batch(batch) => {
+                    for interval in &batch.covers {
+                        assert_eq!(interval.from, next, "nothing is left out, nothing comes twice");
+                        next = interval.next;
+                    }
+                    drop(batch);
+                    if !stuck && next > 0 {
+                        stuck = true;
+                        // Not for luck: this is the disturbance.
+                        std::thread::sleep(Duration::from_secs(6));
+                        most = most.max(budget.used());
+                    }
+                }
+                Feed::Revoke(partitions, reply) => {
+                    assert!(partitions.is_empty(), "the group has not taken the partition away");
+                    reply.send(Ok(())).unwrap();
+                }
+                Feed::Finish(_) => panic!("nobody has asked"),
+            }
+        }
+        assert!(!permit.killed());
+        println!("at most {most} bytes waited, the bound is {bound}");
+        assert!(most < bound + (16 << 20), "{most}");
+        stop.ask();
+        while let Ok(last) = feed.recv_timeout(SOON) {
+            match last {
+                Feed::Finish(reply) => reply.send(Ok(())).unwrap(),
+                Feed::Revoke(_, reply) => reply.send(Ok(())).unwrap(),
+                _ => {}
+            }
+        }
+        run.join().unwrap().unwrap();
+    });
+}
+
+/// A predecessor has sent offsets in a transaction that it has not ended. Whoever reads cursors before fencing it would
+/// start behind what it may still commit.
+#[test]
+fn t26_a_predecessor_is_fenced_before_cursors_are_read() {
+    let Some(kafka) = kafka::shared() else { return };
+    let topic = unique("fence");
+    kafka.create_topic(&topic, 1, &KEEP);
+    let group = format!("{topic}.orders");
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).set("group.id", &group).create().unwrap();
+    consumer.subscribe(&[&topic]).unwrap();
+    eventually("a member", SOON, || {
+        drop(consumer.poll(Duration::from_millis(50)));
+        (consumer.assignment().unwrap().count() > 0).then_some(())
+    });
+    let predecessor: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("transactional.id", &topic)
+        .set("transaction.timeout.ms", "60000")
+        .create()
+        .unwrap();
+    predecessor.init_transactions(SOON).unwrap();
+    predecessor.begin_transaction().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&topic, 0, Offset::Offset(7)).unwrap();
+    predecessor.send_offsets_to_transaction(&offsets, &consumer.group_metadata().unwrap(), SOON).unwrap();
+
+    let (config, source) = source(kafka, &topic, &topic, &[]);
+    let begun = Instant::now();
+    let settings = sink::kafka::Settings {
+        pipeline: "orders".into(),
+        topic: topic.clone(),
+        rejected: topic.clone(),
+        key: Vec::new(),
+        unread: Vec::new(),
+        contract_version: "orders/1".into(),
+        transactional_id: topic.clone(),
+    };
+    let mut sink = sink::kafka::Kafka::open(&config, settings, source.group()).unwrap();
+    let partition = Partition::new(topic.as_str(), 0);
+    let cursors = sink.assign(std::slice::from_ref(&partition)).unwrap();
+    assert!(cursors[&partition].is_empty(), "what was not committed is not there: {cursors:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "it did not wait for the transaction to run out");
+    let refused = predecessor.commit_transaction(SOON).expect_err("it is fenced");
+    let code = refused.rdkafka_error_code();
+    assert!(matches!(code, Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced)), "{refused}");
+    assert!(
+        sink.assign(std::slice::from_ref(&partition)).unwrap()[&partition].is_empty(),
+        "and it has committed nothing"
+    );
+}
+
+/// What stands behind the source cannot take the partitions over, for instance because the group's offsets are not told.
+/// librdkafka waits for an answer to its assignment; without one the client could not be closed.
+#[test]
+fn partitions_that_cannot_be_taken_over_do_not_keep_the_source_from_ending() {
+    let Some(kafka) = kafka::shared() else { return };
+    let topic = unique("refused");
+    kafka.create_topic(&topic, 2, &KEEP);
+    let (_, mut source) = source(kafka, &topic, &topic, &[]);
+    let (mut intake, feed) = Intake::new(2, Budget::new(1 << 20), Permit::default(), Duration::from_secs(10));
+    std::thread::scope(|scope| {
+        let run = scope.spawn(move || (source.run(&mut intake, &Stop::new()), Instant::now()));
+        let Ok(Feed::Assign(_, reply)) = feed.recv_timeout(SOON) else { panic!("partitions are offered first") };
+        let refused = Instant::now();
+        reply.send(Err(Error::unavailable("not now"))).unwrap();
+        let (ended, at) = run.join().unwrap();
+        assert!(ended.unwrap_err().to_string().contains("not now"));
+        let took = at - refused;
+        println!("it ended {took:?} after the refusal");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    });
+}

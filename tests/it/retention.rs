@@ -1,0 +1,114 @@
+//! T06: messages that we have not read are gone: retention passes the cursor, or the topic is deleted and made again. The
+//! pipeline stops with cause and range, or records the gap by policy; never is it silent.
+
+use crate::support::{Kafka, Project, Sent, Settings, kafka, project::KEEP, samples, truth};
+
+const PIPELINE: &str = "pipelines/work_orders/pipeline.toml";
+
+/// Half of the messages are carried over; of the other half the first of one partition are deleted.
+fn passed_by<'k>(kafka: &'k Kafka, name: &str) -> (Project<'k>, Vec<Sent>, i64, i64) {
+    let project = Project::new(kafka, name, Settings { partitions: 1, ..Settings::default() });
+    let messages = only_nanchang(6);
+    let half = messages.len() / 2;
+    project.send(&messages[..half]);
+    project.drained();
+    project.send(&messages[half..]);
+    let (from, low) = (half as i64, half as i64 + 40);
+    kafka.delete_records(&project.topic("nanchang"), 0, low);
+    (project, messages, from, low)
+}
+
+fn only_nanchang(seed: u64) -> Vec<Sent> {
+    samples(900, seed).into_iter().filter(|message| message.source == "nanchang").collect()
+}
+
+#[test]
+fn t06_retention_that_passes_the_cursor_stops_the_pipeline_with_the_range() {
+    let Some(kafka) = kafka::shared() else { return };
+    let (project, ..) = passed_by(kafka, "retention");
+    for _ in 0..2 {
+        let (status, huiju) = project.drain(&[]);
+        let said = huiju.stderr();
+        assert_eq!(status.code(), Some(6), "{said}");
+        assert!(said.contains("nanchang/0: the offsets 150 to 189 are gone"), "{said}");
+    }
+}
+
+#[test]
+fn t06_retention_that_passes_the_cursor_is_recorded_where_the_policy_says_so() {
+    let Some(kafka) = kafka::shared() else { return };
+    let (project, messages, from, low) = passed_by(kafka, "gap");
+    project.edit(PIPELINE, "gaps     = \"stop\"", "gaps     = \"record\"");
+    let (status, huiju) = project.drain(&[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert!(huiju.stderr().contains("recorded as a gap"), "{}", huiju.stderr());
+    let carried = project.settle();
+    let left: Vec<Sent> = messages
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !(from..low).contains(&(*at as i64)))
+        .map(|(_, m)| m.clone())
+        .collect();
+    let (found, expected) = (carried.account, truth(&left));
+    // One reject stands for the range, in the archive and in the rejected topic.
+    assert_eq!(found.rejected, expected.rejected + 1, "{found:?} {expected:?}");
+    let recorded = carried.rejects.rows.iter().filter(|row| row["faults"].to_string().contains("gap.retention"));
+    assert_eq!(recorded.count(), 1, "the gap is data");
+    let again = project.drained();
+    assert_eq!(again["in"], 0, "it is recorded once");
+}
+
+#[test]
+fn t06_a_topic_made_again_with_fewer_messages_stops_the_pipeline() {
+    let Some(kafka) = kafka::shared() else { return };
+    let (project, said) = made_again(kafka, "fewer", "record", 20);
+    assert!(said.contains("created anew"), "{said}");
+    drop(project);
+}
+
+/// By its offsets it looks like the old one; but the broker has forgotten the group's offsets with the topic.
+#[test]
+fn t06_a_topic_made_again_with_more_messages_stops_the_pipeline() {
+    let Some(kafka) = kafka::shared() else { return };
+    let (project, said) = made_again(kafka, "more", "stop", 1000);
+    assert!(said.contains("--reset-offsets") && said.contains("nanchang/0"), "{said}");
+    let taken = crate::support::Carried::skim(&project).account.input;
+    assert_eq!(taken, 150, "nothing of it was taken");
+}
+
+fn made_again<'k>(kafka: &'k Kafka, name: &str, gaps: &str, count: usize) -> (Project<'k>, String) {
+    let project = Project::new(kafka, name, Settings { partitions: 1, ..Settings::default() });
+    project.edit(PIPELINE, "gaps     = \"stop\"", &format!("gaps     = \"{gaps}\""));
+    project.send(&only_nanchang(7)[..150]);
+    project.drained();
+    let topic = project.topic("nanchang");
+    kafka.delete_topic(&topic);
+    kafka.create_topic(&topic, 1, &KEEP);
+    let others: Vec<Sent> = samples(3000, 8).into_iter().filter(|message| message.source == "nanchang").collect();
+    project.send(&others[..count]);
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(6), "{said}");
+    (project, said)
+}
+
+/// The group's offsets are gone, the archive's cursor is not: the clean topic would begin anew.
+#[test]
+fn t06_offsets_that_the_broker_has_forgotten_are_not_taken_for_a_beginning() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "forgotten", Settings { partitions: 1, ..Settings::default() });
+    let messages = only_nanchang(9);
+    project.send(&messages[..150]);
+    project.drained();
+    let group = format!("{}.work_orders", project.prefix);
+    kafka.delete_group(&group);
+    project.send(&messages[150..]);
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(6), "{said}");
+    assert!(said.contains("--reset-offsets") && said.contains(&group) && said.contains("150"), "{said}");
+    // As it says.
+    kafka.set_offset(&group, &project.topic("nanchang"), 0, 150);
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}

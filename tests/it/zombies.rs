@@ -1,0 +1,228 @@
+//! Members of the group come, go, die, and come back from the dead: who has lost its partitions commits nothing, and who
+//! comes back under its name goes on at once.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use crate::support::{
+    Huiju, Project, Sender, Sent, Settings, eventually, kafka, project::KEEP, read_committed, samples, truth,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Long enough that whatever waits for it is noticed.
+const PATIENT: Settings = Settings { partitions: 3, interval: "300ms", session: "30000", properties: "", top: "" };
+
+fn written(project: &Project<'_>) -> u64 {
+    read_committed(&project.kafka.bootstrap(), &project.clean_topic()).len() as u64
+}
+
+#[track_caller]
+fn come_through(project: &Project<'_>, messages: &[Sent], limit: Duration) -> Duration {
+    let (begun, expected) = (Instant::now(), truth(messages).written);
+    eventually("everything has come through", limit, || (written(project) >= expected).then_some(()));
+    begun.elapsed()
+}
+
+/// The rest is carried, and the counts are those of the truth.
+#[track_caller]
+fn settle(project: &Project<'_>, messages: &[Sent]) {
+    project.drained();
+    assert_eq!(project.settle().account, truth(messages));
+}
+
+#[test]
+fn a_killed_process_that_is_started_again_goes_on_at_once() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "restart", PATIENT);
+    let messages = samples(1800, 41);
+    let (before, after) = messages.split_at(900);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(before);
+    come_through(&project, before, SOON);
+    project.kill(huiju);
+    project.send(after);
+    let already = written(&project);
+    let begun = Instant::now();
+    let huiju = project.start(&["run"], &[]);
+    eventually("the first new row", SOON, || (written(&project) > already).then_some(()));
+    let took = begun.elapsed();
+    println!("the first new row came {took:?} after the start; the session is 30 s");
+    assert!(took < Duration::from_secs(10), "{took:?}\n{}", huiju.stderr());
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    settle(&project, &messages);
+}
+
+#[test]
+fn a_process_that_is_told_to_stop_hands_over_at_once() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "handover", PATIENT);
+    let messages = samples(1800, 42);
+    let (before, after) = messages.split_at(900);
+    let mut first = project.start(&["run"], &[]);
+    first.says("assigned", SOON);
+    let mut second = project.start(&["run"], &[]);
+    second.says("assigned", SOON);
+    project.send(before);
+    assert!(project.terminate(second).success(), "{}", project.logs());
+    project.send(after);
+    let took = come_through(&project, &messages, Duration::from_secs(20));
+    println!("everything had come through {took:?} after the stop; the session is 30 s");
+    assert!(project.terminate(first).success(), "{}", project.logs());
+    settle(&project, &messages);
+}
+
+/// It stands still for longer than its session and its transaction may take; another takes over; it comes back to life.
+#[test]
+fn t04_a_zombie_commits_nothing_and_joins_again() {
+    let Some(kafka) = kafka::shared() else { return };
+    let properties = "\"transaction.timeout.ms\" = \"4000\"\n\"message.timeout.ms\" = \"3000\"";
+    let project = Project::new(kafka, "zombie", Settings { partitions: 3, properties, ..Settings::default() });
+    let messages = samples(6000, 4);
+    let mut slices = messages.chunks(messages.len() / 3);
+    let mut zombie = project.start(&["run"], &[]);
+    zombie.says("assigned", SOON);
+    project.send(slices.next().unwrap());
+    eventually("it is at work", SOON, || zombie.stderr().contains("assigned").then_some(()));
+    zombie.process.signal(libc::SIGSTOP);
+    let mut other = project.start(&["run"], &[]);
+    other.says("assigned", SOON);
+    project.send(slices.next().unwrap());
+    come_through(&project, &messages[..messages.len() / 3 * 2], Duration::from_secs(90));
+    zombie.process.signal(libc::SIGCONT);
+    zombie.says("the group has given our partitions to another member", SOON);
+    slices.for_each(|slice| project.send(slice));
+    come_through(&project, &messages, Duration::from_secs(90));
+    assert!(zombie.process.is_running() && other.process.is_running(), "{}\n{}", zombie.stderr(), other.stderr());
+    // It is a member again: it can go on alone.
+    assert!(project.terminate(other).success(), "{}", project.logs());
+    assert!(project.terminate(zombie).success(), "{}", project.logs());
+    settle(&project, &messages);
+}
+
+#[test]
+fn t02_members_join_and_leave_every_other_second_cooperatively() {
+    join_and_leave("sticky", Settings { partitions: 3, interval: "200ms", ..Settings::default() });
+}
+
+#[test]
+fn t02_members_join_and_leave_every_other_second_in_a_group_of_the_next_generation() {
+    let properties = "\"group.protocol\" = \"consumer\"";
+    let settings = Settings { partitions: 3, interval: "200ms", session: "", properties, ..Settings::default() };
+    join_and_leave("next", settings);
+}
+
+fn join_and_leave(name: &str, settings: Settings) {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, name, settings);
+    let messages = samples(12_000, 2);
+    let mut slices = messages.chunks(messages.len() / 12);
+    let mut first = project.start(&["run"], &[]);
+    first.says("assigned", SOON);
+    let mut others: Vec<Huiju> = Vec::new();
+    for round in 0..5 {
+        project.send(slices.next().unwrap());
+        if others.len() == 2 || round == 4 {
+            let oldest = others.remove(0);
+            // One dies without a word.
+            if round == 3 {
+                project.kill(oldest);
+            } else {
+                assert!(project.terminate(oldest).success(), "{}", project.logs());
+            }
+        } else {
+            others.push(project.start(&["run"], &[]));
+        }
+        project.send(slices.next().unwrap());
+        assert!(first.process.wait(Duration::from_secs(2)).is_none(), "{}", first.stderr());
+    }
+    slices.for_each(|slice| project.send(slice));
+    let took = come_through(&project, &messages, Duration::from_secs(90));
+    println!("everything had come through {took:?} after the last message");
+    for huiju in others.into_iter().chain([first]) {
+        assert!(project.terminate(huiju).success(), "{}", project.logs());
+    }
+    settle(&project, &messages);
+}
+
+#[test]
+fn t18_partitions_that_are_added_are_read_from_their_beginning() {
+    let Some(kafka) = kafka::shared() else { return };
+    let properties = "\"topic.metadata.refresh.interval.ms\" = \"1000\"";
+    let settings = Settings { partitions: 6, properties, ..Settings::default() };
+    let mut project = Project::without_topics(kafka, "growth", settings);
+    let topics: Vec<String> = crate::support::project::SOURCES.iter().map(|source| project.topic(source)).collect();
+    for topic in topics.iter().chain([&project.clean_topic(), &project.rejected_topic()]) {
+        kafka.create_topic(topic, 3, &KEEP);
+    }
+    let messages = samples(3000, 18);
+    let (old, new): (Vec<Sent>, Vec<Sent>) = messages.iter().cloned().partition(|message| message.partition(6) < 3);
+    assert!(old.len() > 500 && new.len() > 500);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(&old);
+    come_through(&project, &old, SOON);
+    topics.iter().for_each(|topic| kafka.grow(topic, 6));
+    // A sender that knows of them.
+    project.sender = Sender::new(&kafka.bootstrap());
+    // Written before anybody has found the new partitions.
+    project.send(&new);
+    let took = come_through(&project, &messages, Duration::from_secs(30));
+    println!("the new partitions were through after {took:?}");
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    settle(&project, &messages);
+}
+
+/// A dead process has left a transaction open, and the broker would leave it open for a minute.
+#[test]
+fn t24_an_open_transaction_of_a_dead_process_blocks_readers_no_longer_than_its_restart() {
+    let Some(kafka) = kafka::shared() else { return };
+    let properties = "\"transaction.timeout.ms\" = \"60000\"";
+    let project = Project::new(kafka, "lingering", Settings { properties, ..Settings::default() });
+    let messages = samples(1500, 24);
+    project.send(&messages);
+    let mut dying = project.start(&["run"], &[("HUIJU_FAULT", "kafka.after_offsets:2")]);
+    dying.wait(SOON);
+    project.keep_log(&dying);
+    let begun = Instant::now();
+    let huiju = project.start(&["run"], &[]);
+    come_through(&project, &messages, Duration::from_secs(30));
+    println!("readers had everything {:?} after the restart", begun.elapsed());
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    settle(&project, &messages);
+}
+
+/// The last records of the topics are a transaction that was aborted, and one that was committed: markers, which no reader
+/// ever sees, are at the end.
+#[test]
+fn t03_a_bounded_run_ends_at_a_tail_that_holds_no_messages() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "tail", Settings::default());
+    let messages = samples(900, 3);
+    project.send(&messages);
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("transactional.id", format!("{}.tail", project.prefix))
+        .create()
+        .unwrap();
+    producer.init_transactions(SOON).unwrap();
+    let topic = project.topic("nanchang");
+    for partition in 0..2 {
+        producer.begin_transaction().unwrap();
+        for number in 0..50 {
+            let text = format!("{{\"orderNum\":\"aborted {number}\"}}");
+            let record = BaseRecord::<(), _>::to(&topic).partition(partition).payload(&text);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(SOON).unwrap();
+        producer.abort_transaction(SOON).unwrap();
+    }
+    let summary = project.drained();
+    assert_eq!(summary["in"], truth(&messages).input);
+    assert_eq!(project.drained()["in"], 0, "and again");
+    assert_eq!(project.settle().account, truth(&messages));
+}
