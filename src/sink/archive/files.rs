@@ -204,7 +204,7 @@ impl Files {
             .set_key_value_metadata(Some(about));
         for (field, column) in self.shape.stored.fields().iter().zip(sample.columns()) {
             let path = || ColumnPath::from(field.name().as_str());
-            if self.shape.personal.contains(field.name()) {
+            if self.shape.untold.contains(field.name()) {
                 properties = properties.set_column_statistics_enabled(path(), EnabledStatistics::None);
             }
             match field.data_type() {
@@ -283,7 +283,7 @@ fn finish(open: &mut Open, key: &Key, shape: &Shape) -> Result<Done> {
         size: size as i64,
         modification_time: open.created_ms,
         data_change: true,
-        stats: Some(stats::of(&footer, &shape.stored, &shape.personal)),
+        stats: Some(stats::of(&footer, &shape.stored, &shape.untold)),
         ..Add::default()
     };
     Ok(Done { staged: open.path.clone(), add, rows: open.rows })

@@ -33,13 +33,13 @@ pub(super) struct Shape {
     pub stored: SchemaRef,
     /// The column that [`DAY`] is derived from.
     pub time: &'static str,
-    /// Columns whose smallest and largest values are told nowhere: neither in the log, which is not guarded like the
-    /// data, nor in a file's footer.
-    pub personal: HashSet<String>,
+    /// Columns whose smallest and largest values are told nowhere, neither in the log, which is not guarded like the
+    /// data, nor in a file's footer: personal ones, and free texts.
+    pub untold: HashSet<String>,
 }
 
 impl Shape {
-    pub fn of_rows(contract: &Schema, partition_by: &[String], personal: HashSet<String>) -> Result<Shape> {
+    pub fn of_rows(contract: &Schema, partition_by: &[String], untold: HashSet<String>) -> Result<Shape> {
         let mut columns: Vec<Field> = contract.fields().iter().map(|field| plain(field)).collect();
         columns.extend([
             column("_source", DataType::Utf8, "数据来源"),
@@ -59,7 +59,7 @@ impl Shape {
                 twice.name()
             )));
         }
-        Ok(Shape { personal, ..Shape::new(columns, partition_by, TIME)? })
+        Ok(Shape { untold, ..Shape::new(columns, partition_by, TIME)? })
     }
 
     pub fn of_rejects() -> Shape {
@@ -89,8 +89,8 @@ impl Shape {
         ];
         let shape = Shape::new(columns, &[DAY.to_owned()], "message_time");
         // Whatever a city has sent.
-        let personal = ["key", "payload", "value"].map(str::to_owned).into();
-        Shape { personal, ..shape.expect("its partition column is one of its columns") }
+        let untold = ["key", "payload", "value"].map(str::to_owned).into();
+        Shape { untold, ..shape.expect("its partition column is one of its columns") }
     }
 
     fn new(columns: Vec<Field>, partition_by: &[String], time: &'static str) -> Result<Shape> {
@@ -115,7 +115,7 @@ impl Shape {
             partition_by: partition_by.to_vec(),
             stored: Arc::new(Schema::new(stored)),
             time,
-            personal: HashSet::new(),
+            untold: HashSet::new(),
         })
     }
 

@@ -23,7 +23,7 @@ struct Stats {
 }
 
 /// The JSON that goes into an `add` action.
-pub(super) fn of(footer: &ParquetMetaData, schema: &SchemaRef, personal: &HashSet<String>) -> String {
+pub(super) fn of(footer: &ParquetMetaData, schema: &SchemaRef, untold: &HashSet<String>) -> String {
     let mut stats = Stats {
         num_records: footer.file_metadata().num_rows(),
         min_values: BTreeMap::new(),
@@ -44,7 +44,7 @@ pub(super) fn of(footer: &ParquetMetaData, schema: &SchemaRef, personal: &HashSe
         if let Some(nulls) = nulls {
             stats.null_count.insert(name.clone(), nulls);
         }
-        if !personal.contains(name)
+        if !untold.contains(name)
             && let Some((min, max)) = bounds(&groups, field.data_type())
         {
             stats.min_values.insert(name.clone(), min);
