@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{
     faults::numbers,
     kills::{from_environment, verify, with_versions},
-    support::{Huiju, Kafka, Project, Settings, eventually, read_committed, truth},
+    support::{Huiju, Kafka, Project, Sender, Settings, eventually, read_committed, truth},
 };
 
 const SHORT: u64 = 12;
@@ -23,7 +23,8 @@ fn whatever_happens_every_message_ends_exactly_once() {
     println!("HUIJU_TEST_SEED={seed} HUIJU_CHAOS={rounds}, {count} messages");
     let properties = "\"transaction.timeout.ms\" = \"6000\"\n\"message.timeout.ms\" = \"5000\"";
     let settings = Settings { partitions: 4, interval: "250ms", session: "2000", properties, ..Settings::default() };
-    let project = Project::new(&kafka, "chaos", settings);
+    let mut project = Project::new(&kafka, "chaos", settings);
+    project.sender = Sender::in_order(&kafka.bootstrap());
     let messages = with_versions(count, seed);
     let begun = Instant::now();
     let mut random = numbers(seed);
@@ -49,9 +50,7 @@ fn whatever_happens_every_message_ends_exactly_once() {
         });
         println!("everything has come through after {:?}", begun.elapsed());
     }
-    for huiju in crew {
-        assert!(project.terminate(huiju).success(), "{}", project.logs());
-    }
+    crew.into_iter().for_each(|huiju| stop(&project, huiju));
     project.drained();
     verify(&kafka, &project, &messages);
     println!("verified after {:?}", begun.elapsed());

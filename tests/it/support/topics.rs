@@ -68,6 +68,18 @@ impl Sender {
         Sender(config.create_with_context(Deliveries::default()).unwrap())
     }
 
+    /// One that keeps the order of its messages though the broker dies: a retry may not be overtaken.
+    pub fn in_order(bootstrap: &str) -> Sender {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", bootstrap)
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "1")
+            .set("queue.buffering.max.messages", "200000")
+            .set("compression.type", "lz4");
+        Sender(config.create_with_context(Deliveries::default()).unwrap())
+    }
+
     /// Sends partition, key, payload, timestamp in milliseconds; returns when the broker has them all.
     pub fn send<K: AsRef<[u8]>, P: AsRef<[u8]>>(
         &self,
