@@ -16,7 +16,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext},
     types::RDKafkaErrorCode::{
         self, IllegalGeneration, MessageSizeTooLarge, NoError, PurgeInflight, PurgeQueue, QueueFull,
-        RebalanceInProgress, StaleMemberEpoch,
+        RebalanceInProgress, StaleMemberEpoch, State,
     },
 };
 
@@ -176,7 +176,12 @@ impl Transaction {
     }
 
     pub fn send_offsets(&mut self, offsets: &TopicPartitionList, group: &ConsumerGroupMetadata) -> Result<(), Failed> {
-        let sent = self.call("send offsets", |producer| producer.send_offsets_to_transaction(offsets, group, CALL));
+        let send = || self.call("send offsets", |producer| producer.send_offsets_to_transaction(offsets, group, CALL));
+        let mut sent = send();
+        // The transaction has failed while the call was under way: only another call is told why.
+        if sent.as_ref().is_err_and(|failed| failed.overtaken) {
+            sent = send();
+        }
         self.checked(sent)
     }
 
@@ -242,7 +247,7 @@ impl Transaction {
                 let code = error.rdkafka_error_code().unwrap_or(NoError);
                 let rejoined = verdict == Verdict::Abort
                     && matches!(code, IllegalGeneration | RebalanceInProgress | StaleMemberEpoch);
-                return Err(Failed { verdict, rejoined, error: told });
+                return Err(Failed { verdict, rejoined, overtaken: code == State, error: told });
             }
             tracing::debug!(producer = self.id, error = %told, "again");
             self.producer.poll(pause);
@@ -265,12 +270,14 @@ pub struct Failed {
     verdict: Verdict,
     /// The group is in a later generation than the one we have shown; the transaction is aborted.
     pub rejoined: bool,
+    /// The transaction was in another state than we thought.
+    overtaken: bool,
     pub error: Error,
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Failed {
-        Failed { verdict: Verdict::Unknown, rejoined: false, error }
+        Failed { verdict: Verdict::Unknown, rejoined: false, overtaken: false, error }
     }
 }
 
