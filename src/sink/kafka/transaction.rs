@@ -16,7 +16,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext},
     types::RDKafkaErrorCode::{
         self, IllegalGeneration, MessageSizeTooLarge, NoError, PurgeInflight, PurgeQueue, QueueFull,
-        RebalanceInProgress, StaleMemberEpoch,
+        RebalanceInProgress, StaleMemberEpoch, State,
     },
 };
 
@@ -181,9 +181,16 @@ impl Transaction {
     }
 
     pub fn send_offsets(&mut self, offsets: &TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), Failed> {
-        let offsets = offsets.clone();
-        let sent =
-            self.call("send offsets", move |producer| producer.send_offsets_to_transaction(&offsets, &group, CALL));
+        let group = Arc::new(group);
+        let send = || {
+            let (offsets, group) = (offsets.clone(), group.clone());
+            self.call("send offsets", move |producer| producer.send_offsets_to_transaction(&offsets, &group, CALL))
+        };
+        let mut sent = send();
+        // The transaction has failed while the call was under way: only another call is told why.
+        if sent.as_ref().is_err_and(|failed| failed.overtaken) {
+            sent = send();
+        }
         self.checked(sent)
     }
 
@@ -265,7 +272,7 @@ impl Transaction {
                 let code = error.rdkafka_error_code().unwrap_or(NoError);
                 let rejoined = verdict == Verdict::Abort
                     && matches!(code, IllegalGeneration | RebalanceInProgress | StaleMemberEpoch);
-                return Err(Failed { verdict, rejoined, error: told });
+                return Err(Failed { verdict, rejoined, overtaken: code == State, error: told });
             }
             tracing::debug!(producer = self.id, error = %told, "again");
             self.producer.poll(pause);
@@ -288,6 +295,8 @@ pub struct Failed {
     verdict: Verdict,
     /// The group is in a later generation than the one we have shown; the transaction is aborted.
     pub rejoined: bool,
+    /// The transaction was in another state than we thought.
+    overtaken: bool,
     pub error: Error,
 }
 
@@ -298,13 +307,13 @@ impl Failed {
              new one fences it",
             HUNG.as_secs()
         ));
-        Failed { verdict: Verdict::Dead, rejoined: false, error }
+        Failed { verdict: Verdict::Dead, rejoined: false, overtaken: false, error }
     }
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Failed {
-        Failed { verdict: Verdict::Unknown, rejoined: false, error }
+        Failed { verdict: Verdict::Unknown, rejoined: false, overtaken: false, error }
     }
 }
 
