@@ -6,7 +6,7 @@
 //! (`tests/it/tidy.rs` checks it).
 //!
 //! ```text
-//! 7 doors        main  cli  demo  sample  check  cases  dictionary
+//! 7 doors        main  cli  demo  sample  check  cases  classifier  dictionary
 //! 6 outside      serve
 //! 5 the loop     runtime (read this first)
 //! 4 program      engine
@@ -55,6 +55,7 @@ pub mod serve;
 
 pub mod cases;
 pub mod check;
+pub mod classifier;
 pub mod cli;
 pub mod demo;
 pub mod dictionary;
