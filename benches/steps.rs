@@ -135,6 +135,24 @@ fn engine(group: &mut BenchmarkGroup<'_, WallTime>, bench: &Bench) {
     measure("stages and checks without rules", &bare);
 }
 
+/// The shipped weights on texts of 200 characters.
+fn classify(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/weights/content_class.weights");
+    let model = huiju::contract::weights::read(&path).expect("shipped").model;
+    let words = ["路灯", "学校", "医院", "噪音", "工资", "客车", "超市", "小区", "老人", "反映", "请求", "部门"];
+    let text = |number: usize, length: usize| -> String {
+        let word = |at: usize| words[(number * 7 + at * at + at * number) % words.len()];
+        (0..length)
+            .flat_map(|at| word(at).chars().chain(char::from_u32(0x4e00 + ((number + at * 37) % 3000) as u32)))
+            .take(length)
+            .collect()
+    };
+    let texts: Vec<(String, String)> = (0..ROWS).map(|number| (text(number, 20), text(number + 1, 180))).collect();
+    group.bench_function("content class", |b| {
+        b.iter(|| texts.iter().filter_map(|(title, content)| model.classify(title, content)).count())
+    });
+}
+
 fn dedup(group: &mut BenchmarkGroup<'_, WallTime>, bench: &Bench) {
     group.bench_function("dedup", |b| {
         let make = || (bench.dedup(), bench.checked(bench.program()));
@@ -205,6 +223,7 @@ fn steps(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
     decode(&mut group, &bench);
     engine(&mut group, &bench);
+    classify(&mut group);
     dedup(&mut group, &bench);
     encode(&mut group, &bench);
     parquet(&mut group, &bench);

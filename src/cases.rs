@@ -156,7 +156,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 /// Rows and rejects as JSON, with messages going through `size` at a time.
 fn through(prepared: &Prepared, messages: &[Sent], size: usize) -> Result<(Vec<Value>, Vec<Value>)> {
-    let Prepared { pipeline, contract, programs } = prepared;
+    let Prepared { pipeline, contract, programs, .. } = prepared;
     let sources = pipeline.sources.iter().zip(programs);
     let mut decoders: Vec<Decoder> = sources.map(|(source, program)| Decoder::new(program.fields(), source)).collect();
     let mut dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, Clock::system()));

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    archive, cases, check,
+    archive, cases, check, classifier,
     clock::Clock,
     config::Config,
     demo,
@@ -78,6 +78,21 @@ enum Verb {
         after_help = "Example: huiju sample work_orders --source nanchang --messages 1000 --to topics\n         huiju sample work_orders --messages 1000000 --config huiju.toml --partitions 4"
     )]
     Sample(sample::command::Options),
+    /// Learn to classify texts from labelled ones: writes a weights file, and how good it is
+    #[command(
+        after_help = "Example: huiju train labelled.jsonl --to schemas/weights/content_class.weights --seed 1\n\nA line of the data: {\"title\": …, \"content\": …, \"label\": …}"
+    )]
+    Train(classifier::command::Train),
+    /// Classify texts: class, probability and the strongest reasons, a line each
+    #[command(
+        after_help = "Example: echo 小区门口的路灯坏了一周 | huiju classify\n         huiju classify messages.jsonl --weights schemas/weights/content_class.weights --format json\n\nA probability below the weights' threshold is marked with `?`."
+    )]
+    Classify(classifier::command::Classify),
+    /// Measure weights with labelled texts, or the way of learning by cross-validation
+    #[command(
+        after_help = "Example: huiju evaluate held_out.jsonl --format json\n         huiju evaluate labelled.jsonl --folds 5 --seed 1 --compare"
+    )]
+    Evaluate(classifier::command::Evaluate),
     /// Look after the archive's tables: compaction, vacuum, history
     #[command(subcommand)]
     Archive(archive::Verb),
@@ -119,6 +134,9 @@ pub fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::Sample(options) => sample::command::run(&options),
         Verb::Archive(verb) => archive::run(&verb),
+        Verb::Train(options) => classifier::command::run_train(&options),
+        Verb::Classify(options) => classifier::command::run_classify(&options),
+        Verb::Evaluate(options) => classifier::command::run_evaluate(&options),
         Verb::Docs(options) => check::docs(&options),
     };
     match done {

@@ -31,6 +31,15 @@ use crate::{
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 static SCHEMAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas");
 
+/// The weights in the binary; the first by name if there are several.
+pub fn shipped_weights() -> Option<&'static [u8]> {
+    let files = SCHEMAS.get_dir("weights")?.files();
+    files
+        .filter(|file| file.path().extension().is_some_and(|ending| ending == "weights"))
+        .map(|file| file.contents())
+        .next()
+}
+
 const CONFIG: &str = r#"# Made by `huiju demo`. Topics are folders of files here; see huiju.example.toml for everything else.
 pipelines = "pipelines"
 schemas   = "schemas"

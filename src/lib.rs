@@ -6,7 +6,7 @@
 //! (`tests/it/tidy.rs` checks it).
 //!
 //! ```text
-//! 7 doors        main  cli  demo  sample  check  cases  dictionary  archive
+//! 7 doors        main  cli  demo  sample  check  cases  classifier  dictionary  archive
 //! 6 outside      serve
 //! 5 the loop     runtime (read this first)
 //! 4 program      engine
@@ -56,6 +56,7 @@ pub mod serve;
 pub mod archive;
 pub mod cases;
 pub mod check;
+pub mod classifier;
 pub mod cli;
 pub mod demo;
 pub mod dictionary;

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub rows: IntCounterVec,
     pub rejected: IntCounterVec,
     pub flagged: IntCounterVec,
+    /// Values of the columns that `[metrics] values` names.
+    pub values: IntCounterVec,
     pub lag_messages: IntGaugeVec,
     pub lag_seconds: GaugeVec,
     pub commit_seconds: HistogramVec,
@@ -70,6 +72,11 @@ impl Metrics {
                 "huiju_flagged_rows_total",
                 "Warnings raised on rows that went on, as field:code.",
                 &["pipeline", "sink", "flag"],
+            ),
+            values: counter(
+                "huiju_values_total",
+                "Rows by the value of a column that is to be watched, counted when committed: none without one, other for a value that is in no code table.",
+                &["pipeline", "source", "sink", "column", "value"],
             ),
             lag_messages: gauge(
                 "huiju_lag_messages",

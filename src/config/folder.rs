@@ -129,6 +129,7 @@ fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Plac
     let dedup_is_there = root.has("dedup");
     let dedup = root.table("dedup").and_then(read_dedup);
     let rejects = read_limit(root.table("rejects"));
+    let values = read_metrics(root.table("metrics"));
     let mut sinks = Vec::new();
     let mut sinks_at = Vec::new();
     let tables = root.tables("sink");
@@ -154,6 +155,7 @@ fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Plac
         gaps,
         start,
         sinks,
+        values,
         sources: Vec::new(),
         stages: Vec::new(),
     };
@@ -179,6 +181,13 @@ fn read_limit(table: Option<Table<'_>>) -> RejectLimit {
         table.finish();
     }
     limit
+}
+
+fn read_metrics(table: Option<Table<'_>>) -> Vec<String> {
+    let Some(mut table) = table else { return Vec::new() };
+    let values = table.required("values", values::some_columns);
+    table.finish();
+    values.unwrap_or_default()
 }
 
 #[derive(Clone, Copy)]

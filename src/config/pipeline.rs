@@ -17,6 +17,8 @@ pub struct Pipeline {
     pub gaps: Gaps,
     pub start: Start,
     pub sinks: Vec<Sink>,
+    /// Columns whose values are counted by source.
+    pub values: Vec<String>,
     /// In the order of their names.
     pub sources: Vec<Source>,
     /// In the order of their numbers.

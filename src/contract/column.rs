@@ -117,6 +117,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
         personal: classification.is_some_and(|(text, _)| text == "personal"),
         classification: classification.map(|(text, _)| text.to_owned()),
         codes: extras.codes,
+        weights: extras.weights,
         raw: extras.raw,
         unknown: extras.unknown,
         max_length: options.max_length,
@@ -128,6 +129,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
 /// What huiju reads from a property's `customProperties`.
 struct Extras {
     codes: Option<Arc<str>>,
+    weights: Option<Arc<str>>,
     raw: Option<Arc<str>>,
     raw_line: usize,
     unknown: Severity,
@@ -142,10 +144,11 @@ impl Extras {
         tables: Tables<'_>,
         findings: &mut Findings,
     ) -> Extras {
-        let mut extras = Extras { codes: None, raw: None, raw_line: 0, unknown: Severity::Warning, is_flags: false };
+        let mut extras =
+            Extras { codes: None, weights: None, raw: None, raw_line: 0, unknown: Severity::Warning, is_flags: false };
         let what = &form.what;
-        let mut unknown = None;
-        for (name, node) in form.custom(&["codes", "raw", "unknown", "role", "assumed"], findings) {
+        let (mut unknown, mut weights_line) = (None, 0);
+        for (name, node) in form.custom(&["codes", "weights", "raw", "unknown", "role", "assumed"], findings) {
             if name == "assumed" {
                 let todo = "it is said of the contract as a whole, in the `customProperties` at the top";
                 findings.add(node.line, format!("{what} has the custom property `assumed`: {todo}"));
@@ -160,6 +163,10 @@ impl Extras {
                             .add(node.line, format!("{what} has `codes` but is no text: write `logicalType: string`"));
                     }
                     check_table(text, node.line, what, tables, findings);
+                }
+                "weights" => {
+                    extras.weights = Some(text.into());
+                    weights_line = node.line;
                 }
                 "raw" => {
                     extras.raw = Some(text.into());
@@ -181,6 +188,10 @@ impl Extras {
                     findings.add(node.line, format!("{what} has the role `{text}`: {todo}"));
                 }
             }
+        }
+        if extras.weights.is_some() && extras.codes.is_none() {
+            let todo = "name the table of its classes in `codes`, so that both can be compared";
+            findings.add(weights_line, format!("{what} has `weights` but no `codes`: {todo}"));
         }
         let typed = kind.is_some_and(|kind| *kind != Kind::Text);
         if let Some((severity, line)) = unknown {

@@ -16,6 +16,7 @@ mod quality;
 mod sheet;
 #[cfg(test)]
 mod tests;
+pub mod weights;
 mod yaml;
 
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub struct Column {
     pub classification: Option<String>,
     /// Name of the code table its values come from.
     pub codes: Option<Arc<str>>,
+    /// Name of the weights whose classes it takes: what `content_class` judges by. At most one column has one.
+    pub weights: Option<Arc<str>>,
     /// Column that keeps the source's own text of this one.
     pub raw: Option<Arc<str>>,
     /// What a text that the code table or the type does not know means; a required typed column is always an error.

@@ -127,7 +127,7 @@ fn contract(node: &Node, name: &str, tables: Tables<'_>, findings: &mut Findings
         }
     };
     let mut assumed = false;
-    for (key, node) in top.custom(&["assumed", "codes", "raw", "unknown", "role"], findings) {
+    for (key, node) in top.custom(&["assumed", "codes", "weights", "raw", "unknown", "role"], findings) {
         match (key, &node.value) {
             ("assumed", Value::Bool(value)) => assumed = *value,
             ("assumed", _) => {
@@ -192,7 +192,7 @@ fn the_only_schema<'n>(top: &Form<'n>, findings: &mut Findings) -> Option<Form<'
     };
     let table = Form::open(node, what, SCHEMA, findings)?;
     table.need("name", "write the name of the file", findings);
-    for (key, node) in table.custom(&["assumed", "codes", "raw", "unknown", "role"], findings) {
+    for (key, node) in table.custom(&["assumed", "codes", "weights", "raw", "unknown", "role"], findings) {
         let place = if key == "assumed" { "the contract" } else { "a column" };
         findings.add(node.line, format!("`{key}` stands under the schema: it is said of {place}, move it there"));
     }
@@ -227,6 +227,11 @@ fn columns(table: &Form<'_>, tables: Tables<'_>, findings: &mut Findings) -> (Ve
     if let (Some(first), Some(second)) = (flags.next(), flags.next()) {
         let (first, name) = (&first.column.name, &second.column.name);
         findings.add(second.line, format!("columns `{first}` and `{name}` both have `role: flags`: keep one"));
+    }
+    let mut weights = drafts.iter().filter(|draft| draft.column.weights.is_some());
+    if let (Some(first), Some(second)) = (weights.next(), weights.next()) {
+        let (first, name) = (&first.column.name, &second.column.name);
+        findings.add(second.line, format!("columns `{first}` and `{name}` both have `weights`: keep one"));
     }
     for draft in &drafts {
         check_raw(draft, &drafts, findings);

@@ -23,6 +23,8 @@ pub(super) struct Function {
     returns: DataType,
     /// What the first argument must be a literal of; empty when it is a value like any other.
     names: Vec<String>,
+    /// Why it cannot be called here.
+    unusable: Option<&'static str>,
     body: Arc<Body>,
 }
 
@@ -35,7 +37,7 @@ impl Function {
         body: impl Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync + 'static,
     ) -> Function {
         let signature = Signature::one_of(signatures, Volatility::Immutable);
-        Function { name, doc, signature, returns, names: Vec::new(), body: Arc::new(body) }
+        Function { name, doc, signature, returns, names: Vec::new(), unusable: None, body: Arc::new(body) }
     }
 
     /// The first argument is the name of something we have, written in the SQL.
@@ -43,6 +45,12 @@ impl Function {
         self.names = names.cloned().collect();
         // Never without a name, so that an empty list is refused too.
         self.names.push(String::new());
+        self
+    }
+
+    /// It is known, and documented, but SQL that calls it is refused.
+    pub fn unusable(mut self, why: &'static str) -> Function {
+        self.unusable = Some(why);
         self
     }
 }
@@ -136,6 +144,9 @@ impl ScalarUDFImpl for Function {
         Ok(self.returns.clone())
     }
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        if let Some(why) = self.unusable {
+            return plan_err!("{}(): {why}", self.name);
+        }
         if !self.names.is_empty() {
             let known = self.names.iter().map(String::as_str).filter(|name| !name.is_empty());
             match args.scalar_arguments[0] {

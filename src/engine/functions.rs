@@ -6,27 +6,26 @@
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringArray, StringBuilder, StructArray,
-        TimestampMicrosecondArray,
-    },
-    datatypes::{DataType, Date32Type, Field, Fields, TimestampMicrosecondType},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringBuilder, TimestampMicrosecondArray},
+    datatypes::{DataType, Date32Type, TimestampMicrosecondType},
 };
-use datafusion::{
-    common::Result as PlanResult,
-    logical_expr::{ScalarUDF, TypeSignature},
-};
+use datafusion::logical_expr::{ScalarUDF, TypeSignature};
 use hashbrown::{HashMap, HashSet};
 
 use super::{
+    classes,
     function::{Function, literal, look_up, lost, strings, text},
     meta::timestamp,
 };
 use crate::{
     config::Source,
-    contract::codes::{self, CodeTables},
+    contract::{
+        codes::{self, CodeTables},
+        weights,
+    },
     error::Finding,
     text::{
+        classify::Model,
         credit_code::CreditCode,
         datetime,
         division::{Division, Divisions, Level, Retired},
@@ -44,6 +43,7 @@ pub struct Library {
     tables: CodeTables,
     divisions: Arc<Divisions>,
     rules: BTreeMap<String, Arc<KeywordRules>>,
+    weights: BTreeMap<String, Arc<Model>>,
 }
 
 impl Library {
@@ -65,6 +65,8 @@ impl Library {
             });
             rules.insert(set, Arc::new(KeywordRules::new(rows.collect())));
         }
+        let trained = weights::read_all(schemas).map_err(&mut keep).unwrap_or_default();
+        let weights = trained.into_iter().map(|(name, trained)| (name, Arc::new(trained.model))).collect();
         if !findings.is_empty() {
             return Err(findings);
         }
@@ -90,23 +92,28 @@ impl Library {
         };
         let divisions =
             Divisions::new(in_force.into_iter().map(division).collect(), retired.into_iter().map(gone).collect());
-        Ok(Library { tables, divisions: Arc::new(divisions), rules })
+        Ok(Library { tables, divisions: Arc::new(divisions), rules, weights })
     }
 
     pub fn tables(&self) -> &CodeTables {
         &self.tables
     }
 
+    /// Weights by name.
+    pub(super) fn weights(&self) -> &BTreeMap<String, Arc<Model>> {
+        &self.weights
+    }
+
     /// The codes of a table; `divisions` is the list of divisions in force.
-    pub(super) fn codes_of(&self, table: &str) -> Option<HashSet<Box<str>>> {
+    pub(crate) fn codes_of(&self, table: &str) -> Option<HashSet<Box<str>>> {
         if table == "divisions" {
             return Some(self.divisions.in_force().iter().map(|division| division.code.as_str().into()).collect());
         }
         Some(self.tables.get(table)?.codes.iter().map(|code| code.code.as_ref().into()).collect())
     }
 
-    /// The functions as `source` sees them.
-    pub(super) fn functions(&self, source: &Source) -> Result<Vec<ScalarUDF>, Vec<Finding>> {
+    /// The functions as `source` sees them; `weights` are those that the contract names.
+    pub(super) fn functions(&self, source: &Source, weights: Option<&str>) -> Result<Vec<ScalarUDF>, Vec<Finding>> {
         let codes = Arc::new(self.codes(source)?);
         let (zone, home) = (source.time_zone, source.home.clone());
         let divisions = self.divisions.clone();
@@ -243,13 +250,8 @@ impl Library {
             DataType::Utf8,
             move |args, rows| look_up(&args[0], rows, |t| known.by_code(t).map(|division| division.name.as_str())),
         ));
-        let sets = self.rules.clone();
-        let class = class_fields();
-        all.push(Function::new("keyword_class", "keyword_class('set', title, content): content class by keyword rules as struct(l1, l2, l3, rule); NULL when no rule applies.",
-            vec![TypeSignature::Exact(vec![DataType::Utf8; 3])], DataType::Struct(class.clone()), move |args, rows| {
-            let rules = sets.get(literal(&args[0])).ok_or_else(|| lost("rule set"))?;
-            keyword_class(rules, &strings(&args[1], rows)?, &strings(&args[2], rows)?, &class)
-        }).with_names(self.rules.keys()));
+        all.push(classes::keyword_class(&self.rules));
+        all.push(classes::content_class(weights, &self.weights));
         Ok(all.into_iter().map(ScalarUDF::new_from_impl).collect())
     }
 
@@ -297,7 +299,7 @@ struct Meanings {
 
 /// Name and documentation of every function, for `huiju docs`.
 pub fn function_docs(library: &Library, source: &Source) -> Vec<(String, &'static str)> {
-    let functions = library.functions(source).unwrap_or_default();
+    let functions = library.functions(source, None).unwrap_or_default();
     let doc = |udf: &ScalarUDF| udf.inner().as_ref().downcast_ref::<Function>().map_or("", |function| function.doc);
     functions.iter().map(|udf| (udf.name().to_owned(), doc(udf))).collect()
 }
@@ -308,30 +310,4 @@ fn yes(typed: &str) -> Option<bool> {
         "否" | "0" | "false" | "FALSE" | "False" | "N" | "n" | "无" | "未" => Some(false),
         _ => None,
     }
-}
-
-fn class_fields() -> Fields {
-    ["l1", "l2", "l3", "rule"].into_iter().map(|name| Field::new(name, DataType::Utf8, true)).collect()
-}
-
-fn keyword_class(
-    rules: &KeywordRules,
-    titles: &StringArray,
-    contents: &StringArray,
-    fields: &Fields,
-) -> PlanResult<ArrayRef> {
-    let rows = titles.len();
-    let mut columns: [StringBuilder; 4] = std::array::from_fn(|_| StringBuilder::with_capacity(rows, rows * 16));
-    for row in 0..rows {
-        let title = if titles.is_valid(row) { titles.value(row) } else { "" };
-        let content = if contents.is_valid(row) { contents.value(row) } else { "" };
-        let found = rules.classify(title, content);
-
-        columns[0].append_option(found.map(|rule| &rule.l1));
-        columns[1].append_option(found.map(|rule| &rule.l2).filter(|name| !name.is_empty()));
-        columns[2].append_option(found.map(|rule| &rule.l3).filter(|name| !name.is_empty()));
-        columns[3].append_option(found.map(|rule| &rule.rule));
-    }
-    let arrays = columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect();
-    Ok(Arc::new(StructArray::try_new(fields.clone(), arrays, None)?))
 }

@@ -9,6 +9,7 @@
 
 mod checks;
 mod choose;
+mod classes;
 mod compile;
 mod function;
 mod functions;
@@ -58,7 +59,12 @@ impl Program {
         contract: &Arc<Contract>,
         library: &Library,
     ) -> Result<Program, Vec<Finding>> {
-        let context = compile::session(library.functions(source)?);
+        let weights = contract.columns.iter().find_map(|column| column.weights.as_deref());
+        let wrong = classes::check(contract, library);
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let context = compile::session(library.functions(source, weights)?);
         let checks = checks::Checks::new(contract.clone(), library);
         let compiled = compile::compile(pipeline, source, contract, &context);
         let (checks, compiled) = match (checks, compiled) {

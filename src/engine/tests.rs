@@ -100,6 +100,7 @@ fn lamp(name: &str, kind: Kind) -> Column {
         personal: false,
         classification: None,
         codes: None,
+        weights: None,
         raw: None,
         unknown: Severity::Warning,
         max_length: None,
@@ -131,6 +132,16 @@ fn lamps() -> Contract {
 }
 
 fn compile_lamps(map: &str, stage: &str) -> Result<(Program, Source), String> {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    compile_lamps_with(map, stage, lamps(), &library)
+}
+
+fn compile_lamps_with(
+    map: &str,
+    stage: &str,
+    contract: Contract,
+    library: &Library,
+) -> Result<(Program, Source), String> {
     let stage_of =
         |name: &str, sql: &str| Stage { name: name.into(), path: format!("lamps/{name}.sql").into(), sql: sql.into() };
     let source = Source {
@@ -156,11 +167,11 @@ fn compile_lamps(map: &str, stage: &str) -> Result<(Program, Source), String> {
         gaps: Gaps::Stop,
         start: Start::Beginning,
         sinks: Vec::new(),
+        values: Vec::new(),
         sources: vec![source.clone()],
         stages: vec![stage_of("clean", stage)],
     };
-    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
-    let program = Program::compile(&pipeline, &source, &Arc::new(lamps()), &library);
+    let program = Program::compile(&pipeline, &source, &Arc::new(contract), library);
     program
         .map(|program| (program, source))
         .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -283,4 +294,66 @@ fn documentation_is_there_for_every_function() {
     for (name, doc) in function_docs(&library, &pipeline.sources[0]) {
         assert!(doc.starts_with(&format!("{name}(")), "{name}: {doc}");
     }
+}
+
+const TALK: &str = "SELECT no AS id, said.title AS title, said.content AS content FROM message";
+const JUDGED: &str = "SELECT id, CAST(content_class(title, content)['probability'] * 1000 AS BIGINT) AS watts, CASE content_class(title, content)['class'] WHEN '城乡建设' THEN 1 END AS share FROM raw";
+
+/// Street lamps whose `id` takes its classes from `weights` and the code table `codes`.
+fn judged_lamps(weights: &str, codes: &str) -> Contract {
+    let mut contract = lamps();
+    contract.rules.clear();
+    contract.columns[0].weights = Some(weights.into());
+    contract.columns[0].codes = Some(codes.into());
+    contract
+}
+
+#[test]
+fn weights_judge_in_sql() {
+    let library = Library::read(&root().join("schemas")).unwrap();
+    let contract = judged_lamps("content_class", "content_class");
+    let (program, source) = compile_lamps_with(TALK, JUDGED, contract.clone(), &library).unwrap();
+    let message = |title: &str, content: &str| {
+        format!(r#"{{"no":"城乡建设","said":{{"title":{title},"content":{content}}}}}"#).into_bytes()
+    };
+    let messages = [
+        message("\"小区门口的路灯坏了\"", "\"一个星期没有人修\""),
+        message("null", "\"路灯\""),
+        message("null", "null"),
+        message("\"\"", "\"……\""),
+        message("\"hello\"", "\"مرحبا\""),
+    ];
+    let rows = outcome(&program, &source, &contract, &messages, 0);
+    let row =
+        |number: usize| serde_json::from_str::<serde_json::Value>(rows[number].split_once(": ").unwrap().1).unwrap();
+    assert_eq!(row(0)["share"], 1);
+    assert!(row(0)["watts"].as_i64().unwrap() > 900, "{rows:?}");
+    assert_eq!(row(1)["share"], 1);
+    assert_eq!((&row(2)["watts"], &row(3)["watts"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert!(rows.len() == 5, "another script is answered without harm: {rows:?}");
+}
+
+#[test]
+fn weights_that_do_not_fit_the_contract_are_refused() {
+    let library = Library::read(&root().join("schemas")).unwrap();
+    let refused = |contract| compile_lamps_with(TALK, JUDGED, contract, &library).map(|_| ()).unwrap_err();
+    let none = refused(lamps());
+    assert!(none.contains("content_class(): the contract names no weights"), "{none}");
+    let gone = refused(judged_lamps("content_clas", "content_class"));
+    assert!(gone.contains("there are no weights weights/content_clas.weights"), "{gone}");
+    assert!(gone.contains("content_class"), "{gone}");
+    let others = refused(judged_lamps("content_class", "channel"));
+    assert!(others.contains("has the class \"城乡建设\", which code table \"channel\" does not have"), "{others}");
+}
+
+#[test]
+fn damaged_weights_are_found_when_the_library_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights/a.weights");
+    std::fs::create_dir(folder.path().join("weights")).unwrap();
+    let bytes = std::fs::read(root().join("schemas/weights/content_class.weights")).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let found = Library::read(folder.path()).unwrap_err();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].at.ends_with("weights/a.weights") && found[0].what.contains("damaged"), "{}", found[0]);
 }

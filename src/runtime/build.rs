@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, outlet};
+use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, outlet, values::Values};
 use crate::{
     batch::Budget,
     clock::Clock,
@@ -39,6 +39,8 @@ pub struct Prepared {
     pub contract: Arc<Contract>,
     /// In the order of the pipeline's sources.
     pub programs: Vec<Arc<Program>>,
+    /// What `[metrics] values` names.
+    pub values: Arc<Values>,
 }
 
 /// Compiles a pipeline; all mistakes at once.
@@ -58,7 +60,13 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
             }),
         }
     }
-    if findings.is_empty() { Ok(Prepared { pipeline, contract, programs }) } else { Err(findings) }
+    let values = Values::new(&pipeline.values, &contract, library).unwrap_or_else(|wrong| {
+        let at = pipeline.folder.join("pipeline.toml").display().to_string();
+        findings.extend(wrong.into_iter().map(|what| Finding::new(&at, what)));
+        Values::default()
+    });
+    let values = Arc::new(values);
+    if findings.is_empty() { Ok(Prepared { pipeline, contract, programs, values }) } else { Err(findings) }
 }
 
 fn same(one: &str, other: &str) -> bool {
@@ -161,7 +169,7 @@ pub(super) struct Built {
 }
 
 pub(super) fn build(setup: &Setup, permit: &Permit) -> Result<Built> {
-    let Prepared { pipeline, contract, programs } = &setup.prepared;
+    let Prepared { pipeline, contract, programs, values } = &setup.prepared;
     let (source, group) = source(setup)?;
     let mut outlets = Vec::new();
     let mut keys: Option<Keys> = None;
@@ -173,6 +181,7 @@ pub(super) fn build(setup: &Setup, permit: &Permit) -> Result<Built> {
             pipeline: pipeline.name.clone(),
             metrics: setup.metrics.clone(),
             committed: setup.accounts.get(kind).cloned().unwrap_or_default(),
+            values: values.clone(),
         };
         let outlet = outlet::Outlet::start(sink, DEPTH, permit.clone(), watch)?;
         let pause = Duration::from_secs(1);

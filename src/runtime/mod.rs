@@ -32,6 +32,7 @@ mod outlet;
 pub mod supervise;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{
     collections::BTreeMap,

@@ -18,6 +18,7 @@ use std::{
 
 use tracing::debug;
 
+use super::values::{self, Values};
 use crate::{
     batch::{Outcome, Tally},
     cursor::{Cursors, Interval, Partition},
@@ -61,6 +62,7 @@ pub(super) struct Watch {
     pub pipeline: Arc<str>,
     pub metrics: Arc<Metrics>,
     pub committed: Arc<Mutex<Committed>>,
+    pub values: Arc<Values>,
 }
 
 impl Outlet {
@@ -161,6 +163,7 @@ struct Waiting {
     intervals: BTreeMap<Partition, (i64, i64)>,
     committed: Committed,
     rejects: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    values: BTreeMap<Arc<str>, values::Counts>,
 }
 
 impl Worker {
@@ -244,6 +247,7 @@ impl Worker {
             intervals: BTreeMap::new(),
             committed: Committed::default(),
             rejects: BTreeMap::new(),
+            values: BTreeMap::new(),
         });
         for interval in &outcome.covers {
             self.next.insert(interval.partition.clone(), Some(interval.next));
@@ -251,6 +255,8 @@ impl Worker {
             whole.1 = interval.next;
         }
         waiting.add(outcome);
+        let counts = waiting.values.entry(outcome.source.clone()).or_default();
+        self.watch.values.count(&outcome.rows, counts);
         Ok(())
     }
 
@@ -275,11 +281,12 @@ impl Worker {
         let begun = Instant::now();
         self.sink.commit(&covered)?;
         let took = begun.elapsed();
-        let Watch { pipeline, metrics, committed } = &self.watch;
+        let Watch { pipeline, metrics, committed, values } = &self.watch;
         metrics.commit_seconds.with_label_values(&[pipeline, kind]).observe(took.as_secs_f64());
         debug!(%pipeline, sink = kind, rows = waiting.rows, took_ms = took.as_millis() as u64, "committed");
         let mut committed = committed.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.count(kind, pipeline, metrics);
+        values.tell(&waiting.values, kind, pipeline, metrics);
         committed.add(&waiting.committed);
         // The sink counts since it was opened; the account outlives it.
         let more = self.sink.files() - self.files;

@@ -64,7 +64,12 @@ impl Sink for Fake {
 
 fn place(kind: &'static str, cuts: &[i64], permit: &Permit) -> (Place, Arc<Told>) {
     let told = Arc::new(Told::default());
-    let watch = outlet::Watch { pipeline: "test".into(), metrics: Metrics::new(), committed: Arc::default() };
+    let watch = outlet::Watch {
+        pipeline: "test".into(),
+        metrics: Metrics::new(),
+        committed: Arc::default(),
+        values: Arc::default(),
+    };
     let fake = Fake { kind, cuts: cuts.to_vec(), told: told.clone() };
     let outlet = Outlet::start(Box::new(fake), 2, permit.clone(), watch).unwrap();
     let asked = told.clone();

@@ -32,6 +32,7 @@ fn pipeline(folder: &Path, sources: &[&str]) -> Pipeline {
         gaps: Gaps::Stop,
         start: Start::Beginning,
         sinks: Vec::new(),
+        values: Vec::new(),
         sources: sources.iter().map(|name| source(name)).collect(),
         stages: Vec::new(),
     }

@@ -21,6 +21,16 @@ pub struct KeywordRule {
     pub keywords: Vec<String>,
 }
 
+/// What a set of rules says of a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Choice<'r> {
+    pub rule: &'r KeywordRule,
+    /// Sum of the weights of its keywords that were found.
+    pub score: u32,
+    /// How far it is ahead of the best rule of another first-level class: 0 is a tie, the score itself no rival at all.
+    pub lead: u32,
+}
+
 /// A set of rules, in their order. Latin letters match without regard to case.
 #[derive(Debug)]
 pub struct KeywordRules {
@@ -86,11 +96,22 @@ impl KeywordRules {
 
     /// The rule whose keywords speak loudest, or `None` when no keyword occurs.
     pub fn classify(&self, title: &str, content: &str) -> Option<&KeywordRule> {
+        self.choose(title, content, None).map(|choice| choice.rule)
+    }
+
+    /// The same with how sure it is; of the rules of one first-level class only, if `within` names it.
+    pub fn choose(&self, title: &str, content: &str, within: Option<&str>) -> Option<Choice<'_>> {
         COUNTERS.with_borrow_mut(|counters| {
             counters.make_room(self.rules.len(), self.rules_of.len());
             self.count(title, TITLE_WEIGHT, counters);
             self.count(content, CONTENT_WEIGHT, counters);
-            counters.take_winner().map(|rule| &self.rules[rule as usize])
+            let class = |rule: u32| self.rules[rule as usize].l1.as_str();
+            let winner = counters.winner(|rule| within.is_none_or(|class_asked| class_asked == class(rule)));
+            let rival = winner.and_then(|(rule, _)| counters.winner(|other| class(other) != class(rule)));
+            counters.forget_scores();
+            let (rule, score) = winner?;
+            let lead = score.saturating_sub(rival.map_or(0, |(_, score)| score));
+            Some(Choice { rule: &self.rules[rule as usize], score, lead })
         })
     }
 
@@ -139,16 +160,16 @@ impl Counters {
         }
     }
 
-    fn take_winner(&mut self) -> Option<u32> {
-        let mut winner: Option<(u32, u32)> = None;
+    /// The best of the rules asked for, and its score.
+    fn winner(&self, asked: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
+        let scored = self.scored.iter().filter(|rule| asked(**rule)).map(|rule| (*rule, self.scores[*rule as usize]));
+        scored.max_by_key(|(rule, score)| (*score, std::cmp::Reverse(*rule)))
+    }
+
+    fn forget_scores(&mut self) {
         for rule in self.scored.drain(..) {
-            let score = std::mem::take(&mut self.scores[rule as usize]);
-            let wins = winner.is_none_or(|(best, earlier)| score > best || (score == best && rule < earlier));
-            if wins {
-                winner = Some((score, rule));
-            }
+            self.scores[rule as usize] = 0;
         }
-        winner.map(|(_, rule)| rule)
     }
 }
 
@@ -294,6 +315,22 @@ mod tests {
     fn equal_rules_the_earlier_wins() {
         assert_eq!(class("", "违停，噪音").as_deref(), Some("噪音"));
         assert_eq!(class("", "停车").as_deref(), Some("停车"), "the keyword belongs to two rules");
+    }
+
+    #[test]
+    fn a_choice_tells_how_sure_it_is() {
+        let rules = rules();
+        let of =
+            |title, content, within| rules.choose(title, content, within).map(|it| (&*it.rule.rule, it.score, it.lead));
+        assert_eq!(
+            of("违停", "噪音扰民", None),
+            Some(("停车", 3, 1)),
+            "two words in the content against one in the title"
+        );
+        assert_eq!(of("违停", "", None), Some(("停车", 3, 3)), "nobody else");
+        assert_eq!(of("", "违停，噪音", None), Some(("噪音", 1, 0)), "a tie");
+        assert_eq!(of("违停", "噪音扰民", Some("噪音类")), Some(("噪音", 2, 0)), "not the best of all");
+        assert_eq!(of("违停", "噪音扰民", Some("充电类")), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Nothing in here knows Arrow, does I/O or reads the clock. What cannot be read is `None` or a reason that never
 //! contains the value: the values are personal data. Nothing is guessed; an ambiguous text is an unreadable text.
 
+pub mod classify;
 pub mod credit_code;
 pub mod datetime;
 pub mod division;
@@ -18,7 +19,7 @@ pub use self::{
     datetime::{parse_date, parse_time},
     division::{Division, Divisions, Level, Retired},
     id_card::{IdCard, NotAnId},
-    keywords::{KeywordRule, KeywordRules},
+    keywords::{Choice, KeywordRule, KeywordRules},
     mask::{mask_id, mask_name, mask_phone, mask_text, mask_value},
     phone::{Kind, NotAPhone, Phone},
     width::{clean, given, half_width},

@@ -92,6 +92,7 @@ fn what_is_not_written_has_a_default() {
                     ],
                 },
             ],
+            values: [],
             sources: [
                 Source {
                     name: "nanchang",
@@ -139,6 +140,8 @@ max_keys = 10
 [rejects]
 limit = 1
 over  = 10
+[metrics]
+values = ["kind"]
 [[sink]]
 kind = "archive"
 path = "hotline/orders"
@@ -195,6 +198,9 @@ keyed_by = ["order_no"]
                     path: "hotline/orders",
                     partition_by: [],
                 },
+            ],
+            values: [
+                "kind",
             ],
             sources: [
                 Source {

@@ -100,6 +100,7 @@ impl Bench {
             description: String::new(),
             title: String::new(),
             personal: true,
+            weights: None,
             classification: Some("personal".into()),
             codes: None,
             raw: None,

@@ -37,10 +37,25 @@ SELECT
     lng,
     lat,
     crs,
-    class['l1']                                                      AS subject_l1,
-    class['l2']                                                      AS subject_l2,
-    class['l3']                                                      AS subject_l3,
-    class['rule']                                                    AS class_rule,
+    CASE class_source
+        WHEN 'rule'  THEN by_rule['l1']
+        WHEN 'model' THEN by_model['class']
+    END                                                              AS subject_l1,
+    CASE class_source
+        WHEN 'rule'  THEN by_rule['l2']
+        WHEN 'model' THEN within_model['l2']
+    END                                                              AS subject_l2,
+    CASE class_source
+        WHEN 'rule'  THEN by_rule['l3']
+        WHEN 'model' THEN within_model['l3']
+    END                                                              AS subject_l3,
+    CASE class_source
+        WHEN 'rule'  THEN by_rule['rule']
+        WHEN 'model' THEN within_model['rule']
+    END                                                              AS class_rule,
+    class_source,
+    CASE WHEN class_source = 'rule' THEN NULL ELSE by_model['probability'] END AS class_score,
+    CASE WHEN class_source = 'rule' THEN NULL ELSE by_model['version'] END     AS class_version,
     subject_raw,
     status,
     status_raw,
@@ -60,4 +75,4 @@ SELECT
     update_time,
     update_time_raw,
     del_flag
-FROM classify
+FROM decide

@@ -1,0 +1,194 @@
+//! Texts and labelled texts from files: JSON Lines, CSV with a header, or plain lines.
+//!
+//! Errors name the file and the line, never the text: it is what a citizen wrote.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{Context, Error, Result},
+    text::classify::{Example, most_classes},
+};
+
+/// Which fields hold what.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Fields {
+    /// Field of the title; a text without it has none
+    #[arg(long, default_value = "title")]
+    pub title: String,
+    /// Field of the content
+    #[arg(long, default_value = "content")]
+    pub content: String,
+    /// Field of the label
+    #[arg(long, default_value = "label")]
+    pub label: String,
+}
+
+/// A text to classify.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Text {
+    pub title: String,
+    pub content: String,
+}
+
+/// Labelled texts and their classes, in the order of the classes' names.
+#[derive(Debug)]
+pub struct Labelled {
+    pub examples: Vec<Example>,
+    pub classes: Vec<String>,
+}
+
+/// One value of a row, by the name of its field.
+type Rows = Vec<(usize, Map<String, Value>)>;
+
+/// Reads labelled texts to learn from. At least two classes, each with at least two texts.
+pub fn labelled(path: &Path, fields: &Fields) -> Result<Labelled> {
+    let rows = with_labels(path, fields)?;
+    let mut classes: Vec<String> = rows.iter().map(|(_, _, label)| label.clone()).collect();
+    classes.sort();
+    classes.dedup();
+    let shown = path.display();
+    if !(2..=most_classes()).contains(&classes.len()) {
+        let (found, most) = (classes.len(), most_classes());
+        let todo =
+            format!("2 to {most} classes can be learned: look whether `{}` is the field of the label", fields.label);
+        return Err(Error::config(format!("{shown}: the texts have {found} labels; {todo}")));
+    }
+    for class in &classes {
+        if rows.iter().filter(|(_, _, label)| label == class).count() < 2 {
+            let todo = "write more, or leave the class out";
+            return Err(Error::config(format!("{shown}: label \"{class}\" has one text only: {todo}")));
+        }
+    }
+    let examples = rows.into_iter().map(|(_, text, label)| {
+        let class = classes.binary_search(&label).expect("the classes were made of these labels");
+        Example { title: text.title, content: text.content, class }
+    });
+    Ok(Labelled { examples: examples.collect(), classes })
+}
+
+/// Reads labelled texts to measure `classes` with.
+pub fn labelled_as(path: &Path, fields: &Fields, classes: &[String]) -> Result<Vec<Example>> {
+    let mut examples = Vec::new();
+    for (line, text, label) in with_labels(path, fields)? {
+        let Some(class) = classes.iter().position(|class| *class == label) else {
+            let known = classes.join(", ");
+            let what = format!("label \"{label}\" is no class of the weights, which have {known}");
+            return Err(Error::config(format!("{}:{line}: {what}: correct it, or take other weights", path.display())));
+        };
+        examples.push(Example { title: text.title, content: text.content, class });
+    }
+    if examples.is_empty() {
+        return Err(Error::config(format!("{}: there are no texts in it", path.display())));
+    }
+    Ok(examples)
+}
+
+fn with_labels(path: &Path, fields: &Fields) -> Result<Vec<(usize, Text, String)>> {
+    let bytes = std::fs::read(path).or_config(format!("read {}", path.display()))?;
+    let mut all = Vec::new();
+    for (line, mut row) in rows(path, &bytes, &fields.label)? {
+        let at = || format!("{}:{line}", path.display());
+        let label = match row.remove(&fields.label) {
+            Some(Value::String(label)) if !label.trim().is_empty() => label.trim().to_owned(),
+            Some(_) => {
+                return Err(Error::config(format!(
+                    "{}: field `{}` is no text: write the class's name",
+                    at(),
+                    fields.label
+                )));
+            }
+            None => return Err(missing(&at(), &fields.label)),
+        };
+        all.push((line, text(&at(), row, fields)?, label));
+    }
+    Ok(all)
+}
+
+/// Reads texts to classify; `None` is standard input. Lines that are no JSON objects are contents without a title.
+pub fn texts(path: Option<&PathBuf>, fields: &Fields) -> Result<Vec<Text>> {
+    let (shown, bytes) = match path {
+        Some(path) => (path.clone(), std::fs::read(path).or_config(format!("read {}", path.display()))?),
+        None => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).or_unavailable("read standard input")?;
+            (PathBuf::from("standard input"), bytes)
+        }
+    };
+    let is_table = shown.extension().is_some_and(|ending| ending == "csv");
+    if !is_table && !starts_with_object(&bytes) {
+        // Bytes that are no UTF-8 are characters that no weights know.
+        let text = String::from_utf8_lossy(&bytes);
+        return Ok(text.lines().map(|line| Text { title: String::new(), content: line.to_owned() }).collect());
+    }
+    let rows = rows(&shown, &bytes, &fields.content)?;
+    rows.into_iter().map(|(line, row)| text(&format!("{}:{line}", shown.display()), row, fields)).collect()
+}
+
+fn text(at: &str, mut row: Map<String, Value>, fields: &Fields) -> Result<Text> {
+    let mut take = |name: &str| match row.remove(name) {
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Null) | None => Ok(None),
+        Some(_) => Err(Error::config(format!("{at}: field `{name}` is no text: put it in quotes"))),
+    };
+    match (take(&fields.title)?, take(&fields.content)?) {
+        (None, None) => Err(missing(at, &fields.content)),
+        (title, content) => Ok(Text { title: title.unwrap_or_default(), content: content.unwrap_or_default() }),
+    }
+}
+
+fn missing(at: &str, field: &str) -> Error {
+    Error::config(format!(
+        "{at}: there is no field `{field}`: write it, or say which field it is (--title, --content, --label)"
+    ))
+}
+
+fn starts_with_object(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
+/// Rows of JSON Lines or CSV, with their lines; `must` is a column that a CSV header needs.
+fn rows(path: &Path, bytes: &[u8], must: &str) -> Result<Rows> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Error::config(format!("{}:{line}: this is not UTF-8: save the file as UTF-8", path.display()))
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if starts_with_object(bytes) { objects(path, text) } else { table(path, text, must) }
+}
+
+fn objects(path: &Path, text: &str) -> Result<Rows> {
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let parse = |(number, line)| match serde_json::from_str(line) {
+        Ok(Value::Object(row)) => Ok((number, row)),
+        // serde_json's own words may hold a piece of the text.
+        _ => Err(Error::config(format!("{}:{number}: this is no JSON object: write one per line", path.display()))),
+    };
+    lines.map(parse).collect()
+}
+
+fn table(path: &Path, text: &str, must: &str) -> Result<Rows> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let wrong = |line: u64, what: &str| Error::config(format!("{}:{line}: {what}", path.display()));
+    let line_of = |error: &csv::Error| error.position().map_or(1, csv::Position::line);
+    let header =
+        reader.headers().map_err(|error| wrong(line_of(&error), "this is neither JSON Lines nor CSV"))?.clone();
+    if !header.iter().any(|name| name == must) {
+        let what = format!("the header has no column `{must}`: write JSON Lines, or CSV with a header");
+        return Err(wrong(1, &what));
+    }
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let todo = "this row has more or fewer values than the header: a value with a comma in it needs quotes";
+        let record = record.map_err(|error| wrong(line_of(&error), todo))?;
+        let line = record.position().map_or(1, csv::Position::line) as usize;
+        let row = header.iter().zip(&record).map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())));
+        rows.push((line, row.collect()));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,72 @@
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::data::{self, Fields, Text};
+
+fn fields() -> Fields {
+    Fields { title: "title".into(), content: "content".into(), label: "label".into() }
+}
+
+fn file(name: &str, bytes: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+fn refused(name: &str, bytes: impl AsRef<[u8]>) -> String {
+    let (_folder, path) = file(name, bytes);
+    data::labelled(&path, &fields()).unwrap_err().to_string()
+}
+
+const LINE: &str = r#"{"title":"路灯","content":"不亮","label":"城建"}"#;
+
+#[test]
+fn json_lines_and_csv_say_the_same() {
+    let lines = format!("\u{feff}{LINE}\n\n{}\n", LINE.replace("城建", "教育")).repeat(2).replace("\n\u{feff}", "\n");
+    let table = "label,title,content,other\n城建,路灯,不亮,1\n教育,路灯,不亮,2\n城建,路灯,不亮,3\n教育,路灯,不亮,4\n";
+    let (_one, lines) = file("a.jsonl", lines);
+    let (_two, table) = file("a.csv", table);
+    let (lines, table) = (data::labelled(&lines, &fields()).unwrap(), data::labelled(&table, &fields()).unwrap());
+    assert_eq!(lines.classes, ["城建", "教育"].map(str::to_owned));
+    assert_eq!(lines.classes, table.classes);
+    assert_eq!(lines.examples, table.examples);
+    assert_eq!(lines.examples.len(), 4);
+}
+
+#[test]
+fn wrong_data_are_refused_with_their_line_and_without_their_text() {
+    for (bytes, says) in [
+        (String::new(), "has no column `label`"),
+        (format!("{LINE}\n{{\"title\":\"秘密\""), "a.jsonl:2: this is no JSON object"),
+        (format!("{LINE}\n{{\"title\":\"秘密\",\"content\":\"\"}}"), "a.jsonl:2: there is no field `label`"),
+        (format!("{LINE}\n{{\"title\":7,\"label\":\"a\"}}"), "a.jsonl:2: field `title` is no text"),
+        (format!("{LINE}\n{{\"label\":\"a\"}}"), "a.jsonl:2: there is no field `content`"),
+        (format!("{LINE}\n{LINE}"), "have 1 labels"),
+        (format!("{LINE}\n{LINE}\n{}", LINE.replace("城建", "教育")), "label \"教育\" has one text only"),
+        ("label,title\na,秘密,c\n".to_owned(), "a.jsonl:2: this row has more or fewer values"),
+    ] {
+        let error = refused("a.jsonl", bytes);
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains("秘密"), "{error}");
+    }
+    assert!(refused("a.jsonl", [LINE.as_bytes(), b"\n\xff\xfe"].concat()).contains("a.jsonl:2: this is not UTF-8"));
+}
+
+#[test]
+fn a_label_that_the_weights_do_not_have_is_named() {
+    let (_folder, path) = file("a.jsonl", LINE);
+    let error = data::labelled_as(&path, &fields(), &["教育".to_owned(), "卫生".to_owned()]).unwrap_err().to_string();
+    assert!(error.contains(":1: label \"城建\" is no class of the weights, which have 教育, 卫生"), "{error}");
+}
+
+#[test]
+fn plain_lines_are_contents() {
+    let (_folder, path) = file("a.txt", "路灯不亮\n\n学费太高");
+    let content = |content: &str| Text { title: String::new(), content: content.to_owned() };
+    assert_eq!(data::texts(Some(&path), &fields()).unwrap(), [content("路灯不亮"), content(""), content("学费太高")]);
+    let (_folder, path) = file("a.jsonl", "{\"title\":\"a\"}\n{\"content\":\"b\",\"title\":null}\n");
+    let texts = data::texts(Some(&path), &fields()).unwrap();
+    assert_eq!((texts[0].title.as_str(), texts[1].content.as_str()), ("a", "b"));
+}
