@@ -8,32 +8,26 @@
 //! A bucket does not tell which text fell into it, so weights may go where texts must not.
 
 /// Says for every feature of the first `longest` characters its bucket (below `1 << bits`) and its bytes in `text`.
-#[inline]
+#[inline(always)]
 pub(super) fn each(text: &str, longest: usize, bits: u32, mut found: impl FnMut(u32, usize, usize)) {
     let mut before = (0_u64, 0_usize);
-    each_token(text, longest, |token, start, end| {
+    for (token, start, end) in Tokens::of(text, longest) {
         let token = u64::from(token);
         if token == GAP {
             before = (0, end);
-            return;
+            continue;
         }
         found(bucket(token, bits), start, end);
         if before.0 != GAP {
             found(bucket(before.0 << 32 | token, bits), before.1, end);
         }
         before = (token, start);
-    });
+    }
 }
 
 /// The characters of a text as the features see them, without gaps.
 pub(super) fn tokens(text: &str, longest: usize) -> Vec<u32> {
-    let mut tokens = Vec::new();
-    each_token(text, longest, |token, _, _| {
-        if u64::from(token) != GAP {
-            tokens.push(token);
-        }
-    });
-    tokens
+    Tokens::of(text, longest).map(|(token, ..)| token).filter(|token| u64::from(*token) != GAP).collect()
 }
 
 const GAP: u64 = 0;
@@ -44,43 +38,80 @@ fn bucket(key: u64, bits: u32) -> u32 {
     ((key ^ (key >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - bits)) as u32
 }
 
-#[inline]
-fn each_token(text: &str, longest: usize, mut found: impl FnMut(u32, usize, usize)) {
-    let mut rest = text.char_indices().take(longest);
-    let mut last = ' ';
-    let mut in_number = false;
-    while let Some((start, typed)) = rest.next() {
-        let (is_number, before) = (std::mem::take(&mut in_number), std::mem::replace(&mut last, typed));
-        let end = start + typed.len_utf8();
-        if ('\u{4e00}'..='\u{9fff}').contains(&typed) {
-            if typed == '西' && text[end..].starts_with("地省") {
-                rest.by_ref().take(2).for_each(drop);
-                found(GAP as u32, start, end);
-            } else {
-                found(typed as u32, start, end);
-            }
-            continue;
-        }
+/// The characters of a text, [`GAP`] for those that part words: what it is seen as, and its bytes.
+struct Tokens<'t> {
+    text: &'t str,
+    at: usize,
+    /// Characters that may still be looked at.
+    left: usize,
+    after_letter: bool,
+    after_digit: bool,
+}
+
+impl Tokens<'_> {
+    fn of(text: &str, longest: usize) -> Tokens<'_> {
+        Tokens { text, at: 0, left: longest, after_letter: false, after_digit: false }
+    }
+
+    /// Any character but an ideograph, and as many behind it as are one with it; `None` is a digit behind a digit.
+    fn other(&mut self, typed: char, was_letter: bool, was_digit: bool) -> Option<u32> {
         let folded = fold(typed);
         if folded.is_ascii_digit() {
-            in_number = true;
-            if !is_number {
-                found(u32::from('0'), start, end);
-            }
-        } else if folded.is_ascii_lowercase() {
-            match (!fold(before).is_ascii_lowercase()).then(|| place(&text[end..])).flatten() {
-                Some(characters) => {
-                    rest.by_ref().take(characters).for_each(drop);
-                    last = ' ';
-                    found(GAP as u32, start, end);
-                }
-                None => found(folded as u32, start, end),
-            }
-        } else if !folded.is_ascii() && folded.is_alphanumeric() {
-            found(folded as u32, start, end);
-        } else {
-            found(GAP as u32, start, end);
+            self.after_digit = true;
+            return (!was_digit).then_some(u32::from('0'));
         }
+        if folded.is_ascii_lowercase() {
+            if !was_letter && let Some(characters) = place(&self.text[self.at..]) {
+                self.skip(characters);
+                return Some(GAP as u32);
+            }
+            self.after_letter = true;
+            return Some(u32::from(folded));
+        }
+        let is_word = !folded.is_ascii() && folded.is_alphanumeric();
+        Some(if is_word { u32::from(folded) } else { GAP as u32 })
+    }
+
+    /// Passes over that many characters, or as many as may be looked at.
+    fn skip(&mut self, characters: usize) {
+        let skipped = characters.min(self.left);
+        self.left -= skipped;
+        let rest = &self.text[self.at..];
+        self.at += rest.char_indices().nth(skipped).map_or(rest.len(), |(at, _)| at);
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = (u32, usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(u32, usize, usize)> {
+        let bytes = self.text.as_bytes();
+        while self.at < bytes.len() && self.left > 0 {
+            self.left -= 1;
+            let start = self.at;
+            let (was_letter, was_digit) =
+                (std::mem::take(&mut self.after_letter), std::mem::take(&mut self.after_digit));
+            // Nearly all of a text: an ideograph, in three bytes.
+            if let Some([first @ 0xe4..=0xe9, second, third]) = bytes[start..].first_chunk::<3>() {
+                let typed = u32::from(first & 0xf) << 12 | u32::from(second & 0x3f) << 6 | u32::from(third & 0x3f);
+                if (0x4e00..=0x9fff).contains(&typed) {
+                    self.at += 3;
+                    if typed == '西' as u32 && self.text[self.at..].starts_with("地省") {
+                        self.skip(2);
+                        return Some((GAP as u32, start, start + 3));
+                    }
+                    return Some((typed, start, start + 3));
+                }
+            }
+            let typed = self.text[start..].chars().next()?;
+            let end = start + typed.len_utf8();
+            self.at = end;
+            if let Some(token) = self.other(typed, was_letter, was_digit) {
+                return Some((token, start, end));
+            }
+        }
+        None
     }
 }
 

@@ -65,8 +65,7 @@ type Counts = Vec<(u32, u8)>;
 
 fn counts(example: &Example, features: &Features) -> [Counts; 2] {
     [&example.title, &example.content].map(|text| {
-        let mut counts = Vec::new();
-        count(text, features, |bucket, count| counts.push((bucket, count)));
+        let mut counts = count(text, features, <[_]>::to_vec);
         counts.sort_unstable();
         counts
     })

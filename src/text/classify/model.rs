@@ -121,15 +121,15 @@ const fn strengths() -> [u8; 256] {
 #[derive(Default)]
 struct Scratch {
     counts: Vec<u8>,
-    touched: Vec<u32>,
+    touched: Vec<(u32, u8)>,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Counts the features of `text`, each bucket once, in no particular order.
-pub(super) fn count(text: &str, features: &Features, mut each: impl FnMut(u32, u8)) {
+/// Counts the features of `text`: each bucket once, in the order of the text.
+pub(super) fn count<R>(text: &str, features: &Features, use_them: impl FnOnce(&[(u32, u8)]) -> R) -> R {
     SCRATCH.with_borrow_mut(|Scratch { counts, touched }| {
         if counts.len() < 1 << features.bits {
             counts.resize(1 << features.bits, 0);
@@ -137,14 +137,17 @@ pub(super) fn count(text: &str, features: &Features, mut each: impl FnMut(u32, u
         grams::each(text, features.longest, features.bits, |bucket, _, _| {
             let count = &mut counts[bucket as usize];
             if *count == 0 {
-                touched.push(bucket);
+                touched.push((bucket, 0));
             }
             *count = count.saturating_add(1);
         });
-        for bucket in touched.drain(..) {
-            each(bucket, std::mem::take(&mut counts[bucket as usize]));
+        for (bucket, count) in touched.iter_mut() {
+            *count = std::mem::take(&mut counts[*bucket as usize]);
         }
-    });
+        let used = use_them(touched);
+        touched.clear();
+        used
+    })
 }
 
 impl Model {
@@ -174,16 +177,7 @@ impl Model {
 
     fn add_field<const LANES: usize>(&self, text: &str, weight: f32, scores: &mut [f32]) -> bool {
         let (rows, _) = self.weights.rows.as_chunks::<LANES>();
-        let mut sums = [0_i32; LANES];
-        let mut square = 0_u64;
-        count(text, &self.features, |bucket, count| {
-            let (row, strength) = (&rows[bucket as usize], strength(count));
-            for (sum, weight) in sums.iter_mut().zip(row) {
-                *sum += strength * i32::from(*weight);
-            }
-            let length = strength as u64 * u64::from(row[LANES - 1] as u8);
-            square += length * length;
-        });
+        let (sums, square) = count(text, &self.features, |counted| add_up(rows, counted));
         if square == 0 {
             return false;
         }
@@ -203,12 +197,11 @@ impl Model {
         let mut found: Vec<Reason> = Vec::new();
         for (text, weight) in [(title, self.features.title), (content, 1.0)] {
             let mut square = 0_u64;
-            let mut counts: Vec<(u32, u8)> = Vec::new();
-            count(text, &self.features, |bucket, count| {
-                counts.push((bucket, count));
-                let length = strength(count) as u64 * u64::from(self.row(bucket)[self.weights.lanes - 1] as u8);
+            let mut counts = count(text, &self.features, <[_]>::to_vec);
+            for (bucket, count) in &counts {
+                let length = strength(*count) as u64 * u64::from(self.row(*bucket)[self.weights.lanes - 1] as u8);
                 square += length * length;
-            });
+            }
             if square == 0 {
                 continue;
             }
@@ -244,6 +237,34 @@ impl Model {
     pub fn size(&self) -> usize {
         self.weights.rows.chunks(self.weights.lanes).filter(|row| row[self.weights.lanes - 1] != 0).count()
     }
+}
+
+/// The rows of the features, each as often as its count is worth, and the square of the vector's length.
+fn add_up<const LANES: usize>(rows: &[[i8; LANES]], counted: &[(u32, u8)]) -> ([i32; LANES], u64) {
+    let mut sums = [0_i32; LANES];
+    let mut square = 0_u64;
+    // Most features stand in a text once: in chunks, so that their sum fits into small numbers, and multiplied once.
+    for chunk in counted.chunks(i16::MAX as usize / 128) {
+        let mut once = [0_i16; LANES];
+        for (bucket, count) in chunk {
+            let (row, strength) = (&rows[*bucket as usize], strength(*count));
+            if *count == 1 {
+                for (sum, weight) in once.iter_mut().zip(row) {
+                    *sum += i16::from(*weight);
+                }
+            } else {
+                for (sum, weight) in sums.iter_mut().zip(row) {
+                    *sum += strength * i32::from(*weight);
+                }
+            }
+            let length = strength as u64 * u64::from(row[LANES - 1] as u8);
+            square += length * length;
+        }
+        for (sum, once) in sums.iter_mut().zip(once) {
+            *sum += strength(1) * i32::from(once);
+        }
+    }
+    (sums, square)
 }
 
 /// Length of a field's vector, from the sum of squares of its integers.

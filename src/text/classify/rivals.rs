@@ -85,8 +85,10 @@ fn linear(examples: &[Example], of: &[usize], against: &[usize], classes: usize,
 /// Counts of both fields together, the title's double.
 fn counts(example: &Example, features: &Features) -> Vec<(u32, f32)> {
     let mut counts = Vec::new();
-    count(&example.title, features, |bucket, count| counts.push((bucket, 2.0 * f32::from(count))));
-    count(&example.content, features, |bucket, count| counts.push((bucket, f32::from(count))));
+    for (text, weight) in [(&example.title, 2.0), (&example.content, 1.0)] {
+        let weighed = |(bucket, count): &(u32, u8)| (*bucket, weight * f32::from(*count));
+        count(text, features, |counted| counts.extend(counted.iter().map(weighed)));
+    }
     counts.sort_unstable_by_key(|(bucket, _)| *bucket);
     counts
 }
