@@ -22,7 +22,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{choose, lint, meta};
+use super::{choose, interval, lint, meta};
 use crate::{
     config::{Pipeline, Source, Stage},
     contract::Contract,
@@ -291,7 +291,9 @@ fn flatten(stage: &Stage, plan: Arc<dyn ExecutionPlan>) -> Result<(SchemaRef, Ve
     let mut steps = Vec::new();
     let mut plan = plan;
     while let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-        let exprs = projection.expr().iter().map(|projected| choose::rewrite(projected.expr.clone()));
+        let input = projection.input().schema();
+        let rewrite = |expr| choose::rewrite(interval::rewrite(expr, &input)?);
+        let exprs = projection.expr().iter().map(|projected| rewrite(projected.expr.clone()));
         let exprs = exprs.collect::<Result<_, _>>()?;
         steps.push(Step { stage: stage.name.clone(), take: None, exprs, schema: nullable(&projection.schema()) });
         plan = projection.input().clone();

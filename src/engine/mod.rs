@@ -13,6 +13,7 @@ mod classes;
 mod compile;
 mod function;
 mod functions;
+mod interval;
 mod lint;
 mod meta;
 #[cfg(test)]
