@@ -27,6 +27,7 @@ SELECT
     channel,
     title,
     content,
+    keyword_class('content_class', title, content)       AS by_rule,  -- 关键词规则怎么分，归类时要先知道
     occur_address,
     division(region)                                     AS region_code,
     region                                               AS region_raw,

@@ -1,4 +1,4 @@
--- 归类：文字对照代码表（先看本来源的写法，再看通用写法），内容由关键词规则和模型各判一次，取谁见下一步。
+-- 归类：文字对照代码表（先看本来源的写法，再看通用写法）；内容分类，规则没有把握的（领先不到 6 分）再问模型，取谁见下一步。
 -- 代码表不认识的写法：代码为空，原文留在 *_raw，由检查标记，不猜。
 SELECT
     app_id,
@@ -38,8 +38,8 @@ SELECT
     lng,
     lat,
     crs,
-    keyword_class('content_class', title, content) AS by_rule,
-    content_class(title, content)                  AS by_model,
+    by_rule,
+    content_class(title, content, coalesce(by_rule['lead'], 0) < 6) AS by_model,
     subject                                        AS subject_raw,
     code('status', status)                         AS status,
     status                                         AS status_raw,

@@ -45,11 +45,9 @@ SELECT
         THEN CASE WHEN by_rule['lead'] >= 3 THEN 'rule' END  -- 模型没有学过的类：它不是十拿九稳就听规则，规则也弱则不分
         WHEN by_model['certain']   THEN 'model'   -- 达到模型的阈值
     END AS class_source,
-    CASE
-        WHEN by_rule['l1'] = by_model['class'] THEN by_rule
-        ELSE keyword_class('content_class', title, content,
-                           CASE WHEN by_rule['l1'] IS DISTINCT FROM by_model['class'] THEN by_model['class'] END)
-    END AS within_model,
+    keyword_class('content_class', title, content, CASE
+        WHEN by_model['certain'] AND by_rule['l1'] IS DISTINCT FROM by_model['class'] THEN by_model['class']
+    END) AS within_model,
     subject_raw,
     status,
     status_raw,

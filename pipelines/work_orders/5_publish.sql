@@ -37,21 +37,24 @@ SELECT
     lng,
     lat,
     crs,
-    CASE class_source
-        WHEN 'rule'  THEN by_rule['l1']
-        WHEN 'model' THEN by_model['class']
+    CASE
+        WHEN class_source = 'rule'  THEN by_rule['l1']
+        WHEN class_source = 'model' THEN by_model['class']
     END                                                              AS subject_l1,
-    CASE class_source
-        WHEN 'rule'  THEN by_rule['l2']
-        WHEN 'model' THEN within_model['l2']
+    CASE
+        WHEN class_source IS NULL                                        THEN NULL
+        WHEN class_source = 'rule' OR by_rule['l1'] = by_model['class'] THEN by_rule['l2']
+        ELSE within_model['l2']
     END                                                              AS subject_l2,
-    CASE class_source
-        WHEN 'rule'  THEN by_rule['l3']
-        WHEN 'model' THEN within_model['l3']
+    CASE
+        WHEN class_source IS NULL                                        THEN NULL
+        WHEN class_source = 'rule' OR by_rule['l1'] = by_model['class'] THEN by_rule['l3']
+        ELSE within_model['l3']
     END                                                              AS subject_l3,
-    CASE class_source
-        WHEN 'rule'  THEN by_rule['rule']
-        WHEN 'model' THEN within_model['rule']
+    CASE
+        WHEN class_source IS NULL                                        THEN NULL
+        WHEN class_source = 'rule' OR by_rule['l1'] = by_model['class'] THEN by_rule['rule']
+        ELSE within_model['rule']
     END                                                              AS class_rule,
     class_source,
     CASE WHEN class_source = 'rule' THEN NULL ELSE by_model['probability'] END AS class_score,

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, Float64Builder, Int32Builder, StringArray, StringBuilder, StructArray},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Float64Builder, Int32Builder, StringArray, StringBuilder, StructArray,
+    },
     buffer::NullBuffer,
     datatypes::{DataType, Field, Fields},
 };
@@ -87,17 +89,22 @@ pub(super) fn content_class(name: Option<&str>, all: &BTreeMap<String, Arc<Model
         ("certain", DataType::Boolean),
     ]);
     let model = name.and_then(|name| all.get(name)).cloned();
-    let (takes, returns) = (vec![TypeSignature::Exact(vec![DataType::Utf8; 2])], DataType::Struct(class.clone()));
+    let two = [DataType::Utf8, DataType::Utf8];
+    let three = [DataType::Utf8, DataType::Utf8, DataType::Boolean];
+    let takes = [two.to_vec(), three.to_vec()].map(TypeSignature::Exact).to_vec();
+    let returns = DataType::Struct(class.clone());
     let function = Function::new(
         "content_class",
-        "content_class(title, content): most probable content class by the weights that the contract names, as struct(class, probability, version, certain), where certain says that the probability reaches the weights' threshold; NULL for a text without a known character.",
+        "content_class(title, content) or content_class(title, content, wanted): most probable content class by the weights that the contract names, as struct(class, probability, version, certain), where certain says that the probability reaches the weights' threshold; NULL for a text without a known character, and where `wanted` is not true, which costs nothing.",
         takes,
         returns,
         {
             let model = model.clone();
             move |args, rows| {
                 let model = model.as_ref().ok_or_else(|| lost("the weights"))?;
-                by_weights(model, &strings(&args[0], rows)?, &strings(&args[1], rows)?, &class)
+                let wanted = args.get(2).map(|wanted| wanted.to_array(rows)).transpose()?;
+                let wanted = wanted.as_ref().map(|wanted| wanted.as_boolean());
+                by_weights(model, &strings(&args[0], rows)?, &strings(&args[1], rows)?, wanted, &class)
             }
         },
     );
@@ -109,7 +116,13 @@ pub(super) fn content_class(name: Option<&str>, all: &BTreeMap<String, Arc<Model
     }
 }
 
-fn by_weights(model: &Model, titles: &StringArray, contents: &StringArray, fields: &Fields) -> PlanResult<ArrayRef> {
+fn by_weights(
+    model: &Model,
+    titles: &StringArray,
+    contents: &StringArray,
+    wanted: Option<&BooleanArray>,
+    fields: &Fields,
+) -> PlanResult<ArrayRef> {
     let rows = titles.len();
     let mut classes = StringBuilder::with_capacity(rows, rows * 16);
     let mut versions = StringBuilder::with_capacity(rows, rows * model.version.len());
@@ -118,7 +131,8 @@ fn by_weights(model: &Model, titles: &StringArray, contents: &StringArray, field
     let mut valid = Vec::with_capacity(rows);
     for row in 0..rows {
         let text = |texts| value(texts, row).unwrap_or_default();
-        let verdict = model.classify(text(titles), text(contents));
+        let is_wanted = wanted.is_none_or(|wanted| wanted.is_valid(row) && wanted.value(row));
+        let verdict = is_wanted.then(|| model.classify(text(titles), text(contents))).flatten();
 
         classes.append_option(verdict.map(|verdict| &model.classes[verdict.class]));
         probabilities.append_option(verdict.map(|verdict| f64::from(verdict.thousandths) / 1000.0));
@@ -130,7 +144,7 @@ fn by_weights(model: &Model, titles: &StringArray, contents: &StringArray, field
         Arc::new(classes.finish()),
         Arc::new(probabilities.finish()),
         Arc::new(versions.finish()),
-        Arc::new(arrow::array::BooleanArray::from(certain)),
+        Arc::new(BooleanArray::from(certain)),
     ];
     Ok(Arc::new(StructArray::try_new(fields.clone(), arrays, Some(NullBuffer::from(valid)))?))
 }

@@ -331,6 +331,12 @@ fn weights_judge_in_sql() {
     assert_eq!(row(1)["share"], 1);
     assert_eq!((&row(2)["watts"], &row(3)["watts"]), (&serde_json::Value::Null, &serde_json::Value::Null));
     assert!(rows.len() == 5, "another script is answered without harm: {rows:?}");
+
+    let only_titled = JUDGED.replace("(title, content)", "(title, content, title > '')");
+    let (program, source) = compile_lamps_with(TALK, &only_titled, contract.clone(), &library).unwrap();
+    let asked = outcome(&program, &source, &contract, &messages, 0);
+    assert_eq!(asked[0], rows[0], "whoever is asked answers as always");
+    assert!(!asked[1].contains("watts"), "nobody asked, and NULL is no asking: {}", asked[1]);
 }
 
 #[test]
