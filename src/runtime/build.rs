@@ -32,6 +32,11 @@ pub(super) type Probe = Box<dyn FnMut() -> Result<()> + Send>;
 /// Batches that may wait for an outlet: enough to keep it busy, few enough to notice that it is slow.
 const DEPTH: usize = 4;
 
+/// What a batch holds at most: few enough rows that their columns are not far away when the next step reads them, and
+/// that a dozen of them in flight are little memory; enough that a call per column and step costs nothing.
+const BATCH: usize = 2048;
+const BATCH_BYTES: usize = 4 << 20;
+
 /// A pipeline compiled against its contract: done once, before anything is opened.
 #[derive(Debug)]
 pub struct Prepared {
@@ -217,8 +222,8 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
                 start: pipeline.start,
                 gaps: pipeline.gaps,
                 drain: setup.config.drain,
-                max_batch_bytes: 4 << 20,
-                max_batch_messages: 4096,
+                max_batch_bytes: BATCH_BYTES,
+                max_batch_messages: BATCH,
                 linger: Duration::from_millis(5),
             };
             let source = source::kafka::Kafka::new(kafka, settings, lag(setup))?;
@@ -234,8 +239,8 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
                 bounded: setup.bounded,
                 start: pipeline.start,
                 gaps: pipeline.gaps,
-                max_batch_bytes: 4 << 20,
-                max_batch_messages: 4096,
+                max_batch_bytes: BATCH_BYTES,
+                max_batch_messages: BATCH,
                 poll: Duration::from_millis(200),
             };
             Ok((Box::new(source::files::Files::new(settings)), None))

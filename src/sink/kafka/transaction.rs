@@ -91,7 +91,7 @@ impl Transaction {
             ("message.max.bytes", "1048588"),
             // As Java's producers place keys; librdkafka's own default places them elsewhere.
             ("partitioner", "murmur2_random"),
-            ("queue.buffering.max.kbytes", "32768"),
+            ("queue.buffering.max.kbytes", "16384"),
             ("queue.buffering.max.messages", "200000"),
         ];
         let fixed = [("transactional.id", id), ("enable.idempotence", "true"), ("delivery.report.only.error", "true")];

@@ -178,10 +178,11 @@ fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientCon
         ("fetch.min.bytes", "1"),
         ("fetch.wait.max.ms", "100"),
         // Small and cheap to refill: what waits here is memory beside the budget. For all partitions together.
-        ("queued.max.messages.kbytes", "16384"),
-        ("queued.min.messages", "50000"),
+        ("queued.max.messages.kbytes", "8192"),
+        ("queued.min.messages", "10000"),
         ("fetch.queue.backoff.ms", "20"),
-        ("fetch.message.max.bytes", "1048576"),
+        // Compressed, for each partition; a larger message comes all the same, alone.
+        ("fetch.message.max.bytes", "262144"),
         ("fetch.max.bytes", "8388608"),
         ("check.crcs", "true"),
         ("allow.auto.create.topics", "false"),
