@@ -28,10 +28,10 @@ pub fn run(bootstrap: &str, source: &str, target: &str, group: &str) -> Result<(
         .set("auto.offset.reset", "earliest")
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("fetch.wait.max.ms", "100")
-        .set("queued.max.messages.kbytes", "16384")
-        .set("queued.min.messages", "50000")
+        .set("queued.max.messages.kbytes", "8192")
+        .set("queued.min.messages", "10000")
         .set("fetch.queue.backoff.ms", "20")
-        .set("fetch.message.max.bytes", "1048576")
+        .set("fetch.message.max.bytes", "262144")
         .set("fetch.max.bytes", "8388608")
         .set("check.crcs", "true")
         .create()?;
@@ -43,7 +43,7 @@ pub fn run(bootstrap: &str, source: &str, target: &str, group: &str) -> Result<(
         .set("batch.size", "1048576")
         .set("compression.type", "lz4")
         .set("partitioner", "murmur2_random")
-        .set("queue.buffering.max.kbytes", "65536")
+        .set("queue.buffering.max.kbytes", "16384")
         .set("queue.buffering.max.messages", "200000")
         .create()?;
     producer.init_transactions(CALL)?;

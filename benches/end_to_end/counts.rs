@@ -38,6 +38,13 @@ pub struct Table {
     pub files: u64,
 }
 
+impl Table {
+    /// What is more than there was before.
+    pub fn less(self, before: &Table) -> Table {
+        Table { rows: self.rows - before.rows, files: self.files - before.files }
+    }
+}
+
 /// The end of each partition.
 pub fn ends(bootstrap: &str, topic: &str) -> Result<Vec<i64>> {
     let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
@@ -98,10 +105,10 @@ pub fn archive(folder: &Path) -> Result<Table> {
 }
 
 /// Every count, against what was generated; all differences at once.
-pub fn check(said: &serde_json::Value, counted: &Counted, loaded: &Loaded) -> Result<()> {
-    let says = |name: &str| said[name].as_u64().unwrap_or(u64::MAX);
+pub fn check(said: &[serde_json::Value], counted: &Counted, loaded: &Loaded) -> Result<()> {
+    let says = |name: &str| said.iter().map(|said| said[name].as_u64().unwrap_or(u64::MAX / 4)).sum();
     let facts = [
-        ("huiju says in", says("in"), loaded.messages),
+        ("huiju says in", says("in"), loaded.rows()),
         ("huiju says written", says("written"), loaded.good()),
         ("huiju says rejected", says("rejected"), loaded.bad),
         ("huiju says duplicate", says("duplicate"), loaded.duplicates),

@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use crate::{Options, Result, SOURCE};
+use crate::{Options, Result, SOURCE, SOURCE_OF_ENVELOPES};
 
 /// What the topic holds.
 pub struct Loaded {
@@ -21,19 +21,29 @@ pub struct Loaded {
     pub bytes: u64,
     pub duplicates: u64,
     pub bad: u64,
+    /// Orders in a message.
+    pub orders: u64,
 }
 
 impl Loaded {
+    pub fn rows(&self) -> u64 {
+        self.messages * self.orders
+    }
+
     pub fn good(&self) -> u64 {
-        self.messages - self.duplicates - self.bad
+        self.rows() - self.duplicates - self.bad
     }
 }
 
 /// Generates and produces; tells the topic.
 pub fn load(bootstrap: &str, pipeline: &Pipeline, options: &Options) -> Result<(String, Loaded)> {
-    let settings =
-        Settings { messages: options.messages, seed: options.seed, size: Some(options.size), ..Settings::default() };
-    let generator = all(Generator::read(pipeline, SOURCE, settings))?;
+    let (messages, seed) = (options.messages, options.seed);
+    let settings = Settings { messages, seed, bad: options.bad, size: Some(options.size), ..Settings::default() };
+    let (source, settings) = match options.envelope {
+        0 => (SOURCE, settings),
+        _ => (SOURCE_OF_ENVELOPES, Settings { bad: 0.0, duplicates: 0.0, size: None, ..settings }),
+    };
+    let generator = all(Generator::read(pipeline, source, settings))?;
     let topic = generator.topic().to_owned();
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
@@ -44,7 +54,7 @@ pub fn load(bootstrap: &str, pipeline: &Pipeline, options: &Options) -> Result<(
         .set("batch.size", "1000000")
         .set("queue.buffering.max.kbytes", "65536")
         .create()?;
-    let mut loaded = Loaded { messages: 0, bytes: 0, duplicates: 0, bad: 0 };
+    let mut loaded = Loaded { messages: 0, bytes: 0, duplicates: 0, bad: 0, orders: options.envelope.max(1) };
     for sample in generator {
         loaded.messages += 1;
         loaded.bytes += sample.payload.len() as u64;

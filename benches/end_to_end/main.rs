@@ -1,6 +1,8 @@
 //! What the whole costs, on a real Kafka, and what a bare copy of the same topic costs beside it.
 //!
-//! `cargo bench --bench end_to_end -- [--messages 1000000] [--runs 1] [--keep] [--json]`
+//! `cargo bench --bench end_to_end -- [--messages 1000000] [--runs 1] [--keep] [--json]`, and what is otherwise the same
+//! with other messages (`--size`, `--bad`, `--envelope`), processes (`--processes`) or an archive that is old
+//! (`--old-files`). `--latency 20000` and `--idle 30` measure something else: see [`live`].
 //!
 //! Starts a broker of its own (needs `java` and `mvn`), loads orders of about 650 bytes, of which 2 % are sent twice
 //! and 0.5 % are bad, into four partitions, and lets the release binary drain them into the clean topic **and** the
@@ -13,19 +15,24 @@
 
 mod copy;
 mod counts;
+mod live;
 mod load;
 mod measure;
+mod old;
 mod support;
 
 use std::{
     error::Error,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
 
 use clap::Parser;
-use huiju::{cli::all, config::pipeline};
+use huiju::{
+    cli::all,
+    config::{Pipeline, pipeline},
+};
 use tempfile::TempDir;
 
 use self::{counts::Counted, load::Loaded, measure::Cost, support::kafka::Kafka};
@@ -35,6 +42,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const PARTITIONS: i32 = 4;
 /// The source whose messages are imitated; the topics of the pipeline's other sources stay empty.
 const SOURCE: &str = "nanchang";
+/// The one that sends many orders in one message.
+const SOURCE_OF_ENVELOPES: &str = "yichun";
 const CLEAN: &str = "hotline.standard.work_orders";
 const REJECTED: &str = "hotline.rejected.work_orders";
 const COPY: &str = "bench.copy";
@@ -55,6 +64,24 @@ struct Options {
     /// Bytes of a message, about
     #[arg(long, default_value_t = 650)]
     size: usize,
+    /// Share of messages that ought to be rejected
+    #[arg(long, default_value_t = 0.005)]
+    bad: f64,
+    /// Orders in a message, as another source sends them; none is bad or sent twice then. 0: one, without an envelope
+    #[arg(long, default_value_t = 0)]
+    envelope: u64,
+    /// Processes that share the partitions
+    #[arg(long, default_value_t = 1)]
+    processes: usize,
+    /// Files of 1,000 days that the archive holds before
+    #[arg(long, default_value_t = 0)]
+    old_files: u64,
+    /// Instead: so many messages a second for 30 s, and how long each takes until it can be read from the clean topic
+    #[arg(long, default_value_t = 0)]
+    latency: u64,
+    /// Instead: four pipelines without a message for so many seconds
+    #[arg(long, default_value_t = 0)]
+    idle: u64,
     /// Leave configuration, logs and archive where they are
     #[arg(long)]
     keep: bool,
@@ -80,6 +107,8 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.copy {
         Some(words) => copy::run(&words[0], &words[1], &words[2], &words[3]),
+        None if options.latency > 0 => live::latency(&options),
+        None if options.idle > 0 => live::idle(&options),
         None => run(&options),
     };
     match done {
@@ -98,18 +127,29 @@ struct Run {
     files: u64,
 }
 
-fn run(options: &Options) -> Result<()> {
+/// A broker on a core of its own, or none, said in words.
+fn broker() -> Option<Kafka> {
     // Children start where we stand, so the broker gets its core by our standing there for a moment.
     let cores = measure::stand_on_one_core();
     let kafka = Kafka::start();
     measure::stand_on(&cores);
-    let Some(kafka) = kafka else { return Ok(()) };
+    kafka
+}
 
-    let pipeline = all(pipeline::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/work_orders")))?;
+fn create_topics(kafka: &Kafka, pipeline: &Pipeline) {
     let raw = pipeline.sources.iter().flat_map(|source| source.topics.iter().map(String::as_str));
     for topic in raw.chain([CLEAN, REJECTED, COPY]) {
         kafka.create_topic(topic, PARTITIONS, &TOPIC);
     }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let Some(kafka) = broker() else { return Ok(()) };
+    let mut folder = TempDir::with_prefix("huiju-bench-")?;
+    folder.disable_cleanup(options.keep);
+    let pipelines = pipelines(folder.path(), options)?;
+    let pipeline = all(pipeline::read(&pipelines.join("work_orders")))?;
+    create_topics(&kafka, &pipeline);
     eprintln!("loading {} messages", options.messages);
     let (source, loaded) = load::load(&kafka.bootstrap(), &pipeline, options)?;
     eprintln!(
@@ -119,12 +159,11 @@ fn run(options: &Options) -> Result<()> {
         loaded.bad
     );
 
-    let mut folder = TempDir::with_prefix("huiju-bench-")?;
-    folder.disable_cleanup(options.keep);
     let mut runs = Vec::new();
     for number in 1..=options.runs {
         eprintln!("run {number} of {}", options.runs);
-        runs.push(once(&kafka, &source, &loaded, &folder.path().join(number.to_string()), number, options)?);
+        let place = Place { folder: folder.path().join(number.to_string()), pipelines: &pipelines, number };
+        runs.push(once(&kafka, &source, &loaded, &place, options)?);
     }
     report(&runs, &loaded, options);
     if options.keep {
@@ -133,25 +172,75 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn once(kafka: &Kafka, source: &str, loaded: &Loaded, folder: &Path, number: usize, options: &Options) -> Result<Run> {
+/// The pipelines that are shipped; with envelopes a copy in which a message holds as many orders as asked for.
+fn pipelines(folder: &Path, options: &Options) -> Result<PathBuf> {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    if options.envelope == 0 {
+        return Ok(shipped);
+    }
+    let copy = folder.join("pipelines");
+    copy_folder(&shipped, &copy)?;
+    let template = copy.join(format!("work_orders/sources/{SOURCE_OF_ENVELOPES}.sample.json"));
+    let text = fs::read_to_string(&template)?;
+    let many = text.replace("${repeat:1-5}", &format!("${{repeat:{0}-{0}}}", options.envelope));
+    if many == text {
+        return Err(format!("{}: no array of 1 to 5 to be made longer", template.display()).into());
+    }
+    fs::write(&template, many)?;
+    Ok(copy)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => copy_folder(&entry.path(), &to.join(entry.file_name()))?,
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name()))?),
+        }
+    }
+    Ok(())
+}
+
+/// Where a run takes place.
+struct Place<'p> {
+    folder: PathBuf,
+    pipelines: &'p Path,
+    number: usize,
+}
+
+fn once(kafka: &Kafka, source: &str, loaded: &Loaded, place: &Place, options: &Options) -> Result<Run> {
     let bootstrap = kafka.bootstrap();
+    let (folder, number) = (&place.folder, place.number);
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("huiju.toml"), configuration(&bootstrap, number, &options.with))?;
+    let config = folder.join("huiju.toml");
+    fs::write(&config, configuration(&bootstrap, place.pipelines, &format!("bench-{number}"), &options.with))?;
+    let old = old::fill(&config, options.old_files)?;
     let before = [counts::ends(&bootstrap, CLEAN)?, counts::ends(&bootstrap, REJECTED)?];
 
-    let mut command = huiju(options);
-    command.args(["run", "--until-end", "--format", "json"]).current_dir(folder).stdin(Stdio::null());
-    command.stdout(fs::File::create(folder.join("stdout"))?).stderr(fs::File::create(folder.join("stderr"))?);
-    let huiju = measure::run(command).map_err(|error| {
-        format!("huiju {error}:\n{}", fs::read_to_string(folder.join("stderr")).unwrap_or_default())
+    let outputs = |process: usize| ["stdout", "stderr"].map(|name| folder.join(format!("{name}.{process}")));
+    let mut commands = Vec::new();
+    for process in 0..options.processes {
+        let [stdout, stderr] = outputs(process);
+        let mut command = huiju(options);
+        command.args(["run", "--until-end", "--format", "json"]).current_dir(folder).stdin(Stdio::null());
+        command.stdout(fs::File::create(stdout)?).stderr(fs::File::create(stderr)?);
+        commands.push(command);
+    }
+    let huiju = measure::run(commands).map_err(|error| {
+        let said = |process: usize| fs::read_to_string(&outputs(process)[1]).unwrap_or_default();
+        format!("huiju {error}:\n{}", (0..options.processes).map(said).collect::<String>())
     })?;
 
-    let said = fs::read_to_string(folder.join("stdout"))?;
-    let said: serde_json::Value = serde_json::from_str(said.lines().last().unwrap_or_default())?;
+    let mut said = Vec::new();
+    for process in 0..options.processes {
+        let text = fs::read_to_string(&outputs(process)[0])?;
+        said.push(serde_json::from_str::<serde_json::Value>(text.lines().last().unwrap_or_default())?);
+    }
     let counted = Counted {
         clean: counts::committed(&bootstrap, CLEAN, &before[0])?,
         rejected: counts::committed(&bootstrap, REJECTED, &before[1])?,
-        archive: counts::archive(&folder.join("archive/work_orders"))?,
+        archive: counts::archive(&folder.join("archive/work_orders"))?.less(&old),
         archive_rejects: counts::archive(&folder.join("archive/work_orders_rejects"))?,
     };
     counts::check(&said, &counted, loaded)?;
@@ -159,7 +248,7 @@ fn once(kafka: &Kafka, source: &str, loaded: &Loaded, folder: &Path, number: usi
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--copy", &bootstrap, source, COPY, &format!("bench-copy-{number}")]).stdin(Stdio::null());
     let before = counts::ends(&bootstrap, COPY)?;
-    let copy = measure::run(command).map_err(|error| format!("the bare copy {error}"))?;
+    let copy = measure::run(vec![command]).map_err(|error| format!("the bare copy {error}"))?;
     let copied = counts::committed(&bootstrap, COPY, &before)?.messages;
     if copied != loaded.messages {
         return Err(format!("the bare copy wrote {copied} of {} messages", loaded.messages).into());
@@ -177,17 +266,17 @@ fn huiju(options: &Options) -> Command {
 }
 
 /// What the repository ships, on the defaults, with a group of its own per run.
-fn configuration(bootstrap: &str, number: usize, with: &str) -> String {
-    let root = env!("CARGO_MANIFEST_DIR");
+fn configuration(bootstrap: &str, pipelines: &Path, group: &str, with: &str) -> String {
+    let (pipelines, root) = (pipelines.display(), env!("CARGO_MANIFEST_DIR"));
     format!(
-        "{with}\npipelines = \"{root}/pipelines\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
-         [kafka]\nbrokers = \"{bootstrap}\"\ngroup = \"bench-{number}\"\n\
+        "{with}\npipelines = \"{pipelines}\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
+         [kafka]\nbrokers = \"{bootstrap}\"\ngroup = \"{group}\"\n\
          [archive]\nlocation = \"archive\"\n"
     )
 }
 
 fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
-    let million = loaded.messages as f64 / 1e6;
+    let million = loaded.rows() as f64 / 1e6;
     let per_million = |cost: &Cost| cost.cpu() / million;
     let median = |of: &dyn Fn(&Run) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(of).collect();
@@ -201,14 +290,17 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
         median(&|run| run.huiju.cpu() / run.copy.cpu()),
         median(&|run| run.huiju.wall),
     ];
+    let speed = loaded.bytes as f64 / 1e6 / (huiju * million);
     if options.json {
         let object = serde_json::json!({
             "messages": loaded.messages,
+            "orders": loaded.rows(),
             "bytes": loaded.bytes,
             "runs": runs.len(),
             "cpu_seconds_per_million": round(huiju),
             "copy_cpu_seconds_per_million": round(copy),
             "ratio": round(ratio),
+            "mb_per_cpu_second": round(speed),
             "wall_seconds": round(wall),
             "peak_rss_mb": round(peak),
             "files": runs.last().map(|run| run.files),
@@ -222,7 +314,8 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
         line("bare copy", &run.copy, million, "-");
     }
     println!(
-        "median: {huiju:.2} CPU-seconds per million, {ratio:.2} times the bare copy ({copy:.2}), {peak:.0} MB at most"
+        "median: {huiju:.2} CPU-seconds per million orders, {ratio:.2} times the bare copy ({copy:.2}), {speed:.1} MB per \
+         CPU-second, {peak:.0} MB at most"
     );
 }
 
