@@ -1,6 +1,7 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
 mod chaos;
+mod clock;
 mod conformance;
 mod discreet;
 mod faults;
