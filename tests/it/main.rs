@@ -2,6 +2,7 @@
 
 mod chaos;
 mod clock;
+mod compaction;
 mod conformance;
 mod discreet;
 mod faults;
