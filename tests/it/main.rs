@@ -11,6 +11,7 @@ mod fuzz;
 mod input;
 mod kafka_smoke;
 mod kills;
+mod memory;
 mod operator;
 mod other_feed;
 mod outages;

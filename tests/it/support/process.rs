@@ -30,6 +30,10 @@ impl Process {
         Ok(Process { child, pidfd })
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, for instance [`libc::SIGTERM`], `SIGSTOP` or `SIGCONT`.
     pub fn signal(&mut self, signal: i32) {
         // A child that has been waited for has no number any more; a zombie takes signals in silence.
