@@ -19,6 +19,7 @@ mod poison;
 mod protocol;
 mod retention;
 mod security;
+mod stops;
 mod support;
 mod tidy;
 mod upkeep;
