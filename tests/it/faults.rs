@@ -122,10 +122,12 @@ fn t17_a_transaction_that_is_prepared_and_not_committed_was_never_done() {
     let Some(kafka) = kafka::shared() else { return };
     let undisturbed = undisturbed(kafka);
     let properties = "\"transaction.timeout.ms\" = \"300000\"";
-    let project =
-        Project::new(kafka, "prepared", Settings { properties, top: "memory = \"1MiB\"", ..Settings::default() });
-    project.send(messages());
-    let (status, huiju) = project.drain(&[("HUIJU_FAULT", "kafka.prepared:3")]);
+    let project = Project::new(kafka, "prepared", Settings { properties, ..Settings::default() });
+    let (before, after) = messages().split_at(MESSAGES as usize / 2);
+    project.send(before);
+    project.drained();
+    project.send(after);
+    let (status, huiju) = project.drain(&[("HUIJU_FAULT", "kafka.prepared")]);
     assert!(was_killed(status), "{status}\n{}", huiju.stderr());
     let (bootstrap, topic) = (kafka.bootstrap(), project.clean_topic());
     let open = read_uncommitted(&bootstrap, &topic).len() - read_committed(&bootstrap, &topic).len();
