@@ -1,9 +1,10 @@
-//! Named points at which a test may kill the process.
+//! Named points at which a test may kill the process, or hold it up.
 //!
 //! `HUIJU_FAULT=kafka.after_produce:3` ends the process, as `kill -9` would, the third time that point is passed.
-//! Release builds have no such points.
+//! `HUIJU_FAULT=kafka.after_produce:3:1500` lets the thread stand still there for 1500 ms, and says so in the log, so that
+//! something can be done to the process in the middle of it. Release builds have no such points.
 
-/// Passes the point `name`, or dies there.
+/// Passes the point `name`, dies there, or stands still.
 #[inline(always)]
 pub fn point(name: &'static str) {
     #[cfg(debug_assertions)]
@@ -14,25 +15,37 @@ pub fn point(name: &'static str) {
 
 #[cfg(debug_assertions)]
 mod armed {
-    use std::sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
+    use std::{
+        sync::{
+            LazyLock,
+            atomic::{AtomicU64, Ordering},
+        },
+        time::Duration,
     };
 
     struct Fault {
         name: String,
         left: AtomicU64,
+        /// How long to stand still instead of dying.
+        hold: Option<Duration>,
     }
 
     static FAULT: LazyLock<Option<Fault>> = LazyLock::new(|| {
         let text = std::env::var("HUIJU_FAULT").ok()?;
-        let (name, times) = text.split_once(':').unwrap_or((&text, "1"));
-        Some(Fault { name: name.to_owned(), left: AtomicU64::new(times.parse().ok()?) })
+        let mut parts = text.split(':');
+        let name = parts.next()?.to_owned();
+        let left = AtomicU64::new(parts.next().unwrap_or("1").parse().ok()?);
+        let hold = parts.next().map(str::parse).transpose().ok()?.map(Duration::from_millis);
+        Some(Fault { name, left, hold })
     });
 
     pub fn point(name: &'static str) {
         let Some(fault) = &*FAULT else { return };
         if fault.name == name && fault.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            if let Some(hold) = fault.hold {
+                tracing::warn!("standing still at {name}");
+                return std::thread::sleep(hold);
+            }
             // SAFETY: ends this process at once, without destructors or buffers: that is the point.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
             loop {

@@ -233,6 +233,7 @@ impl Line {
             return Err(Error::unavailable(format!("partitions cannot be taken over while the {kind} sink is behind")));
         }
         let begun = Instant::now();
+        crate::fault::point("line.before_take_over");
         let asked: Result<Vec<_>> = self.outlets.iter().map(|place| place.outlet.assign(partitions)).collect();
         let mut cursors: Cursors = partitions.iter().map(|partition| (partition.clone(), Vec::new())).collect();
         for (answer, place) in asked?.into_iter().zip(&self.outlets) {

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Kafka, Project, Sent, Settings, carried::Logical, kafka, project::was_killed, samples, truth};
+use crate::support::{
+    Kafka, Project, Sent, Settings, carried::Logical, kafka, project::was_killed, read_committed, read_uncommitted,
+    samples, truth,
+};
 
 /// A test per point, so that a failure says which.
 macro_rules! points {
@@ -31,6 +34,7 @@ points! {
     t01_after_produce: "kafka.after_produce",
     t01_before_offsets: "kafka.before_offsets",
     t01_after_offsets: "kafka.after_offsets",
+    t01_prepared: "kafka.prepared",
     t01_after_transaction: "kafka.after_commit",
     t01_before_file: "archive.before_file",
     t01_after_file: "archive.after_file",
@@ -111,6 +115,30 @@ fn later_while_messages_come(kafka: &Kafka, point: &str) -> Logical {
     project.settle().logical(&project)
 }
 
+/// Rows and offsets are with the broker, only the word that they count is missing; and the broker would wait for it for
+/// longer than this test takes. The restart takes the transaction back.
+#[test]
+fn t17_a_transaction_that_is_prepared_and_not_committed_was_never_done() {
+    let Some(kafka) = kafka::shared() else { return };
+    let undisturbed = undisturbed(kafka);
+    let properties = "\"transaction.timeout.ms\" = \"300000\"";
+    let project = Project::new(kafka, "prepared", Settings { properties, ..Settings::default() });
+    let (before, after) = messages().split_at(MESSAGES as usize / 2);
+    project.send(before);
+    project.drained();
+    project.send(after);
+    let (status, huiju) = project.drain(&[("HUIJU_FAULT", "kafka.prepared")]);
+    assert!(was_killed(status), "{status}\n{}", huiju.stderr());
+    let (bootstrap, topic) = (kafka.bootstrap(), project.clean_topic());
+    let open = read_uncommitted(&bootstrap, &topic).len() - read_committed(&bootstrap, &topic).len();
+    assert!(open > 0, "rows of the open transaction are with the broker");
+    project.drained();
+    let carried = project.settle();
+    let aborted = read_uncommitted(&bootstrap, &topic).len() - carried.clean.len();
+    assert_eq!(aborted, open, "they are there still, and nobody counts them");
+    carried.logical(&project).assert_same(undisturbed);
+}
+
 #[test]
 fn every_point_in_the_code_has_its_test() {
     let mut named = BTreeSet::new();
@@ -119,6 +147,7 @@ fn every_point_in_the_code_has_its_test() {
         .iter()
         .chain(crate::files::POINTS)
         .chain(crate::upkeep::POINTS)
+        .chain(crate::stops::POINTS)
         .map(|point| (*point).to_owned())
         .collect();
     assert_eq!(named, tested);

@@ -1,6 +1,8 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
 mod chaos;
+mod clock;
+mod compaction;
 mod conformance;
 mod discreet;
 mod faults;
@@ -9,6 +11,7 @@ mod fuzz;
 mod input;
 mod kafka_smoke;
 mod kills;
+mod memory;
 mod operator;
 mod other_feed;
 mod outages;
@@ -16,6 +19,7 @@ mod poison;
 mod protocol;
 mod retention;
 mod security;
+mod stops;
 mod support;
 mod tidy;
 mod upkeep;

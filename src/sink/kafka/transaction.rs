@@ -24,6 +24,7 @@ use super::caller::{Caller, HUNG};
 use crate::{
     config,
     error::{Error, ErrorKind, Result},
+    fault,
     kafka::{self, Troubles},
 };
 
@@ -201,6 +202,7 @@ impl Transaction {
             self.abort();
             return delivered;
         }
+        fault::point("kafka.prepared");
         let committed = self.call("commit", |producer| producer.commit_transaction(CALL));
         self.checked(committed)?;
         self.open = false;

@@ -238,7 +238,7 @@ impl Table {
         table
     }
 
-    fn skim(root: &Path) -> Table {
+    pub fn skim(root: &Path) -> Table {
         let mut table = Table::default();
         table.read_log(root);
         collect(root, root, &mut table.files);

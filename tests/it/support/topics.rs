@@ -121,10 +121,19 @@ pub fn produce<K: AsRef<[u8]>, P: AsRef<[u8]>>(
 
 /// All messages of committed transactions, in the order of partition and offset.
 pub fn read_committed(bootstrap: &str, topic: &str) -> Vec<Read> {
+    read_all(bootstrap, topic, "read_committed")
+}
+
+/// All messages, those of open and aborted transactions too.
+pub fn read_uncommitted(bootstrap: &str, topic: &str) -> Vec<Read> {
+    read_all(bootstrap, topic, "read_uncommitted")
+}
+
+fn read_all(bootstrap: &str, topic: &str, isolation: &str) -> Vec<Read> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "huiju-tests-read-committed")
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", isolation)
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("check.crcs", "true")
