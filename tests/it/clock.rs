@@ -1,5 +1,8 @@
 //! T35: somebody sets the machine's clock. Commits go on, because timers do not look at it; what becomes of a message does
 //! not depend on it; and no file takes another's place, because names do not come from it.
+//!
+//! What is set is our clock (`HUIJU_CLOCK`). librdkafka asks the machine's, and some of its waits end at a time of day; libfaketime
+//! cannot show what a step does to them: it changes what `timespec_get` says, but not what `cnd_timedwait` waits for.
 
 use std::{
     fs,
