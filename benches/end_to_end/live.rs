@@ -10,11 +10,12 @@ use std::{
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use huiju::{
     cli::all,
+    clock::Clock,
     config::{Pipeline, pipeline},
     sample::{Generator, Options as Settings, Sample},
 };
@@ -236,5 +237,5 @@ fn stop(mut process: Process, folder: &Path) -> Result<()> {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
+    Clock::system().now_ms()
 }

@@ -50,7 +50,7 @@ pub fn fill(config: &Path, files: u64) -> Result<counts::Table> {
         Clock::system(),
         runtime.handle().clone(),
     )?;
-    archive.assign(&[partition.clone()])?;
+    archive.assign(std::slice::from_ref(&partition))?;
     let mut from = 0;
     for round in 0..files.div_ceil(DAYS) {
         let span = Duration::from_secs(DAYS * 24 * 60 * 60);

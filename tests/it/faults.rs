@@ -11,7 +11,7 @@ use std::{
 
 use crate::support::{
     Kafka, Project, Sent, Settings, carried::Logical, kafka, project::was_killed, read_committed, read_uncommitted,
-    samples, truth,
+    samples, swept, truth,
 };
 
 /// A test per point, so that a failure says which.
@@ -137,6 +137,8 @@ fn t17_a_transaction_that_is_prepared_and_not_committed_was_never_done() {
     let aborted = read_uncommitted(&bootstrap, &topic).len() - carried.clean.len();
     assert_eq!(aborted, open, "they are there still, and nobody counts them");
     carried.logical(&project).assert_same(undisturbed);
+    // Every one of the three producers has decided each partition before it wrote.
+    assert_eq!(swept(&bootstrap, &topic), 3 * project.partitions as usize);
 }
 
 #[test]

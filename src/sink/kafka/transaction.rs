@@ -1,4 +1,13 @@
 //! The transactional producer, and what its errors mean.
+//!
+//! # What a predecessor leaves in the partitions
+//!
+//! `init_transactions` has the coordinator abort what a predecessor left open. A broker that was killed while the
+//! transaction was open may call it aborted and yet not write the marker into a partition (seen with Kafka 4.3, the only
+//! broker killed with -9). The rows then lie there under our producer id, undecided, and the marker of *our next commit*
+//! decides them: rows that nobody committed become visible, beside those that took their place. So before anything else
+//! a new producer puts one empty message into every partition and aborts ([`Transaction::sweep`]): whatever is undecided
+//! under its id is decided by that marker.
 
 use std::{
     cell::Cell,
@@ -37,6 +46,8 @@ const CALL: Duration = Duration::from_secs(5);
 const ABORT: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Key of the message that a new producer puts into every partition, and aborts.
+const SWEPT: &str = "huiju.swept";
 /// How often events are looked at while messages are sent.
 const LOOK: u32 = 1024;
 
@@ -105,15 +116,37 @@ impl Transaction {
         })?;
         let producer = Arc::new(producer);
         let caller = Caller::start(producer.clone(), id)?;
-        let transaction =
+        let mut transaction =
             Transaction { producer, caller, id: id.to_owned(), open: false, broken: false, sent: Cell::new(0) };
-        transaction.check_topics(topics)?;
+        let partitions = transaction.check_topics(topics)?;
         transaction.call("take over", |producer| producer.init_transactions(CALL))?;
+        transaction.sweep(topics, &partitions)?;
         transaction.troubles().forget();
         Ok(transaction)
     }
 
-    fn check_topics(&self, topics: &[&str]) -> Result<()> {
+    /// Aborts whatever a predecessor's producer has left undecided in these topics.
+    fn sweep(&mut self, topics: &[&str], partitions: &[usize]) -> Result<()> {
+        self.begin()?;
+        for (topic, partitions) in topics.iter().zip(partitions) {
+            for partition in 0..*partitions {
+                // With a key, or a compacted topic would not take it.
+                self.send(BaseRecord::to(topic).partition(partition as i32).key(SWEPT).payload(""))?;
+            }
+        }
+        self.flush();
+        let delivered = self.delivered();
+        self.abort();
+        delivered?;
+        match self.broken {
+            true => Err(Error::unavailable(format!("producer {}: cannot abort what its predecessor left", self.id))),
+            false => Ok(()),
+        }
+    }
+
+    /// Looks that the topics are there; tells how many partitions each has.
+    fn check_topics(&self, topics: &[&str]) -> Result<Vec<usize>> {
+        let mut partitions = Vec::new();
         for topic in topics {
             let doing = format!("topic {topic}");
             let metadata = self.producer.client().fetch_metadata(Some(topic), METADATA).map_err(|error| {
@@ -124,8 +157,9 @@ impl Transaction {
             if let Some(code) = code.filter(|code| kafka::meaning(*code) != (ErrorKind::Unavailable, None)) {
                 return Err(self.troubles().explain(&doing, &KafkaError::MetadataFetch(code)));
             }
+            partitions.push(metadata.topics().iter().map(|topic| topic.partitions().len()).sum());
         }
-        Ok(())
+        Ok(partitions)
     }
 
     fn troubles(&self) -> &Troubles {
