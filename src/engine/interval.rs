@@ -87,8 +87,10 @@ mod tests {
         fn the_same_as_through_the_calendar(times in prop::collection::vec(prop::option::of(-4_000_000_000_000_000..4_000_000_000_000_000_i64), 0..20)) {
             for sql in SUMS {
                 for zone in ["UTC", "Europe/Berlin"] {
-                    let [theirs, ours] = both(sql, zone, times.clone()).map(Result::unwrap);
-                    prop_assert_eq!(theirs.as_ref(), ours.as_ref(), "{} in {}", sql, zone);
+                    // A local time that a change of clocks leaves out is an error of the calendar's.
+                    let [theirs, ours] = both(sql, zone, times.clone()).map(Result::ok);
+                    prop_assert!(theirs.is_some() || zone != "UTC");
+                    prop_assert_eq!(theirs, ours, "{} in {}", sql, zone);
                 }
             }
         }

@@ -106,7 +106,7 @@ impl Kafka {
     /// Connects, looks that the topics are there, and fences out predecessors.
     pub fn open(config: &config::Kafka, settings: Settings, group: SharedGroup) -> Result<Kafka> {
         let transaction =
-            Transaction::open(config, &settings.transactional_id, &[&settings.topic, &settings.rejected])?;
+            Transaction::open(config, &settings.transactional_id, &[&settings.topic, &settings.rejected], &group)?;
         Ok(Kafka { settings, transaction, group, written: Vec::new(), value: Vec::new(), key: Vec::new() })
     }
 

@@ -6,8 +6,8 @@
 //! transaction was open may call it aborted and yet not write the marker into a partition (seen with Kafka 4.3, the only
 //! broker killed with -9). The rows then lie there under our producer id, undecided, and the marker of *our next commit*
 //! decides them: rows that nobody committed become visible, beside those that took their place. So before anything else
-//! a new producer puts one empty message into every partition and aborts ([`Transaction::sweep`]): whatever is undecided
-//! under its id is decided by that marker.
+//! a new producer puts one empty message into every partition, and an offset that means nothing into the group's, and
+//! aborts ([`Transaction::sweep`]): whatever is undecided under its id is decided by those markers, rows and offsets alike.
 
 use std::{
     cell::Cell,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, TopicPartitionList,
+    ClientContext, Offset, TopicPartitionList,
     bindings::rd_kafka_flush,
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
@@ -32,9 +32,9 @@ use rdkafka::{
 use super::caller::{Caller, HUNG};
 use crate::{
     config,
-    error::{Error, ErrorKind, Result},
+    error::{Context as _, Error, ErrorKind, Result},
     fault,
-    kafka::{self, Troubles},
+    kafka::{self, SharedGroup, Troubles},
 };
 
 /// How long a call that may be repeated is repeated. Longer than a transaction may stay open: then the broker has
@@ -91,7 +91,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub fn open(config: &config::Kafka, id: &str, topics: &[&str]) -> Result<Transaction> {
+    pub fn open(config: &config::Kafka, id: &str, topics: &[&str], group: &SharedGroup) -> Result<Transaction> {
         let defaults = [
             // Short, so that a crash blocks readers for a short time; long enough for a broker to restart.
             ("transaction.timeout.ms", "15000"),
@@ -120,13 +120,13 @@ impl Transaction {
             Transaction { producer, caller, id: id.to_owned(), open: false, broken: false, sent: Cell::new(0) };
         let partitions = transaction.check_topics(topics)?;
         transaction.call("take over", |producer| producer.init_transactions(CALL))?;
-        transaction.sweep(topics, &partitions)?;
+        transaction.sweep(topics, &partitions, group)?;
         transaction.troubles().forget();
         Ok(transaction)
     }
 
-    /// Aborts whatever a predecessor's producer has left undecided in these topics.
-    fn sweep(&mut self, topics: &[&str], partitions: &[usize]) -> Result<()> {
+    /// Aborts whatever a predecessor's producer has left undecided in these topics and in the group.
+    fn sweep(&mut self, topics: &[&str], partitions: &[usize], group: &SharedGroup) -> Result<()> {
         self.begin()?;
         for (topic, partitions) in topics.iter().zip(partitions) {
             for partition in 0..*partitions {
@@ -135,12 +135,29 @@ impl Transaction {
             }
         }
         self.flush();
-        let delivered = self.delivered();
+        let touched = self.delivered().and_then(|()| self.touch_group(topics, group));
         self.abort();
-        delivered?;
+        touched?;
         match self.broken {
             true => Err(Error::unavailable(format!("producer {}: cannot abort what its predecessor left", self.id))),
             false => Ok(()),
+        }
+    }
+
+    /// Brings the group's partition of offsets into the transaction. The offset is of a topic that the group does not read;
+    /// as we are no member yet, the broker may refuse it, but only after that.
+    fn touch_group(&mut self, topics: &[&str], group: &SharedGroup) -> Result<()> {
+        let (Some(topic), Some(group)) = (topics.first(), group.metadata()) else { return Ok(()) };
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, 0, Offset::Offset(0)).or_bug("an offset that means nothing")?;
+        let sent =
+            self.call("touch the group", move |producer| producer.send_offsets_to_transaction(&offsets, &group, CALL));
+        match sent {
+            Err(failed) if failed.verdict != Verdict::Abort => {
+                self.broken = true;
+                Err(failed.error)
+            }
+            _ => Ok(()),
         }
     }
 
