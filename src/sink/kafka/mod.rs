@@ -74,6 +74,8 @@ pub struct Settings {
     pub contract_version: String,
     /// One per process that shares the work, the same after a restart: `{group}.{pipeline}.{instance}`.
     pub transactional_id: String,
+    /// One of the topics that the group reads.
+    pub read: String,
 }
 
 /// How often what was written is written again because the group's generation has moved on.
@@ -105,8 +107,9 @@ pub struct Kafka {
 impl Kafka {
     /// Connects, looks that the topics are there, and fences out predecessors.
     pub fn open(config: &config::Kafka, settings: Settings, group: SharedGroup) -> Result<Kafka> {
-        let transaction =
-            Transaction::open(config, &settings.transactional_id, &[&settings.topic, &settings.rejected], &group)?;
+        let Settings { topic, rejected, transactional_id, read, .. } = &settings;
+        let transaction = Transaction::open(config, transactional_id, &[topic, rejected], (read, &group))
+            .map_err(|error| error.context(format!("topics {topic} and {rejected}")))?;
         Ok(Kafka { settings, transaction, group, written: Vec::new(), value: Vec::new(), key: Vec::new() })
     }
 

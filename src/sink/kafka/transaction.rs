@@ -91,7 +91,13 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub fn open(config: &config::Kafka, id: &str, topics: &[&str], group: &SharedGroup) -> Result<Transaction> {
+    /// `read` is a topic that the group reads.
+    pub fn open(
+        config: &config::Kafka,
+        id: &str,
+        topics: &[&str],
+        (read, group): (&str, &SharedGroup),
+    ) -> Result<Transaction> {
         let defaults = [
             // Short, so that a crash blocks readers for a short time; long enough for a broker to restart.
             ("transaction.timeout.ms", "15000"),
@@ -120,13 +126,13 @@ impl Transaction {
             Transaction { producer, caller, id: id.to_owned(), open: false, broken: false, sent: Cell::new(0) };
         let partitions = transaction.check_topics(topics)?;
         transaction.call("take over", |producer| producer.init_transactions(CALL))?;
-        transaction.sweep(topics, &partitions, group)?;
+        transaction.sweep(topics, &partitions, read, group)?;
         transaction.troubles().forget();
         Ok(transaction)
     }
 
     /// Aborts whatever a predecessor's producer has left undecided in these topics and in the group.
-    fn sweep(&mut self, topics: &[&str], partitions: &[usize], group: &SharedGroup) -> Result<()> {
+    fn sweep(&mut self, topics: &[&str], partitions: &[usize], read: &str, group: &SharedGroup) -> Result<()> {
         self.begin()?;
         for (topic, partitions) in topics.iter().zip(partitions) {
             for partition in 0..*partitions {
@@ -135,7 +141,7 @@ impl Transaction {
             }
         }
         self.flush();
-        let touched = self.delivered().and_then(|()| self.touch_group(topics, group));
+        let touched = self.delivered().and_then(|()| self.touch_group(read, group));
         self.abort();
         touched?;
         match self.broken {
@@ -144,20 +150,22 @@ impl Transaction {
         }
     }
 
-    /// Brings the group's partition of offsets into the transaction. The offset is of a topic that the group does not read;
-    /// as we are no member yet, the broker may refuse it, but only after that.
-    fn touch_group(&mut self, topics: &[&str], group: &SharedGroup) -> Result<()> {
-        let (Some(topic), Some(group)) = (topics.first(), group.metadata()) else { return Ok(()) };
+    /// Brings the group's partition of offsets into the transaction. As we are no member yet, the broker may refuse the
+    /// offset, but only after that.
+    fn touch_group(&mut self, read: &str, group: &SharedGroup) -> Result<()> {
+        let Some(group) = group.metadata() else { return Ok(()) };
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(topic, 0, Offset::Offset(0)).or_bug("an offset that means nothing")?;
+        offsets.add_partition_offset(read, 0, Offset::Offset(0)).or_bug("an offset that means nothing")?;
         let sent =
             self.call("touch the group", move |producer| producer.send_offsets_to_transaction(&offsets, &group, CALL));
-        match sent {
-            Err(failed) if failed.verdict != Verdict::Abort => {
+        let Err(failed) = sent else { return Ok(()) };
+        match (failed.verdict, failed.error.kind) {
+            (Verdict::Abort, ErrorKind::Config) => Err(failed.error),
+            (Verdict::Abort, _) => Ok(()),
+            _ => {
                 self.broken = true;
                 Err(failed.error)
             }
-            _ => Ok(()),
         }
     }
 
