@@ -125,6 +125,7 @@ impl Transaction {
         let mut transaction =
             Transaction { producer, caller, id: id.to_owned(), open: false, broken: false, sent: Cell::new(0) };
         let partitions = transaction.check_topics(topics)?;
+        transaction.check_topics(&[read])?;
         transaction.call("take over", |producer| producer.init_transactions(CALL))?;
         transaction.sweep(topics, &partitions, read, group)?;
         transaction.troubles().forget();
