@@ -103,6 +103,8 @@ impl Transaction {
             ("transaction.timeout.ms", "15000"),
             ("message.timeout.ms", "10000"),
             ("linger.ms", "5"),
+            // A request that comes before the markers of the last commit are written is sent again after this.
+            ("retry.backoff.ms", "10"),
             ("batch.size", "1048576"),
             ("compression.type", "lz4"),
             // What a topic takes by default; the sink keeps below it.
