@@ -18,7 +18,7 @@ use crate::{
     archive, cases, check, classifier,
     clock::Clock,
     config::Config,
-    demo,
+    cpu, demo,
     error::{Context, Error, Result, refuse},
     metrics::Metrics,
     runtime::{
@@ -304,7 +304,9 @@ impl Summary {
             })
         };
         let mut all = object(&self.total());
-        all["seconds"] = json!((self.seconds * 1000.0).round() / 1000.0);
+        let milliseconds = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
+        all["seconds"] = json!(milliseconds(self.seconds));
+        all["cpu_seconds"] = cpu::used().map(|(step, seconds)| (step, milliseconds(seconds))).collect();
         let each: serde_json::Map<_, _> =
             self.pipelines.iter().map(|(name, committed)| (name.to_string(), object(committed))).collect();
         all["pipelines"] = each.into();

@@ -13,7 +13,7 @@
 //! 3 parts        source  decode  dedup  sink
 //! 2 clients      kafka
 //! 1 people       config  contract
-//! 0 words        batch  cursor  error  metrics  clock  fault  stop  text
+//! 0 words        batch  cursor  error  metrics  clock  cpu  fault  stop  text
 //! ```
 //!
 //! # What always holds
@@ -31,6 +31,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod cpu;
 pub mod cursor;
 pub mod error;
 pub mod fault;

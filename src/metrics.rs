@@ -1,11 +1,13 @@
 //! All metrics of the process, in one place: name, unit, meaning. Labels come from closed lists and from names in
 //! the configuration, never from data.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use crate::cpu;
 
 /// The process's metrics.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Metrics {
     pub running: IntGaugeVec,
     pub sink_up: IntGaugeVec,
     pub restarts: IntCounterVec,
+    /// Filled when it is asked for.
+    cpu_seconds: Mutex<CounterVec>,
 }
 
 impl Metrics {
@@ -57,7 +61,17 @@ impl Metrics {
             registry.register(Box::new(vec.clone())).expect("the name is unique");
             vec
         };
+        let cpu_seconds = {
+            let opts = Opts::new(
+                "huiju_cpu_seconds_total",
+                "CPU time by step of the pipelines; other: the Kafka clients' threads and all else.",
+            );
+            let vec = CounterVec::new(opts, &["step"]).expect("the name is valid");
+            registry.register(Box::new(vec.clone())).expect("the name is unique");
+            vec
+        };
         Arc::new(Metrics {
+            cpu_seconds: Mutex::new(cpu_seconds),
             rows: counter(
                 "huiju_rows_total",
                 "Rows by what became of them (written, rejected, duplicate), counted when the sink has committed them.",
@@ -109,6 +123,13 @@ impl Metrics {
 
     /// Everything in Prometheus' text format.
     pub fn text(&self) -> String {
+        {
+            let counters = self.cpu_seconds.lock().unwrap_or_else(PoisonError::into_inner);
+            for (step, seconds) in cpu::used() {
+                let counter = counters.with_label_values(&[step]);
+                counter.inc_by((seconds - counter.get()).max(0.0));
+            }
+        }
         let mut text = Vec::new();
         let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         encoded.map(|()| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()

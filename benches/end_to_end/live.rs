@@ -223,14 +223,14 @@ fn rename(path: &Path, number: usize) -> Result<()> {
     Ok(fs::write(path, named.replace("hotline.raw.work_orders", &format!("hotline.raw.work_orders_{number}")))?)
 }
 
-fn start(options: &Options, folder: &Path) -> Result<Process> {
+pub fn start(options: &Options, folder: &Path) -> Result<Process> {
     let mut command: Command = huiju(options);
     command.args(["run"]).current_dir(folder);
     command.stdout(fs::File::create(folder.join("stdout"))?).stderr(fs::File::create(folder.join("stderr"))?);
     Ok(Process::spawn(command)?)
 }
 
-fn stop(mut process: Process, folder: &Path) -> Result<()> {
+pub fn stop(mut process: Process, folder: &Path) -> Result<()> {
     let running = process.is_running();
     process.signal(libc::SIGTERM);
     match process.wait(Duration::from_secs(30)) {

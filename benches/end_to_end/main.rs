@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench end_to_end -- [--messages 1000000] [--runs 1] [--keep] [--json]`, and what is otherwise the same
 //! with other messages (`--size`, `--bad`, `--envelope`), processes (`--processes`) or an archive that is old
-//! (`--old-files`). `--latency 20000` and `--idle 30` measure something else: see [`live`].
+//! (`--old-files`). `--latency 20000`, `--idle 30` and `--restart` measure something else: see [`live`] and [`restart`].
 //!
 //! Starts a broker of its own (needs `java` and `mvn`), loads orders of about 650 bytes, of which 2 % are sent twice
 //! and 0.5 % are bad, into four partitions, and lets the release binary drain them into the clean topic **and** the
@@ -19,6 +19,7 @@ mod live;
 mod load;
 mod measure;
 mod old;
+mod restart;
 mod support;
 
 use std::{
@@ -32,6 +33,7 @@ use clap::Parser;
 use huiju::{
     cli::all,
     config::{Pipeline, pipeline},
+    cpu,
 };
 use tempfile::TempDir;
 
@@ -82,6 +84,9 @@ struct Options {
     /// Instead: four pipelines without a message for so many seconds
     #[arg(long, default_value_t = 0)]
     idle: u64,
+    /// Instead: how soon a killed process has its first new row with so many messages behind it, `--runs` times
+    #[arg(long)]
+    restart: bool,
     /// Leave configuration, logs and archive where they are
     #[arg(long)]
     keep: bool,
@@ -109,6 +114,7 @@ fn main() -> ExitCode {
         Some(words) => copy::run(&words[0], &words[1], &words[2], &words[3]),
         None if options.latency > 0 => live::latency(&options),
         None if options.idle > 0 => live::idle(&options),
+        None if options.restart => restart::restart(&options),
         None => run(&options),
     };
     match done {
@@ -123,6 +129,8 @@ fn main() -> ExitCode {
 /// One drain and one copy.
 struct Run {
     huiju: Cost,
+    /// CPU seconds by step, all processes.
+    steps: Vec<(&'static str, f64)>,
     copy: Cost,
     files: u64,
 }
@@ -253,7 +261,13 @@ fn once(kafka: &Kafka, source: &str, loaded: &Loaded, place: &Place, options: &O
     if copied != loaded.messages {
         return Err(format!("the bare copy wrote {copied} of {} messages", loaded.messages).into());
     }
-    Ok(Run { huiju, copy, files: counted.archive.files + counted.archive_rejects.files })
+    Ok(Run { huiju, steps: steps(&said), copy, files: counted.archive.files + counted.archive_rejects.files })
+}
+
+/// What the processes say of their steps, summed up.
+fn steps(said: &[serde_json::Value]) -> Vec<(&'static str, f64)> {
+    let used = |step: &str| said.iter().filter_map(|said| said["cpu_seconds"][step].as_f64()).sum();
+    cpu::used().map(|(step, _)| (step, used(step))).collect()
 }
 
 fn huiju(options: &Options) -> Command {
@@ -290,6 +304,7 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
         median(&|run| run.huiju.cpu() / run.copy.cpu()),
         median(&|run| run.huiju.wall),
     ];
+    let steps = runs.last().map(|run| &*run.steps).unwrap_or_default();
     let speed = loaded.bytes as f64 / 1e6 / (huiju * million);
     if options.json {
         let object = serde_json::json!({
@@ -303,6 +318,7 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
             "mb_per_cpu_second": round(speed),
             "wall_seconds": round(wall),
             "peak_rss_mb": round(peak),
+            "steps": steps.iter().map(|(step, used)| (*step, round(used / million))).collect::<serde_json::Value>(),
             "files": runs.last().map(|run| run.files),
         });
         println!("{object}");
@@ -312,6 +328,10 @@ fn report(runs: &[Run], loaded: &Loaded, options: &Options) {
     for run in runs {
         line("huiju", &run.huiju, million, &run.files.to_string());
         line("bare copy", &run.copy, million, "-");
+    }
+    println!("by step, last run (other: the Kafka client's threads, and all else):");
+    for (step, used) in steps {
+        println!("  {step:<14} {:>8.2}", used / million);
     }
     println!(
         "median: {huiju:.2} CPU-seconds per million orders, {ratio:.2} times the bare copy ({copy:.2}), {speed:.1} MB per \

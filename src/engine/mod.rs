@@ -37,6 +37,7 @@ use crate::{
     batch::{Checked, Fault, Fetched},
     config::{Pipeline, Source},
     contract::Contract,
+    cpu::{self, Step},
     decode::{self, Decoded, Fields},
     error::Finding,
 };
@@ -90,6 +91,7 @@ impl Program {
         let input = self.input(&fetched, &decoded);
         let mut rejects = std::mem::take(&mut decoded.rejects);
         let (computed, failed) = self.evaluate(&input);
+        cpu::spent(Step::Stages);
         let mut origins = std::mem::take(&mut decoded.origins);
         let mut places: Option<Vec<usize>> = None;
         if !failed.is_empty() {
@@ -126,6 +128,7 @@ impl Program {
         let rows = self.batch(columns, origins.len());
         // Sinks write rejects in the order of their messages.
         rejects.sort_by(|a, b| (&a.partition, a.offset, a.row).cmp(&(&b.partition, b.offset, b.row)));
+        cpu::spent(Step::Checks);
         Checked {
             source: self.source.clone(),
             covers: fetched.covers,

@@ -51,6 +51,7 @@ use outlet::Outlet;
 
 use crate::{
     batch::{Fetched, Outcome},
+    cpu::{self, Step},
     cursor::{Cursors, FORGOTTEN, NEVER, Partition},
     decode::Decoder,
     dedup::Dedup,
@@ -142,14 +143,17 @@ impl Line {
     fn transform(&mut self, fetched: Fetched) -> Result<Outcome> {
         let (decoder, program) = &mut self.sources[fetched.source];
         let decoded = decoder.decode(&fetched);
+        cpu::spent(Step::Decode);
         crate::fault::point("line.after_decode");
         let mut checked = program.run(fetched, decoded);
         if let Some((dedup, _)) = &mut self.dedup {
             dedup.strike_out(&mut checked)?;
+            cpu::spent(Step::Dedup);
             self.metrics.dedup_keys.with_label_values(&[&self.pipeline]).set(dedup.keys() as i64);
         }
         let outcome = checked.finish(&self.schema)?;
         self.breaker.observe(&outcome)?;
+        cpu::spent(Step::Checks);
         Ok(outcome)
     }
 

@@ -21,6 +21,7 @@ use tracing::debug;
 use super::values::{self, Values};
 use crate::{
     batch::{Outcome, Tally},
+    cpu::{self, Step},
     cursor::{Cursors, Interval, Partition},
     error::{Error, Result},
     metrics::Metrics,
@@ -280,6 +281,7 @@ impl Worker {
         };
         let begun = Instant::now();
         self.sink.commit(&covered)?;
+        cpu::spent(Step::Commit);
         let took = begun.elapsed();
         let Watch { pipeline, metrics, committed, values } = &self.watch;
         metrics.commit_seconds.with_label_values(&[pipeline, kind]).observe(took.as_secs_f64());

@@ -137,7 +137,7 @@ fn a_sink_that_has_never_taken_anything_is_told_apart() {
 }
 
 #[test]
-fn batches_that_are_not_contiguous_are_our_mistake() {
+fn t23_batches_that_are_not_contiguous_are_our_mistake() {
     let permit = Permit::default();
     let (only, told) = place("kafka", &[10], &permit);
     let mut line = line(vec![only], PATIENCE);
@@ -149,9 +149,8 @@ fn batches_that_are_not_contiguous_are_our_mistake() {
     assert!(intervals(&told.committed).is_empty());
 }
 
-/// T15: what is done after the partitions were taken away is not committed.
 #[test]
-fn after_the_permit_is_withdrawn_nothing_is_committed() {
+fn t15_after_the_permit_is_withdrawn_nothing_is_committed() {
     let permit = Permit::default();
     let (only, told) = place("kafka", &[10], &permit);
     let mut line = line(vec![only], PATIENCE);
@@ -163,7 +162,7 @@ fn after_the_permit_is_withdrawn_nothing_is_committed() {
 }
 
 #[test]
-fn a_sink_that_fails_is_left_behind_and_comes_back() {
+fn t23_a_sink_that_fails_pins_its_own_cursor_and_comes_back() {
     let permit = Permit::default();
     let ((well, well_told), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
     let mut line = line(vec![well, ill], PATIENCE);
@@ -175,6 +174,7 @@ fn a_sink_that_fails_is_left_behind_and_comes_back() {
     }
     line.let_go(&[]).unwrap();
     assert_eq!(intervals(&well_told.committed).last().unwrap().1, 20, "the others go on");
+    assert!(intervals(&ill_told.committed).is_empty(), "what was not taken is not acknowledged");
     assert!(line.take_over(&[partition()]).is_err(), "new partitions need every sink");
     ill_told.broken.store(false, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(20);

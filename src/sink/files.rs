@@ -24,6 +24,7 @@ use std::{
 use super::{Covered, Pending, Sink, Unread, json};
 use crate::{
     batch::Outcome,
+    cpu::{self, Step},
     cursor::{Cursors, Interval, Partition},
     error::{Context, Error, Result},
 };
@@ -147,7 +148,9 @@ impl Sink for Files {
                 out.push(b'\n');
             })?;
         }
-        lines.finish()
+        lines.finish()?;
+        cpu::spent(Step::Encode);
+        Ok(())
     }
 
     fn commit_in(&self, pending: &Pending) -> Duration {

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     batch::{Budget, Fetched},
+    cpu::{self, Step},
     cursor::{Cursors, Partition},
     error::{Error, Result},
     stop::Stop,
@@ -130,6 +131,7 @@ impl Intake {
     }
 
     fn hold(&self, mut batch: Fetched) -> Fetched {
+        cpu::spent(Step::Consume);
         batch.held = Some(self.budget.hold(batch.arena.capacity()));
         batch
     }

@@ -124,3 +124,27 @@ fn t14_a_broker_that_is_killed_or_stands_still_under_load_is_waited_for() {
     project.drained();
     assert_eq!(project.settle().account, truth(&messages));
 }
+
+/// Three brokers, of which one after the other goes away under load, the last one killed: what it led, its consumer
+/// groups and its transactions move to the others, and back when it is there again.
+#[test]
+fn t14_leaders_move_between_three_brokers_under_load() {
+    let Some(kafka) = Kafka::start_many(3) else { return };
+    let project = Project::new(&kafka, "moves", Settings::default());
+    let messages = samples(9000, 41);
+    let mut slices = messages.chunks(messages.len() / 9);
+    let mut send = || slices.next().into_iter().for_each(|slice| project.send(slice));
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    for number in 0..3 {
+        send();
+        kafka.lose_one(number, number == 2);
+        send();
+        kafka.bring_back(number);
+        send();
+    }
+    come_through(&project, &mut huiju, &messages, Duration::from_secs(90));
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}

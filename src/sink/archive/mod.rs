@@ -93,6 +93,7 @@ use crate::{
     clock::Clock,
     config::Config,
     contract::{Column, Contract, Kind},
+    cpu::{self, Step},
     cursor::{Cursors, Interval, Partition},
     error::{Error, Result},
     fault,
@@ -260,6 +261,7 @@ impl Archive {
         // Both tables' files first: what can go wrong with the disk should do so before anything is committed.
         self.rows.finish()?;
         self.rejects.finish()?;
+        cpu::spent(Step::Parquet);
         self.begin(covered)?;
         let account = covered_json(covered);
 
@@ -323,6 +325,7 @@ impl Sink for Archive {
         if let Some(batch) = rejects::batch(outcome, &rejects, self.rejects.table.shape())? {
             self.rejects.write(&batch, &outcome.covers, self.settings.time_zone, self.clock.now_ms())?;
         }
+        cpu::spent(Step::Parquet);
         Ok(())
     }
 

@@ -50,9 +50,8 @@ impl<'a> Keys<'a> {
         Ok(Keys(keys))
     }
 
-    /// Writes the key of a row; tells whether it has one: without any value it has none.
+    /// Appends the key of a row; tells whether it has one: without any value it has none.
     pub fn write(&self, row: usize, key: &mut Vec<u8>) -> Result<bool> {
-        key.clear();
         let mut any = false;
         for (at, column) in self.0.iter().enumerate() {
             if at > 0 {

@@ -52,6 +52,7 @@ use self::transaction::{Failed, Transaction};
 use crate::{
     batch::{Origin, Outcome, Reject},
     config,
+    cpu::{self, Step},
     cursor::{Cursors, Partition},
     error::{Context as _, Error, Result},
     fault,
@@ -83,6 +84,8 @@ const REJOINS: u32 = 5;
 /// A topic takes a megabyte by default, and one huge message must not stop a province: of a rejected message longer than
 /// this the rejected topic gets the beginning, and a header `huiju.cut` with its length. The archive has all of it.
 const LARGEST_REJECT: usize = 900_000;
+/// So many rows are encoded before the client is given them: either's code and data stay in the cache.
+const TOGETHER: usize = 64;
 /// The broker is in the new generation a moment before we are.
 const REJOIN: Duration = Duration::from_millis(50);
 
@@ -99,9 +102,10 @@ pub struct Kafka {
     transaction: Transaction,
     group: SharedGroup,
     written: Vec<Written>,
-    /// Value and key of the message being written.
-    value: Vec<u8>,
-    key: Vec<u8>,
+    /// Values and keys of the rows being written.
+    texts: Vec<u8>,
+    /// Row; where in `texts` its value ends; whether it has a key, and where that ends.
+    ends: Vec<(usize, usize, bool, usize)>,
 }
 
 impl Kafka {
@@ -110,7 +114,7 @@ impl Kafka {
         let Settings { topic, rejected, transactional_id, read, .. } = &settings;
         let transaction = Transaction::open(config, transactional_id, &[topic, rejected], (read, &group))
             .map_err(|error| error.context(format!("topics {topic} and {rejected}")))?;
-        Ok(Kafka { settings, transaction, group, written: Vec::new(), value: Vec::new(), key: Vec::new() })
+        Ok(Kafka { settings, transaction, group, written: Vec::new(), texts: Vec::new(), ends: Vec::new() })
     }
 
     fn produce(&mut self, written: &Written) -> Result<()> {
@@ -149,13 +153,26 @@ impl Kafka {
         let keys = encode::Keys::new(&written.rows, key)?;
         let rows = json::Rows::new(&written.rows, unread)?;
         let mut values = rows.encoder()?;
-        for (row, origin) in written.origins.iter().enumerate() {
-            self.value.clear();
-            values.encode(row, &mut self.value);
-            let mut record = BaseRecord::to(topic).payload(&self.value[..]).headers(headers.clone());
-            record.timestamp = origin.timestamp;
-            record.key = keys.write(row, &mut self.key)?.then_some(&self.key[..]);
-            self.transaction.send(record)?;
+        let mut rows = 0..written.origins.len();
+        while !rows.is_empty() {
+            self.texts.clear();
+            self.ends.clear();
+            for row in rows.by_ref().take(TOGETHER) {
+                values.encode(row, &mut self.texts);
+                let value = self.texts.len();
+                let keyed = keys.write(row, &mut self.texts)?;
+                self.ends.push((row, value, keyed, self.texts.len()));
+            }
+            cpu::spent(Step::Encode);
+            let mut begin = 0;
+            for (row, value, keyed, end) in &self.ends {
+                let mut record = BaseRecord::to(topic).payload(&self.texts[begin..*value]).headers(headers.clone());
+                record.timestamp = written.origins[*row].timestamp;
+                record.key = keyed.then_some(&self.texts[*value..*end]);
+                self.transaction.send(record)?;
+                begin = *end;
+            }
+            cpu::spent(Step::Produce);
         }
         Ok(())
     }

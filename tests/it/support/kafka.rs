@@ -1,4 +1,4 @@
-//! A real Apache Kafka: one node, on this machine only, no containers.
+//! A real Apache Kafka: one node or a few, on this machine only, no containers.
 //!
 //! The jars come from Maven once (`tests/kafka/pom.xml`) into `$HUIJU_KAFKA_LIBS`, by default
 //! `~/.cache/huiju/kafka-4.3.0`. Where there is no Java or no Maven, tests say so and pass, unless
@@ -29,11 +29,19 @@ use super::{eventually, process::Process, skipped};
 const VERSION: &str = "4.3.0";
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// A broker of its own; it ends when this is dropped. Methods panic where a test could not go on.
+/// A cluster of its own, of one broker unless said otherwise; it ends when this is dropped. Methods panic where a test
+/// could not go on.
 pub struct Kafka {
-    folder: TempDir,
     libs: PathBuf,
+    nodes: Vec<Node>,
+}
+
+/// Broker and controller in one.
+struct Node {
+    folder: TempDir,
     port: u16,
+    /// The port by which the nodes agree.
+    controller: u16,
     jvm: Mutex<Option<Process>>,
 }
 
@@ -43,11 +51,11 @@ pub fn shared() -> Option<&'static Kafka> {
 
     /// Statics are not dropped: takes the broker and its files away at the end of the process.
     extern "C" fn remove() {
-        if let Some(kafka) = SHARED.get() {
-            if let Ok(mut jvm) = kafka.jvm.lock() {
+        for node in SHARED.get().iter().flat_map(|kafka| &kafka.nodes) {
+            if let Ok(mut jvm) = node.jvm.lock() {
                 jvm.take();
             }
-            let _ = fs::remove_dir_all(kafka.folder.path());
+            let _ = fs::remove_dir_all(node.folder.path());
         }
     }
 
@@ -55,7 +63,7 @@ pub fn shared() -> Option<&'static Kafka> {
     Some(SHARED.get_or_init(|| {
         // SAFETY: `remove` is a plain function that does not panic.
         unsafe { libc::atexit(remove) };
-        Kafka::new(libs, &[], &[], &[])
+        Kafka::new(libs, 1, &[], &[], &[])
     }))
 }
 
@@ -67,7 +75,12 @@ impl Kafka {
 
     /// With settings of `server.properties` on top of ours.
     pub fn start_with(settings: &[(&str, &str)]) -> Option<Kafka> {
-        Some(Kafka::new(libs_or_skip()?, settings, &[], &[]))
+        Some(Kafka::new(libs_or_skip()?, 1, settings, &[], &[]))
+    }
+
+    /// So many brokers; each topic has as many replicas, and takes what two of them have.
+    pub fn start_many(nodes: usize) -> Option<Kafka> {
+        Some(Kafka::new(libs_or_skip()?, nodes, &[("min.insync.replicas", "2")], &[], &[]))
     }
 
     /// With encrypted listeners (name and port) beside the open one, and users: password by name.
@@ -76,62 +89,90 @@ impl Kafka {
         settings: &[(&str, &str)],
         users: &[(&str, &str)],
     ) -> Option<Kafka> {
-        Some(Kafka::new(libs_or_skip()?, settings, listeners, users))
+        Some(Kafka::new(libs_or_skip()?, 1, settings, listeners, users))
     }
 
-    fn new(libs: PathBuf, settings: &[(&str, &str)], listeners: &[(&str, u16)], users: &[(&str, &str)]) -> Kafka {
-        let [port, controller] = free_ports();
-        let folder = TempDir::with_prefix("huiju-kafka-").unwrap();
-        let mut text = properties(folder.path(), port, controller, listeners);
-        for (key, value) in settings {
-            text.push_str(&format!("{key}={value}\n"));
+    fn new(
+        libs: PathBuf,
+        count: usize,
+        settings: &[(&str, &str)],
+        listeners: &[(&str, u16)],
+        users: &[(&str, &str)],
+    ) -> Kafka {
+        let node = |_| {
+            let [port, controller] = free_ports();
+            Node { folder: TempDir::with_prefix("huiju-kafka-").unwrap(), port, controller, jvm: Mutex::default() }
+        };
+        let kafka = Kafka { libs, nodes: (0..count).map(node).collect() };
+        for (number, node) in kafka.nodes.iter().enumerate() {
+            let mut text = properties(number, &kafka.nodes, listeners);
+            for (key, value) in settings {
+                text.push_str(&format!("{key}={value}\n"));
+            }
+            fs::write(node.properties(), text).unwrap();
+            kafka.format(node, users);
         }
-        fs::write(folder.path().join("server.properties"), text).unwrap();
-        let kafka = Kafka { folder, libs, port, jvm: Mutex::default() };
-        kafka.format(users);
-        kafka.boot();
+        kafka.nodes.iter().for_each(|node| node.boot(&kafka.libs));
+        kafka.answers();
         kafka
     }
 
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let places: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        places.join(",")
     }
 
     /// An orderly stop.
     pub fn stop(&self) {
-        if let Some(mut jvm) = self.jvm.lock().unwrap().take() {
-            jvm.signal(libc::SIGTERM);
-            assert!(jvm.wait(START_LIMIT).is_some(), "the broker does not stop");
-        }
+        self.nodes.iter().for_each(Node::stop);
     }
 
     /// `kill -9`.
     pub fn kill(&self) {
-        self.jvm.lock().unwrap().take();
+        self.nodes.iter().for_each(Node::kill);
     }
 
-    /// The broker stands still, connections stay open.
+    /// The brokers stand still, connections stay open.
     pub fn pause(&self) {
-        self.signal(libc::SIGSTOP);
+        self.nodes.iter().for_each(|node| node.signal(libc::SIGSTOP));
     }
 
     pub fn resume(&self) {
-        self.signal(libc::SIGCONT);
+        self.nodes.iter().for_each(|node| node.signal(libc::SIGCONT));
     }
 
-    fn signal(&self, signal: i32) {
-        self.jvm.lock().unwrap().as_mut().expect("the broker runs").signal(signal);
-    }
-
-    /// Starts it again on the same port and files, after a stop if it still runs.
+    /// Starts it again on the same ports and files, after a stop if it still runs.
     pub fn restart(&self) {
         self.stop();
-        self.boot();
+        self.nodes.iter().for_each(|node| node.boot(&self.libs));
+        self.answers();
+    }
+
+    /// One of several brokers goes away, in order or killed; the others take over what it led.
+    pub fn lose_one(&self, number: usize, killed: bool) {
+        if killed { self.nodes[number].kill() } else { self.nodes[number].stop() }
+    }
+
+    /// It comes back, and leads again what it is the first to lead.
+    pub fn bring_back(&self, number: usize) {
+        self.nodes[number].boot(&self.libs);
+        self.answers();
+        self.tool("LeaderElectionCommand", &["--election-type", "PREFERRED", "--all-topic-partitions"]);
+    }
+
+    /// Waits for all brokers.
+    fn answers(&self) {
+        let client: BaseConsumer = self.client().create().unwrap();
+        eventually("the brokers answer", START_LIMIT, || {
+            self.nodes.iter().for_each(Node::assert_running);
+            let metadata = client.fetch_metadata(None, Duration::from_secs(1)).ok()?;
+            (metadata.brokers().len() == self.nodes.len()).then_some(())
+        });
     }
 
     /// A topic with settings like `("retention.ms", "1000")`; returns when all its partitions have a leader.
     pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.nodes.len() as i32));
         topic.config.extend(settings);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
@@ -232,48 +273,67 @@ impl Kafka {
         text
     }
 
-    fn properties_file(&self) -> String {
-        self.folder.path().join("server.properties").display().to_string()
-    }
-
-    fn format(&self, users: &[(&str, &str)]) {
+    fn format(&self, node: &Node, users: &[(&str, &str)]) {
         // Sixteen bytes in base64, as Kafka wants them.
         let cluster = "aHVpanUtdGVzdC1jbHVzdA";
-        let file = self.properties_file();
+        let file = node.properties().display().to_string();
         let scram: Vec<String> =
             users.iter().map(|(name, password)| format!("SCRAM-SHA-512=[name={name},password={password}]")).collect();
         let users = scram.iter().flat_map(|user| ["--add-scram", user]);
         let arguments: Vec<&str> = ["format", "-t", cluster, "-c", &file].into_iter().chain(users).collect();
         self.java("kafka.tools.StorageTool", &arguments);
     }
+}
 
-    fn boot(&self) {
-        let mut running = self.jvm.lock().unwrap();
-        let log = self.folder.path().join("broker.log");
-        let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut command = jvm(&self.libs, "512m");
-        command.args(["kafka.Kafka", &self.properties_file()]);
+impl Node {
+    fn properties(&self) -> PathBuf {
+        self.folder.path().join("server.properties")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("broker.log")
+    }
+
+    fn boot(&self, libs: &Path) {
+        let file = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        let mut command = jvm(libs, "512m");
+        command.arg("kafka.Kafka").arg(self.properties());
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let mut process = Process::spawn(command).unwrap();
+        *self.jvm.lock().unwrap() = Some(Process::spawn(command).unwrap());
+    }
 
-        let client: BaseConsumer = self.client().create().unwrap();
-        eventually("the broker answers", START_LIMIT, || {
-            let log = || fs::read_to_string(&log).unwrap_or_default();
-            assert!(process.is_running(), "the broker has ended:\n{}", log());
-            let metadata = client.fetch_metadata(None, Duration::from_secs(1)).ok()?;
-            (!metadata.brokers().is_empty()).then_some(())
-        });
-        *running = Some(process);
+    fn assert_running(&self) {
+        let running = self.jvm.lock().unwrap().as_mut().is_some_and(Process::is_running);
+        assert!(running, "a broker has ended:\n{}", fs::read_to_string(self.log()).unwrap_or_default());
+    }
+
+    fn stop(&self) {
+        if let Some(mut jvm) = self.jvm.lock().unwrap().take() {
+            jvm.signal(libc::SIGTERM);
+            assert!(jvm.wait(START_LIMIT).is_some(), "the broker does not stop");
+        }
+    }
+
+    fn kill(&self) {
+        self.jvm.lock().unwrap().take();
+    }
+
+    fn signal(&self, signal: i32) {
+        self.jvm.lock().unwrap().as_mut().expect("the broker runs").signal(signal);
     }
 }
 
-fn properties(folder: &Path, port: u16, controller: u16, listeners: &[(&str, u16)]) -> String {
+fn properties(number: usize, nodes: &[Node], listeners: &[(&str, u16)]) -> String {
     let places: String = listeners.iter().map(|(name, port)| format!(",{name}://127.0.0.1:{port}")).collect();
     let kinds: String = listeners.iter().map(|(name, _)| format!(",{name}:SASL_SSL")).collect();
+    let voters = nodes.iter().enumerate().map(|(voter, node)| format!("{}@127.0.0.1:{}", voter + 1, node.controller));
+    let voters = voters.collect::<Vec<_>>().join(",");
+    let Node { folder, port, controller, .. } = &nodes[number];
+    let (id, all, two) = (number + 1, nodes.len(), nodes.len().min(2));
     format!(
         "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         node.id={id}\n\
+         controller.quorum.voters={voters}\n\
          controller.listener.names=CONTROLLER\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{places}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}{places}\n\
@@ -281,13 +341,13 @@ fn properties(folder: &Path, port: u16, controller: u16, listeners: &[(&str, u16
          log.dirs={}\n\
          num.partitions=1\n\
          auto.create.topics.enable=false\n\
-         offsets.topic.replication.factor=1\n\
+         offsets.topic.replication.factor={all}\n\
          offsets.topic.num.partitions=4\n\
-         transaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\n\
+         transaction.state.log.replication.factor={all}\n\
+         transaction.state.log.min.isr={two}\n\
          transaction.state.log.num.partitions=4\n\
-         share.coordinator.state.topic.replication.factor=1\n\
-         share.coordinator.state.topic.min.isr=1\n\
+         share.coordinator.state.topic.replication.factor={all}\n\
+         share.coordinator.state.topic.min.isr={two}\n\
          transaction.abort.timed.out.transaction.cleanup.interval.ms=500\n\
          group.initial.rebalance.delay.ms=0\n\
          group.min.session.timeout.ms=500\n\
@@ -297,7 +357,7 @@ fn properties(folder: &Path, port: u16, controller: u16, listeners: &[(&str, u16
          group.consumer.heartbeat.interval.ms=300\n\
          log.cleaner.dedupe.buffer.size=16777216\n\
          log.retention.check.interval.ms=500\n",
-        folder.join("log").display()
+        folder.path().join("log").display()
     )
 }
 

@@ -1,0 +1,105 @@
+//! How soon a process that was killed has its first new row, with many keys in the window of dedup.
+//!
+//! A first process drains the topic, a second one takes over, is killed with -9, and a third one is started under the
+//! same name. Counted is from that start to the moment a reader of what is committed has the row of a message that was
+//! sent meanwhile: reading configuration and contracts, joining the group, fencing, and learning the keys from the archive.
+
+use std::{
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use huiju::{
+    cli::all,
+    config::pipeline,
+    sample::{Generator, Options as Settings},
+};
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use tempfile::TempDir;
+
+use crate::{CLEAN, Options, Result, SOURCE, broker, configuration, counts, create_topics, huiju, live, load, measure};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+pub fn restart(options: &Options) -> Result<()> {
+    let Some(kafka) = broker() else { return Ok(()) };
+    let mut folder = TempDir::with_prefix("huiju-bench-")?;
+    folder.disable_cleanup(options.keep);
+    let pipelines = crate::pipelines(folder.path(), options)?;
+    let pipeline = all(pipeline::read(&pipelines.join("work_orders")))?;
+    create_topics(&kafka, &pipeline);
+    let bootstrap = kafka.bootstrap();
+    eprintln!("loading {} messages", options.messages);
+    let (topic, loaded) = load::load(&bootstrap, &pipeline, options)?;
+    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", &options.with))?;
+    let mut drain = huiju(options);
+    drain.args(["run", "--until-end", "--format", "json"]).current_dir(folder.path());
+    measure::run({
+        drain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        vec![drain]
+    })?;
+    let before: u64 = counts::committed(&bootstrap, CLEAN, &[0; crate::PARTITIONS as usize])?.messages;
+    if before != loaded.good() {
+        return Err(format!("{before} of {} rows came before anything was killed", loaded.good()).into());
+    }
+
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &bootstrap).create()?;
+    let settings = Settings {
+        messages: options.runs as u64,
+        seed: options.seed + 1,
+        bad: 0.0,
+        duplicates: 0.0,
+        ..Settings::default()
+    };
+    let samples = all(Generator::read(&pipeline, SOURCE, settings))?;
+    let mut killed = live::start(options, folder.path())?;
+    told(folder.path(), "assigned")?;
+    let mut took = Vec::new();
+    for sample in samples {
+        let ends = counts::ends(&bootstrap, CLEAN)?;
+        killed.signal(libc::SIGKILL);
+        killed.wait(LIMIT);
+        let begun = Instant::now();
+        killed = live::start(options, folder.path())?;
+        let mut record = BaseRecord::<[u8], [u8]>::to(&topic).payload(&sample.payload).timestamp(sample.timestamp);
+        record.key = sample.key.as_deref();
+        producer.send(record).map_err(|(error, _)| error)?;
+        producer.flush(LIMIT)?;
+        while counts::committed(&bootstrap, CLEAN, &ends)?.messages == 0 {
+            if begun.elapsed() > LIMIT {
+                return Err(format!("no new row within {LIMIT:?}").into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        took.push(begun.elapsed().as_secs_f64());
+        let keys = told(folder.path(), "partitions taken over")?;
+        eprintln!("first new row after {:.2} s; {keys}", took[took.len() - 1]);
+    }
+    live::stop(killed, folder.path())?;
+    took.sort_by(f64::total_cmp);
+    println!(
+        "restart with {before} rows behind it: first new row after {:.2} s (median of {})",
+        took[took.len() / 2],
+        took.len()
+    );
+    Ok(())
+}
+
+/// Waits until the running process has said so; the last line in which it did.
+fn told(folder: &std::path::Path, words: &str) -> Result<String> {
+    let begun = Instant::now();
+    loop {
+        let said = fs::read_to_string(folder.join("stderr"))?;
+        if let Some(line) = said.lines().rev().find(|line| line.contains(words)) {
+            return Ok(line.to_owned());
+        }
+        if begun.elapsed() > LIMIT {
+            return Err(format!("huiju has not said {words:?}:\n{said}").into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
