@@ -48,14 +48,11 @@ pub fn restart(options: &Options) -> Result<()> {
     }
 
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &bootstrap).create()?;
-    let settings = Settings {
-        messages: options.runs as u64,
-        seed: options.seed + 1,
-        bad: 0.0,
-        duplicates: 0.0,
-        ..Settings::default()
-    };
-    let samples = all(Generator::read(&pipeline, SOURCE, settings))?;
+    // Orders that were not among the loaded ones: they are numbered.
+    let (loaded, wanted) = (loaded.messages, options.runs as u64);
+    let messages = loaded + wanted;
+    let settings = Settings { messages, seed: options.seed, bad: 0.0, duplicates: 0.0, ..Settings::default() };
+    let samples = all(Generator::read(&pipeline, SOURCE, settings))?.skip(loaded as usize);
     let mut killed = live::start(options, folder.path())?;
     told(folder.path(), "assigned")?;
     let mut took = Vec::new();

@@ -153,11 +153,16 @@ impl Kafka {
         if killed { self.nodes[number].kill() } else { self.nodes[number].stop() }
     }
 
-    /// It comes back, and leads again what it is the first to lead.
+    /// It comes back; returns when partitions have moved to it again.
     pub fn bring_back(&self, number: usize) {
         self.nodes[number].boot(&self.libs);
         self.answers();
-        self.tool("LeaderElectionCommand", &["--election-type", "PREFERRED", "--all-topic-partitions"]);
+        let client: BaseConsumer = self.client().create().unwrap();
+        eventually("the broker leads again", START_LIMIT, || {
+            let metadata = client.fetch_metadata(None, Duration::from_secs(5)).ok()?;
+            let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.any(|partition| partition.leader() == number as i32 + 1).then_some(())
+        });
     }
 
     /// Waits for all brokers.
@@ -356,7 +361,8 @@ fn properties(number: usize, nodes: &[Node], listeners: &[(&str, u16)]) -> Strin
          group.consumer.min.heartbeat.interval.ms=100\n\
          group.consumer.heartbeat.interval.ms=300\n\
          log.cleaner.dedupe.buffer.size=16777216\n\
-         log.retention.check.interval.ms=500\n",
+         log.retention.check.interval.ms=500\n\
+         leader.imbalance.check.interval.seconds=1\n",
         folder.path().join("log").display()
     )
 }

@@ -232,9 +232,9 @@ fn history_tells_who_did_what() {
     assert_eq!(told.len(), 6, "three of each table");
 }
 
-/// T30: five messages a second, a commit a minute, compaction every hour.
+/// Five messages a second, a commit a minute, compaction every hour.
 #[test]
-fn a_day_of_small_commits_ends_in_few_files() {
+fn t30_a_day_of_small_commits_ends_in_few_files() {
     let commits = if std::env::var_os("HUIJU_TEST_LONG").is_some() { 1440 } else { 240 };
     let bench = Bench::in_memory();
     let mut archive = bench.open(&[0]);
