@@ -104,6 +104,24 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
         assert!(!text.contains(PASSWORD) && !text.contains(WRONG), "a password is told:\n{text}");
     }
     assert_eq!(project.settle().account, truth(&messages));
+
+    // A permission that is taken away while it runs.
+    for (topic, operation) in [(project.clean_topic(), "Write"), (project.topic(SOURCES[0]), "Read")] {
+        let mut running = try_as("running", "whole", &same);
+        running.says("assigned", SOON);
+        let change = |verb: &'static [&'static str]| {
+            let rest = ["--allow-principal", "User:whole", "--topic", &topic, "--operation", operation];
+            kafka.tool("AclCommand", &[verb, &rest].concat());
+        };
+        change(&["--remove", "--force"]);
+        project.send(&samples(30, 42));
+        let status = running.wait(SOON);
+        let log = running.stderr();
+        let last = log.lines().rfind(|line| line.starts_with("huiju: ")).unwrap_or_default();
+        let told = last.contains("no permission on the topic") && last.contains(&topic);
+        assert!(status.code() == Some(2) && told, "{operation} on {topic} is taken away: {status}: {last}");
+        change(&["--add"]);
+    }
 }
 
 /// Users come from the broker's metadata; the module needs no more.
@@ -142,7 +160,7 @@ struct Access {
 }
 
 impl Access {
-    /// Runs with a group and an archive of its own, to the ends unless it has to wait.
+    /// Runs with a group and an archive of its own, to the ends unless it has to wait or something is to happen to it.
     fn start(&self, project: &Project, name: &str) -> Huiju {
         let Access { brokers, authority, user, password } = self;
         let prefix = &project.prefix;
@@ -163,7 +181,7 @@ impl Access {
         let config = format!("{name}.toml");
         fs::write(project.path(&config), text).unwrap();
         let mut arguments = vec!["run", "--config", &config, "--log", "huiju=debug,librdkafka=debug"];
-        if name != "expired" {
+        if !["expired", "running"].contains(&name) {
             arguments.push("--until-end");
         }
         project.start(&arguments, &[("HUIJU_TEST_PASSWORD", password)])
