@@ -193,7 +193,10 @@ impl Troubles {
             {
                 return Error::from(refusal).context(doing);
             }
-            let (worse, words) = meaning(told);
+            let (worse, words) = match tls::alert(&reason) {
+                Some(words) => (ErrorKind::Config, Some(words)),
+                None => meaning(told),
+            };
             kind = worse;
             text = words.map_or(reason.clone(), |words| format!("{words} ({reason})"));
         }
@@ -265,6 +268,24 @@ mod tests {
         let error = troubles.explain("read metadata", &KafkaError::MetadataFetch(OperationTimedOut));
         assert_eq!(error.kind, ErrorKind::Config);
         assert!(error.to_string().contains("refuses our credentials"), "{error}");
+    }
+
+    #[test]
+    fn what_a_broker_says_of_our_certificate_is_for_us_to_mend() {
+        for (alert, words) in [
+            ("tlsv13 alert certificate required: SSL alert number 116", "wants a certificate of ours"),
+            ("ssl/tls alert certificate expired: SSL alert number 45", "our certificate has expired"),
+            ("tlsv1 alert unknown ca: SSL alert number 48", "does not take our certificate"),
+            ("sslv3 alert bad certificate: SSL alert number 42", "does not take our certificate"),
+            ("sslv3 alert handshake failure: SSL alert number 40", "cannot be reached"),
+        ] {
+            let troubles = Troubles::new(&kafka(&[]));
+            let reason = format!("sasl_ssl://b:1/bootstrap: Receive failed: error:0A00045C:SSL routines::{alert}");
+            troubles.note(&KafkaError::Global(BrokerTransportFailure), &reason);
+            let error = troubles.explain("read metadata", &KafkaError::MetadataFetch(OperationTimedOut));
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.kind == ErrorKind::Config, words != "cannot be reached", "{error}");
+        }
     }
 
     #[test]

@@ -117,6 +117,31 @@ impl Knock {
     }
 }
 
+/// What a broker says of *our* certificate, if that is what it says: TLS has an alert for each case, and OpenSSL gives
+/// their names in a text. The client reads the file once, so a new one needs a new start.
+pub(super) fn alert(said: &str) -> Option<&'static str> {
+    let (_, alert) = said.split_once(" alert ")?;
+    let is = |names: &[&str]| names.iter().any(|name| alert.starts_with(name));
+    match () {
+        () if is(&["certificate required"]) => {
+            // The client keeps back a certificate of an authority that the broker does not name.
+            Some(
+                "the broker wants a certificate of ours, of an authority that it trusts: set ssl.certificate.location and \
+                 ssl.key.location",
+            )
+        }
+        () if is(&["certificate expired"]) => {
+            Some("our certificate has expired: put a new one at ssl.certificate.location")
+        }
+        () if is(&["bad certificate", "unsupported certificate", "certificate unknown", "certificate revoked"])
+            || is(&["unknown ca", "access denied"]) =>
+        {
+            Some("the broker does not take our certificate: check ssl.certificate.location, or its list of authorities")
+        }
+        () => None,
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         Error::new(refusal.kind, refusal.words)

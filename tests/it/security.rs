@@ -24,9 +24,9 @@ const USERS: [&str; 5] = ["whole", "noread", "nowrite", "nogroup", "noid"];
 #[test]
 fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
     let certificates = Certificates::make();
-    let [secure, expired] = free_ports();
+    let [secure, expired, mutual] = free_ports();
     let store = |name: &str| certificates.path(name).display().to_string();
-    let (good, old) = (store("server.pem"), store("expired.pem"));
+    let (good, old, authority) = (store("server.pem"), store("expired.pem"), store("ca.pem"));
     let settings = [
         ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
         ("super.users", "User:ANONYMOUS"),
@@ -35,13 +35,16 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
         ("ssl.keystore.location", &good),
         ("listener.name.expired.ssl.keystore.type", "PEM"),
         ("listener.name.expired.ssl.keystore.location", &old),
+        ("listener.name.mutual.ssl.client.auth", "required"),
+        ("listener.name.mutual.ssl.truststore.type", "PEM"),
+        ("listener.name.mutual.ssl.truststore.location", &authority),
+        ("listener.name.mutual.scram-sha-512.sasl.jaas.config", JAAS),
         ("listener.name.secure.scram-sha-512.sasl.jaas.config", JAAS),
         ("listener.name.expired.scram-sha-512.sasl.jaas.config", JAAS),
     ];
     let users = USERS.map(|user| (user, PASSWORD));
-    let Some(kafka) = Kafka::start_secured(&[("SECURE", secure), ("EXPIRED", expired)], &settings, &users) else {
-        return;
-    };
+    let listeners = [("SECURE", secure), ("EXPIRED", expired), ("MUTUAL", mutual)];
+    let Some(kafka) = Kafka::start_secured(&listeners, &settings, &users) else { return };
     let project = Project::new(&kafka, "security", Settings { partitions: 1, ..Settings::default() });
     permit(&kafka, &project);
     let messages = samples(300, 41);
@@ -53,6 +56,7 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
             authority: certificates.path("ca.pem"),
             user: user.to_owned(),
             password: PASSWORD,
+            certificate: None,
         };
         change(&mut access);
         access.start(&project, name)
@@ -72,6 +76,21 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
             try_as("name", "whole", &|a| a.brokers = format!("localhost:{secure}")),
             "certificate is for another host name",
             "localhost",
+        ),
+        (
+            "no certificate of ours",
+            try_as("anonymous", "whole", &|a| a.brokers = format!("127.0.0.1:{mutual}")),
+            "wants a certificate of ours",
+            "ssl.certificate.location",
+        ),
+        (
+            "a certificate of strangers",
+            try_as("stranger", "whole", &|a| {
+                a.brokers = format!("127.0.0.1:{mutual}");
+                a.certificate = Some(certificates.path("stranger"));
+            }),
+            "wants a certificate of ours, of an authority that it trusts",
+            "ssl.certificate.location",
         ),
         ("no read", try_as("noread", "noread", &same), "no permission on the topic", ".raw.work_orders."),
         ("no write", try_as("nowrite", "nowrite", &same), "no permission on the topic", ".standard.work_orders"),
@@ -104,6 +123,14 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
         assert!(!text.contains(PASSWORD) && !text.contains(WRONG), "a password is told:\n{text}");
     }
     assert_eq!(project.settle().account, truth(&messages));
+
+    // A broker that wants to see a certificate of ours.
+    let mut known = try_as("known", "whole", &|a| {
+        a.brokers = format!("127.0.0.1:{mutual}");
+        a.certificate = Some(certificates.path("server"));
+    });
+    let status = known.wait(SOON);
+    assert!(status.success(), "{status}: {}", known.stderr());
 
     // A permission that is taken away while it runs.
     for (topic, operation) in [(project.clean_topic(), "Write"), (project.topic(SOURCES[0]), "Read")] {
@@ -157,12 +184,19 @@ struct Access {
     authority: PathBuf,
     user: String,
     password: &'static str,
+    /// Of ours: file name without ending.
+    certificate: Option<PathBuf>,
 }
 
 impl Access {
     /// Runs with a group and an archive of its own, to the ends unless it has to wait or something is to happen to it.
     fn start(&self, project: &Project, name: &str) -> Huiju {
-        let Access { brokers, authority, user, password } = self;
+        let Access { brokers, authority, user, password, certificate } = self;
+        let certificate = certificate.as_ref().map(|file| {
+            let file = file.display();
+            format!("\"ssl.certificate.location\" = \"{file}.crt\"\n\"ssl.key.location\" = \"{file}.key\"\n")
+        });
+        let certificate = certificate.unwrap_or_default();
         let prefix = &project.prefix;
         let archive = if name == "whole" { "archive" } else { name };
         let text = format!(
@@ -175,7 +209,7 @@ impl Access {
              \"sasl.username\" = \"{user}\"\n\
              \"sasl.password\" = {{ env = \"HUIJU_TEST_PASSWORD\" }}\n\
              \"session.timeout.ms\" = \"3000\"\n\
-             [archive]\ninterval = \"150ms\"\nlocation = \"{archive}\"\n",
+             {certificate}[archive]\ninterval = \"150ms\"\nlocation = \"{archive}\"\n",
             authority.display()
         );
         let config = format!("{name}.toml");
@@ -188,7 +222,7 @@ impl Access {
     }
 }
 
-/// An authority, a broker's certificate of it, one that has expired, and an authority nobody knows.
+/// An authority, a broker's certificate of it, one that has expired, and an authority nobody knows with one of its own.
 struct Certificates(TempDir);
 
 impl Certificates {
@@ -200,10 +234,10 @@ impl Certificates {
             ));
         }
         fs::write(made.path("names.cnf"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-        for (name, days) in [("server", "2"), ("expired", "-1")] {
+        for (name, days, authority) in [("server", "2", "ca"), ("expired", "-1", "ca"), ("stranger", "2", "other")] {
             made.openssl(&format!("req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN=broker"));
             made.openssl(&format!(
-                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile names.cnf -out {name}.crt"
+                "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days {days} -extfile names.cnf -out {name}.crt"
             ));
             // Kafka takes key and certificate in one file.
             let whole = made.read(&format!("{name}.key")) + &made.read(&format!("{name}.crt"));
