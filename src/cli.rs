@@ -304,9 +304,8 @@ impl Summary {
             })
         };
         let mut all = object(&self.total());
-        let milliseconds = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
-        all["seconds"] = json!(milliseconds(self.seconds));
-        all["cpu_seconds"] = cpu::used().map(|(step, seconds)| (step, milliseconds(seconds))).collect();
+        all["seconds"] = json!((self.seconds * 1e3).round() / 1e3);
+        all["cpu_seconds"] = cpu::used().map(|(step, seconds)| (step, (seconds * 1e6).round() / 1e6)).collect();
         let each: serde_json::Map<_, _> =
             self.pipelines.iter().map(|(name, committed)| (name.to_string(), object(committed))).collect();
         all["pipelines"] = each.into();

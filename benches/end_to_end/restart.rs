@@ -37,11 +37,9 @@ pub fn restart(options: &Options) -> Result<()> {
     let (topic, loaded) = load::load(&bootstrap, &pipeline, options)?;
     fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", &options.with))?;
     let mut drain = huiju(options);
-    drain.args(["run", "--until-end", "--format", "json"]).current_dir(folder.path());
-    measure::run({
-        drain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        vec![drain]
-    })?;
+    drain.args(["run", "--until-end"]).current_dir(folder.path());
+    drain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    measure::run(vec![drain])?;
     let before: u64 = counts::committed(&bootstrap, CLEAN, &[0; crate::PARTITIONS as usize])?.messages;
     if before != loaded.good() {
         return Err(format!("{before} of {} rows came before anything was killed", loaded.good()).into());

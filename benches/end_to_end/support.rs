@@ -1,5 +1,5 @@
 //! The broker of the tests, and what it stands on.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "the benchmark needs a part of what the tests need")]
 
 #[path = "../../tests/it/support/kafka.rs"]
 pub mod kafka;

@@ -210,6 +210,12 @@ fn health_and_metrics_tell_what_the_account_tells() {
     ] {
         assert!(metrics.contains(name), "{name} is missing:\n{metrics}");
     }
+    // Each step has said that it has ended.
+    for step in ["consume", "decode", "stages", "checks", "dedup", "encode", "produce", "parquet", "commit", "other"] {
+        let name = format!("huiju_cpu_seconds_total{{step=\"{step}\"}} ");
+        let used = metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok());
+        assert!(used.is_some_and(|used| used > 0.0), "{name}:\n{metrics}");
+    }
     eventually("the lag is told", SOON, || {
         let (_, metrics) = ask("/metrics")?;
         let lags: Vec<_> = metrics.lines().filter(|line| line.starts_with("huiju_lag_messages{")).collect();

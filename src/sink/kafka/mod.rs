@@ -84,8 +84,10 @@ const REJOINS: u32 = 5;
 /// A topic takes a megabyte by default, and one huge message must not stop a province: of a rejected message longer than
 /// this the rejected topic gets the beginning, and a header `huiju.cut` with its length. The archive has all of it.
 const LARGEST_REJECT: usize = 900_000;
-/// So many rows are encoded before the client is given them: either's code and data stay in the cache.
+/// So many rows, or bytes of rows, are encoded before the client is given them: either's code and data stay in the cache,
+/// and rows of a megabyte are not held in dozens.
 const TOGETHER: usize = 64;
+const TOGETHER_BYTES: usize = 256 << 10;
 /// The broker is in the new generation a moment before we are.
 const REJOIN: Duration = Duration::from_millis(50);
 
@@ -162,6 +164,9 @@ impl Kafka {
                 let value = self.texts.len();
                 let keyed = keys.write(row, &mut self.texts)?;
                 self.ends.push((row, value, keyed, self.texts.len()));
+                if self.texts.len() >= TOGETHER_BYTES {
+                    break;
+                }
             }
             cpu::spent(Step::Encode);
             let mut begin = 0;
