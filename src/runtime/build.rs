@@ -278,7 +278,6 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
                 unread: unread(*raw, contract),
                 contract_version: version,
                 transactional_id: setup.slot.transactional_id(&kafka.group, &pipeline.name),
-                read: pipeline.sources.iter().flat_map(|source| &source.topics).next().cloned().unwrap_or_default(),
             };
             let group = group.expect("a Kafka sink goes with a Kafka source").clone();
             let probe: Probe = Box::new(|| Ok(())); // building the line anew is the only way to find out

@@ -11,7 +11,7 @@ use std::{
 
 use crate::support::{
     Kafka, Project, Sent, Settings, carried::Logical, kafka, project::was_killed, read_committed, read_uncommitted,
-    samples, swept, truth,
+    samples, truth,
 };
 
 /// A test per point, so that a failure says which.
@@ -137,8 +137,32 @@ fn t17_a_transaction_that_is_prepared_and_not_committed_was_never_done() {
     let aborted = read_uncommitted(&bootstrap, &topic).len() - carried.clean.len();
     assert_eq!(aborted, open, "they are there still, and nobody counts them");
     carried.logical(&project).assert_same(undisturbed);
-    // Every one of the three producers has decided each partition before it wrote.
-    assert_eq!(swept(&bootstrap, &topic), 3 * project.partitions as usize);
+}
+
+/// Where a call of the Kafka client is held up for longer than it is waited for.
+const CALLS: &[&str] = &["kafka.in_offsets", "kafka.in_commit"];
+
+/// It is given up, a new producer takes over, and when the call goes on at last nobody listens to it any more.
+#[test]
+fn a_call_of_the_client_that_hangs_is_given_up() {
+    let Some(kafka) = kafka::shared() else { return };
+    let undisturbed = undisturbed(kafka);
+    let hangs = |point: &str| {
+        let project = Project::new(kafka, "hangs", Settings::default());
+        let (before, after) = messages().split_at(MESSAGES as usize / 2);
+        project.send(before);
+        let begun = Instant::now();
+        let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", &format!("{point}:3:10000"))]);
+        huiju.says("standing still", Duration::from_secs(60));
+        huiju.says("has not come back from the call", Duration::from_secs(60));
+        project.send(after);
+        // The call is over by now, and the transaction that it meant.
+        huiju.process.wait(Duration::from_secs(20).saturating_sub(begun.elapsed()));
+        assert!(project.terminate(huiju).success(), "{point}: {}", project.logs());
+        project.drained();
+        project.settle().logical(&project).assert_same(undisturbed);
+    };
+    std::thread::scope(|scope| CALLS.iter().for_each(|point| drop(scope.spawn(|| hangs(point)))));
 }
 
 #[test]
@@ -147,6 +171,7 @@ fn every_point_in_the_code_has_its_test() {
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut named);
     let tested: BTreeSet<String> = POINTS
         .iter()
+        .chain(CALLS)
         .chain(crate::files::POINTS)
         .chain(crate::upkeep::POINTS)
         .chain(crate::stops::POINTS)

@@ -137,7 +137,6 @@ fn t26_a_predecessor_is_fenced_before_cursors_are_read() {
         unread: Vec::new(),
         contract_version: "orders/1".into(),
         transactional_id: topic.clone(),
-        read: topic.clone(),
     };
     let mut sink = sink::kafka::Kafka::open(&config, settings, source.group()).unwrap();
     let partition = Partition::new(topic.as_str(), 0);

@@ -169,8 +169,7 @@ impl Stood<'_> {
     }
 }
 
-/// A broker of its own: it is killed here. One that dies while a transaction is open, and is missed before it is back, may
-/// call the transaction aborted and write no marker; whoever takes over has to see to it (`src/sink/kafka/transaction.rs`).
+/// A broker of its own: it is killed here.
 #[test]
 fn t40_a_stop_while_the_broker_is_away() {
     let Some(kafka) = Kafka::start() else { return };

@@ -32,12 +32,14 @@ type Call = Box<dyn FnOnce(&BaseProducer<Told>) -> KafkaResult<()> + Send>;
 
 pub struct Caller {
     producer: Arc<BaseProducer<Told>>,
+    /// When a call is given up.
+    patience: Duration,
     calls: Sender<Call>,
     answers: Receiver<KafkaResult<()>>,
 }
 
 impl Caller {
-    pub fn start(producer: Arc<BaseProducer<Told>>, name: &str) -> Result<Caller> {
+    pub fn start(producer: Arc<BaseProducer<Told>>, name: &str, patience: Duration) -> Result<Caller> {
         let (calls, asked) = mpsc::channel::<Call>();
         let (answer, answers) = mpsc::channel();
         let theirs = producer.clone();
@@ -53,7 +55,7 @@ impl Caller {
             .name("transaction".into())
             .spawn(body)
             .or_unavailable(format!("producer {name}"))?;
-        Ok(Caller { producer, calls, answers })
+        Ok(Caller { producer, patience, calls, answers })
     }
 
     /// Makes the call; none when it has not returned in time. It must not be asked again then.
@@ -66,11 +68,48 @@ impl Caller {
         loop {
             match self.answers.recv_timeout(LOOK) {
                 Ok(answer) => return Some(answer),
-                Err(RecvTimeoutError::Timeout) if begun.elapsed() < HUNG => {
+                Err(RecvTimeoutError::Timeout) if begun.elapsed() < self.patience => {
                     self.producer.poll(Duration::ZERO);
                 }
                 Err(_) => return None,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(300);
+
+    fn producer() -> Arc<BaseProducer<Told>> {
+        Arc::new(ClientConfig::new().create_with_context(Told::default()).unwrap())
+    }
+
+    #[test]
+    fn a_call_that_never_returns_is_given_up() {
+        let producer = producer();
+        let caller = Caller::start(producer.clone(), "hangs", SHORT).unwrap();
+        assert!(matches!(caller.call(|_| Ok(())), Some(Ok(()))), "one that returns is answered");
+        let (release, hangs) = mpsc::channel::<()>();
+        let begun = Instant::now();
+        let called = caller.call(move |_| {
+            let _ = hangs.recv();
+            Ok(())
+        });
+        assert!(called.is_none());
+        assert!(begun.elapsed() >= SHORT, "not before its time");
+        // The producer stays with the call, and nobody waits for either.
+        let begun = Instant::now();
+        drop(caller);
+        assert!(begun.elapsed() < SHORT, "{:?}", begun.elapsed());
+        assert_eq!(Arc::strong_count(&producer), 2);
+        release.send(()).unwrap();
+        while Arc::strong_count(&producer) > 1 {
+            std::thread::yield_now();
         }
     }
 }

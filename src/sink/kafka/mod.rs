@@ -75,8 +75,6 @@ pub struct Settings {
     pub contract_version: String,
     /// One per process that shares the work, the same after a restart: `{group}.{pipeline}.{instance}`.
     pub transactional_id: String,
-    /// One of the topics that the group reads.
-    pub read: String,
 }
 
 /// How often what was written is written again because the group's generation has moved on.
@@ -113,8 +111,8 @@ pub struct Kafka {
 impl Kafka {
     /// Connects, looks that the topics are there, and fences out predecessors.
     pub fn open(config: &config::Kafka, settings: Settings, group: SharedGroup) -> Result<Kafka> {
-        let Settings { topic, rejected, transactional_id, read, .. } = &settings;
-        let transaction = Transaction::open(config, transactional_id, &[topic, rejected], (read, &group))
+        let Settings { topic, rejected, transactional_id, .. } = &settings;
+        let transaction = Transaction::open(config, transactional_id, &[topic, rejected])
             .map_err(|error| error.context(format!("topics {topic} and {rejected}")))?;
         Ok(Kafka { settings, transaction, group, written: Vec::new(), texts: Vec::new(), ends: Vec::new() })
     }

@@ -1,13 +1,13 @@
 //! The transactional producer, and what its errors mean.
 //!
-//! # What a predecessor leaves in the partitions
+//! # What is left to the broker
 //!
-//! `init_transactions` has the coordinator abort what a predecessor left open. A broker that was killed while the
-//! transaction was open may call it aborted and yet not write the marker into a partition (seen with Kafka 4.3, the only
-//! broker killed with -9). The rows then lie there under our producer id, undecided, and the marker of *our next commit*
-//! decides them: rows that nobody committed become visible, beside those that took their place. So before anything else
-//! a new producer puts one empty message into every partition, and an offset that means nothing into the group's, and
-//! aborts ([`Transaction::sweep`]): whatever is undecided under its id is decided by those markers, rows and offsets alike.
+//! `init_transactions` has the coordinator end what a predecessor left open, and returns when every partition has the
+//! marker that says how. We rely on it: nothing here can tell whether rows without a marker were committed. Kafka 4.3.0
+//! to 4.4.0 do not keep the promise (KAFKA-20734): a coordinator that comes up while a partition has no leader takes the
+//! partition for deleted and leaves its marker out, which happens whenever the only replica of everything is killed in
+//! the middle of a commit. Aborting what has no marker before anything else was tried and given up: it loses the rows of
+//! transactions that were committed.
 
 use std::{
     cell::Cell,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Offset, TopicPartitionList,
+    ClientContext, TopicPartitionList,
     bindings::rd_kafka_flush,
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
@@ -32,9 +32,9 @@ use rdkafka::{
 use super::caller::{Caller, HUNG};
 use crate::{
     config,
-    error::{Context as _, Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     fault,
-    kafka::{self, SharedGroup, Troubles},
+    kafka::{self, Troubles},
 };
 
 /// How long a call that may be repeated is repeated. Longer than a transaction may stay open: then the broker has
@@ -46,8 +46,6 @@ const CALL: Duration = Duration::from_secs(5);
 const ABORT: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Key of the message that a new producer puts into every partition, and aborts.
-const SWEPT: &str = "huiju.swept";
 /// How often events are looked at while messages are sent.
 const LOOK: u32 = 1024;
 
@@ -91,13 +89,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// `read` is a topic that the group reads.
-    pub fn open(
-        config: &config::Kafka,
-        id: &str,
-        topics: &[&str],
-        (read, group): (&str, &SharedGroup),
-    ) -> Result<Transaction> {
+    pub fn open(config: &config::Kafka, id: &str, topics: &[&str]) -> Result<Transaction> {
         let defaults = [
             // Short, so that a crash blocks readers for a short time; long enough for a broker to restart.
             ("transaction.timeout.ms", "15000"),
@@ -123,58 +115,17 @@ impl Transaction {
             Error::new(kind, text).context(format!("producer {id}"))
         })?;
         let producer = Arc::new(producer);
-        let caller = Caller::start(producer.clone(), id)?;
-        let mut transaction =
+        let caller = Caller::start(producer.clone(), id, HUNG)?;
+        let transaction =
             Transaction { producer, caller, id: id.to_owned(), open: false, broken: false, sent: Cell::new(0) };
-        let partitions = transaction.check_topics(topics)?;
-        transaction.check_topics(&[read])?;
+        transaction.check_topics(topics)?;
         transaction.call("take over", |producer| producer.init_transactions(CALL))?;
-        transaction.sweep(topics, &partitions, read, group)?;
         transaction.troubles().forget();
         Ok(transaction)
     }
 
-    /// Aborts whatever a predecessor's producer has left undecided in these topics and in the group.
-    fn sweep(&mut self, topics: &[&str], partitions: &[usize], read: &str, group: &SharedGroup) -> Result<()> {
-        self.begin()?;
-        for (topic, partitions) in topics.iter().zip(partitions) {
-            for partition in 0..*partitions {
-                // With a key, or a compacted topic would not take it.
-                self.send(BaseRecord::to(topic).partition(partition as i32).key(SWEPT).payload(""))?;
-            }
-        }
-        self.flush();
-        let touched = self.delivered().and_then(|()| self.touch_group(read, group));
-        self.abort();
-        touched?;
-        match self.broken {
-            true => Err(Error::unavailable(format!("producer {}: cannot abort what its predecessor left", self.id))),
-            false => Ok(()),
-        }
-    }
-
-    /// Brings the group's partition of offsets into the transaction. As we are no member yet, the broker may refuse the
-    /// offset, but only after that.
-    fn touch_group(&mut self, read: &str, group: &SharedGroup) -> Result<()> {
-        let Some(group) = group.metadata() else { return Ok(()) };
-        let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(read, 0, Offset::Offset(0)).or_bug("an offset that means nothing")?;
-        let sent =
-            self.call("touch the group", move |producer| producer.send_offsets_to_transaction(&offsets, &group, CALL));
-        let Err(failed) = sent else { return Ok(()) };
-        match (failed.verdict, failed.error.kind) {
-            (Verdict::Abort, ErrorKind::Config) => Err(failed.error),
-            (Verdict::Abort, _) => Ok(()),
-            _ => {
-                self.broken = true;
-                Err(failed.error)
-            }
-        }
-    }
-
-    /// Looks that the topics are there; tells how many partitions each has.
-    fn check_topics(&self, topics: &[&str]) -> Result<Vec<usize>> {
-        let mut partitions = Vec::new();
+    /// Looks that the topics are there.
+    fn check_topics(&self, topics: &[&str]) -> Result<()> {
         for topic in topics {
             let doing = format!("topic {topic}");
             let metadata = self.producer.client().fetch_metadata(Some(topic), METADATA).map_err(|error| {
@@ -185,9 +136,8 @@ impl Transaction {
             if let Some(code) = code.filter(|code| kafka::meaning(*code) != (ErrorKind::Unavailable, None)) {
                 return Err(self.troubles().explain(&doing, &KafkaError::MetadataFetch(code)));
             }
-            partitions.push(metadata.topics().iter().map(|topic| topic.partitions().len()).sum());
         }
-        Ok(partitions)
+        Ok(())
     }
 
     fn troubles(&self) -> &Troubles {
@@ -247,7 +197,10 @@ impl Transaction {
         let group = Arc::new(group);
         let send = || {
             let (offsets, group) = (offsets.clone(), group.clone());
-            self.call("send offsets", move |producer| producer.send_offsets_to_transaction(&offsets, &group, CALL))
+            self.call("send offsets", move |producer| {
+                fault::point("kafka.in_offsets");
+                producer.send_offsets_to_transaction(&offsets, &group, CALL)
+            })
         };
         let mut sent = send();
         // The transaction has failed while the call was under way: only another call is told why.
@@ -265,7 +218,10 @@ impl Transaction {
             return delivered;
         }
         fault::point("kafka.prepared");
-        let committed = self.call("commit", |producer| producer.commit_transaction(CALL));
+        let committed = self.call("commit", |producer| {
+            fault::point("kafka.in_commit");
+            producer.commit_transaction(CALL)
+        });
         self.checked(committed)?;
         self.open = false;
         self.troubles().forget();

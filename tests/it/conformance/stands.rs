@@ -114,7 +114,6 @@ impl Stand for KafkaStand {
             unread: Vec::new(),
             contract_version: "work_orders/1".into(),
             transactional_id: self.prefix.clone(),
-            read: self.topic("clean"),
         };
         Ok(Box::new(sink::kafka::Kafka::open(&config, settings, Arc::new(Alone(client)))?))
     }

@@ -124,19 +124,10 @@ pub fn read_committed(bootstrap: &str, topic: &str) -> Vec<Read> {
     read_all(bootstrap, topic, "read_committed")
 }
 
-/// All messages, those of open and aborted transactions too; without the ones that a producer begins by aborting.
+/// All messages, those of open and aborted transactions too.
 pub fn read_uncommitted(bootstrap: &str, topic: &str) -> Vec<Read> {
-    let mut all = read_all(bootstrap, topic, "read_uncommitted");
-    all.retain(|message| message.key.as_deref() != Some(SWEPT));
-    all
+    read_all(bootstrap, topic, "read_uncommitted")
 }
-
-/// How many messages producers have begun by aborting.
-pub fn swept(bootstrap: &str, topic: &str) -> usize {
-    read_all(bootstrap, topic, "read_uncommitted").iter().filter(|it| it.key.as_deref() == Some(SWEPT)).count()
-}
-
-const SWEPT: &[u8] = b"huiju.swept";
 
 fn read_all(bootstrap: &str, topic: &str, isolation: &str) -> Vec<Read> {
     let consumer: BaseConsumer = ClientConfig::new()
