@@ -35,7 +35,7 @@ use tempfile::TempDir;
 
 // As the binary has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const SOURCE: &str = "nanchang";
 const ROWS: usize = 4096;

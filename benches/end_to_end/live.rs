@@ -51,7 +51,7 @@ pub fn latency(options: &Options) -> Result<()> {
     let topic = pipeline.sources.iter().find(|source| &*source.name == SOURCE).map(|source| &source.topics[0]);
     let topic = topic.ok_or("no such source")?;
 
-    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", &options.with))?;
+    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", options))?;
     let process = start(options, folder.path())?;
     let begun = now_ms();
     let done = AtomicBool::new(false);
@@ -197,7 +197,7 @@ pub fn idle(options: &Options) -> Result<()> {
         raw.chain(clean).for_each(|topic| kafka.create_topic(&topic, PARTITIONS, &[]));
     }
     let bootstrap = kafka.bootstrap();
-    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", &options.with))?;
+    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", options))?;
     let process = start(options, folder.path())?;
     std::thread::sleep(WARM);
     let before = measure::used(process.id())?;

@@ -96,6 +96,9 @@ struct Options {
     /// A line for the top of huiju.toml, for instance `memory = "64MiB"`
     #[arg(long, default_value = "")]
     with: String,
+    /// A line for [kafka.properties], for instance `"linger.ms" = "50"`; may be repeated
+    #[arg(long)]
+    property: Vec<String>,
     /// Run this instead of plain `huiju` (words separated by spaces, for instance `perf record -g -o /tmp/p --`); its
     /// cost is then counted too
     #[arg(long, default_value = "")]
@@ -222,7 +225,7 @@ fn once(kafka: &Kafka, source: &str, loaded: &Loaded, place: &Place, options: &O
     let (folder, number) = (&place.folder, place.number);
     fs::create_dir_all(folder)?;
     let config = folder.join("huiju.toml");
-    fs::write(&config, configuration(&bootstrap, place.pipelines, &format!("bench-{number}"), &options.with))?;
+    fs::write(&config, configuration(&bootstrap, place.pipelines, &format!("bench-{number}"), options))?;
     let old = old::fill(&config, options.old_files)?;
     let before = [counts::ends(&bootstrap, CLEAN)?, counts::ends(&bootstrap, REJECTED)?];
 
@@ -280,11 +283,12 @@ fn huiju(options: &Options) -> Command {
 }
 
 /// What the repository ships, on the defaults, with a group of its own per run.
-fn configuration(bootstrap: &str, pipelines: &Path, group: &str, with: &str) -> String {
-    let (pipelines, root) = (pipelines.display(), env!("CARGO_MANIFEST_DIR"));
+fn configuration(bootstrap: &str, pipelines: &Path, group: &str, Options { with, property, .. }: &Options) -> String {
+    let (pipelines, root, properties) = (pipelines.display(), env!("CARGO_MANIFEST_DIR"), property.join("\n"));
     format!(
         "{with}\npipelines = \"{pipelines}\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
          [kafka]\nbrokers = \"{bootstrap}\"\ngroup = \"{group}\"\n\
+         [kafka.properties]\n{properties}\n\
          [archive]\nlocation = \"archive\"\n"
     )
 }

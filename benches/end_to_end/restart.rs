@@ -35,7 +35,7 @@ pub fn restart(options: &Options) -> Result<()> {
     let bootstrap = kafka.bootstrap();
     eprintln!("loading {} messages", options.messages);
     let (topic, loaded) = load::load(&bootstrap, &pipeline, options)?;
-    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", &options.with))?;
+    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", options))?;
     let mut drain = huiju(options);
     drain.args(["run", "--until-end"]).current_dir(folder.path());
     drain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

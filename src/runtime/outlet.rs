@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A commit is not put off beyond this while batches keep coming, once it is due.
-const LARGEST: usize = 8 << 20;
+const LARGEST: usize = 4 << 20;
 const LONGEST: Duration = Duration::from_millis(250);
 
 pub(super) enum Job {
