@@ -14,7 +14,7 @@ use huiju::{
 use crate::support::{
     Huiju, Kafka, Project, Sender, Sent, Settings, eventually,
     project::{KEEP, SOURCES},
-    read_committed, samples, truth,
+    read_committed, samples, standing, truth,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -74,8 +74,9 @@ fn come_through(project: &Project<'_>, huiju: &mut Huiju, messages: &[Sent], lim
         assert!(huiju.process.is_running(), "{}", huiju.stderr());
         let clean = read_committed(&project.kafka.bootstrap(), &project.clean_topic()).len() as u64;
         if begun.elapsed() > limit - Duration::from_secs(1) {
+            let (bootstrap, group) = (project.kafka.bootstrap(), format!("{}.work_orders", project.prefix));
             let topics = SOURCES.map(|source| project.topic(source)).into_iter().chain([project.clean_topic()]);
-            let standing: String = topics.map(|topic| project.kafka.standing(&project.prefix, &topic)).collect();
+            let standing: String = topics.map(|topic| standing(&bootstrap, &group, &topic)).collect();
             println!("{clean} of {expected} rows\n{standing}{}", last_lines(&huiju.stderr(), 12));
         }
         (clean >= expected).then_some(())

@@ -108,7 +108,9 @@ mod tests {
         assert!(begun.elapsed() < SHORT, "{:?}", begun.elapsed());
         assert_eq!(Arc::strong_count(&producer), 2);
         release.send(()).unwrap();
+        let begun = Instant::now();
         while Arc::strong_count(&producer) > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the thread ends when its call has come back");
             std::thread::yield_now();
         }
     }

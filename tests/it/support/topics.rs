@@ -129,6 +129,27 @@ pub fn read_uncommitted(bootstrap: &str, topic: &str) -> Vec<Read> {
     read_all(bootstrap, topic, "read_uncommitted")
 }
 
+/// Where a group and the readers of a topic stand: for a test that has waited in vain.
+pub fn standing(bootstrap: &str, group: &str, topic: &str) -> String {
+    let ask = Duration::from_secs(5);
+    let reader = |isolation| -> BaseConsumer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap).set("group.id", group).set("isolation.level", isolation);
+        config.create().unwrap()
+    };
+    let (committed, all) = (reader("read_committed"), reader("read_uncommitted"));
+    let metadata = all.fetch_metadata(Some(topic), ask).unwrap();
+    let lines = metadata.topics()[0].partitions().iter().map(|partition| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition.id());
+        let marks = all.fetch_watermarks(topic, partition.id(), ask).map(|(_, high)| high);
+        let stable = committed.fetch_watermarks(topic, partition.id(), ask).map(|(_, high)| high);
+        let offset = all.committed_offsets(list, ask).map(|list| list.elements()[0].offset());
+        format!("{topic}/{}: high {marks:?}, stable {stable:?}, group at {offset:?}\n", partition.id())
+    });
+    lines.collect()
+}
+
 fn read_all(bootstrap: &str, topic: &str, isolation: &str) -> Vec<Read> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
