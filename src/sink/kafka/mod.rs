@@ -82,6 +82,8 @@ const REJOINS: u32 = 5;
 /// A topic takes a megabyte by default, and one huge message must not stop a province: of a rejected message longer than
 /// this the rejected topic gets the beginning, and a header `huiju.cut` with its length. The archive has all of it.
 const LARGEST_REJECT: usize = 900_000;
+/// How long offsets without rows wait for company.
+const OFFSETS: Duration = Duration::from_millis(100);
 /// So many rows, or bytes of rows, are encoded before the client is given them: either's code and data stay in the cache,
 /// and rows of a megabyte are not held in dozens.
 const TOGETHER: usize = 64;
@@ -221,9 +223,10 @@ impl Sink for Kafka {
         Ok(())
     }
 
-    /// At once: the runtime drains its queue before it asks, so transactions grow with the load.
-    fn commit_in(&self, _pending: &Pending) -> Duration {
-        Duration::ZERO
+    /// At once: the runtime drains its queue before it asks, so transactions grow with the load. Offsets alone are nothing
+    /// that a reader waits for; where a pipeline begins to read comes as one batch per partition, and is one transaction.
+    fn commit_in(&self, pending: &Pending) -> Duration {
+        if pending.rows > 0 { Duration::ZERO } else { OFFSETS.saturating_sub(pending.since.elapsed()) }
     }
 
     fn commit(&mut self, covered: &Covered) -> Result<()> {
