@@ -276,7 +276,7 @@ mod tests {
             ("tlsv13 alert certificate required: SSL alert number 116", "wants a certificate of ours"),
             ("ssl/tls alert certificate expired: SSL alert number 45", "our certificate has expired"),
             ("tlsv1 alert unknown ca: SSL alert number 48", "does not take our certificate"),
-            ("sslv3 alert bad certificate: SSL alert number 42", "does not take our certificate"),
+            ("sslv3 alert bad certificate: SSL alert number 42", "wants a certificate of ours"),
             ("sslv3 alert handshake failure: SSL alert number 40", "cannot be reached"),
         ] {
             let troubles = Troubles::new(&kafka(&[]));

@@ -123,7 +123,8 @@ pub(super) fn alert(said: &str) -> Option<&'static str> {
     let (_, alert) = said.split_once(" alert ")?;
     let is = |names: &[&str]| names.iter().any(|name| alert.starts_with(name));
     match () {
-        () if is(&["certificate required"]) => {
+        // Java says `bad certificate` where it got none, as older ones of version 17 do, or `certificate required`.
+        () if is(&["certificate required", "bad certificate"]) => {
             // The client keeps back a certificate of an authority that the broker does not name.
             Some(
                 "the broker wants a certificate of ours, of an authority that it trusts: set ssl.certificate.location and \
@@ -133,7 +134,7 @@ pub(super) fn alert(said: &str) -> Option<&'static str> {
         () if is(&["certificate expired"]) => {
             Some("our certificate has expired: put a new one at ssl.certificate.location")
         }
-        () if is(&["bad certificate", "unsupported certificate", "certificate unknown", "certificate revoked"])
+        () if is(&["unsupported certificate", "certificate unknown", "certificate revoked"])
             || is(&["unknown ca", "access denied"]) =>
         {
             Some("the broker does not take our certificate: check ssl.certificate.location, or its list of authorities")
