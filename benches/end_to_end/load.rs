@@ -38,7 +38,7 @@ impl Loaded {
 /// Generates and produces; tells the topic.
 pub fn load(bootstrap: &str, pipeline: &Pipeline, options: &Options) -> Result<(String, Loaded)> {
     let (messages, seed) = (options.messages, options.seed);
-    let settings = Settings { messages, seed, bad: options.bad, size: Some(options.size), ..Settings::default() };
+    let settings = Settings { messages, seed, bad: options.bad, size: options.size, ..Settings::default() };
     let (source, settings) = match options.envelope {
         0 => (SOURCE, settings),
         _ => (SOURCE_OF_ENVELOPES, Settings { bad: 0.0, duplicates: 0.0, size: None, ..settings }),
