@@ -40,7 +40,7 @@ SELECT
     CASE
         WHEN by_rule['lead'] >= 6  THEN 'rule'    -- 规则有把握：实测百分之九十五正确
         WHEN by_rule['lead'] >= 1
-         AND by_rule['l1'] NOT IN ('城乡建设', '环境保护', '交通运输', '教育文体', '劳动和社会保障', '商贸旅游', '卫生计生')
+         AND NOT content_class_learned(by_rule['l1'])
          AND coalesce(by_model['probability'], 0) < 0.9
         THEN CASE WHEN by_rule['lead'] >= 3 THEN 'rule' END  -- 模型没有学过的类：它不是十拿九稳就听规则，规则也弱则不分
         WHEN by_model['certain']   THEN 'model'   -- 达到模型的阈值

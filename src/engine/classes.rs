@@ -108,9 +108,31 @@ pub(super) fn content_class(name: Option<&str>, all: &BTreeMap<String, Arc<Model
             }
         },
     );
-    match model {
-        Some(_) => function,
-        None => function.unusable(
+    usable(function, model.is_some())
+}
+
+/// `name` is what the contract calls its weights.
+pub(super) fn content_class_learned(name: Option<&str>, all: &BTreeMap<String, Arc<Model>>) -> Function {
+    let model = name.and_then(|name| all.get(name)).cloned();
+    let is_there = model.is_some();
+    let function = Function::new(
+        "content_class_learned",
+        "content_class_learned(class): whether the weights that the contract names can answer with this class.",
+        vec![TypeSignature::Exact(vec![DataType::Utf8])],
+        DataType::Boolean,
+        move |args, rows| {
+            let model = model.as_ref().ok_or_else(|| lost("the weights"))?;
+            let learned = |class: Option<&str>| class.map(|class| model.classes.iter().any(|known| known == class));
+            Ok(Arc::new(strings(&args[0], rows)?.iter().map(learned).collect::<BooleanArray>()) as ArrayRef)
+        },
+    );
+    usable(function, is_there)
+}
+
+fn usable(function: Function, has_weights: bool) -> Function {
+    match has_weights {
+        true => function,
+        false => function.unusable(
             "the contract names no weights: write `customProperties: [{ property: weights, value: … }]` under the column of the class",
         ),
     }

@@ -252,6 +252,7 @@ impl Library {
         ));
         all.push(classes::keyword_class(&self.rules));
         all.push(classes::content_class(weights, &self.weights));
+        all.push(classes::content_class_learned(weights, &self.weights));
         Ok(all.into_iter().map(ScalarUDF::new_from_impl).collect())
     }
 

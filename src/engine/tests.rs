@@ -337,6 +337,12 @@ fn weights_judge_in_sql() {
     let asked = outcome(&program, &source, &contract, &messages, 0);
     assert_eq!(asked[0], rows[0], "whoever is asked answers as always");
     assert!(!asked[1].contains("watts"), "nobody asked, and NULL is no asking: {}", asked[1]);
+
+    let learned = "SELECT id, CAST(content_class_learned(id) AS BIGINT) AS watts, CAST(content_class_learned(title) AS BIGINT) AS share FROM raw";
+    let (program, source) = compile_lamps_with(TALK, learned, contract.clone(), &library).unwrap();
+    let told = outcome(&program, &source, &contract, &messages[..2], 0);
+    assert!(told[0].ends_with(r#""watts":1,"share":0}"#), "one class, and a title that is none: {}", told[0]);
+    assert!(!told[1].contains("share"), "NULL is neither: {}", told[1]);
 }
 
 #[test]
