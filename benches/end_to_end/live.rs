@@ -75,7 +75,7 @@ fn samples(pipeline: &Pipeline, options: &Options) -> Result<Vec<Sample>> {
     let messages = options.latency * (WARM + COUNTED).as_secs();
     eprintln!("making {messages} messages");
     let settings =
-        Settings { messages, seed: options.seed, bad: options.bad, size: Some(options.size), ..Settings::default() };
+        Settings { messages, seed: options.seed, bad: options.bad, size: options.size, ..Settings::default() };
     Ok(all(Generator::read(pipeline, SOURCE, settings))?.collect())
 }
 
