@@ -205,7 +205,7 @@ fn the_only_sink_is_not_left_behind() {
 fn t22_a_sink_that_is_stuck_delays_the_others_by_the_patience_at_most() {
     let permit = Permit::default();
     let ((well, well_told), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
-    let mut line = line(vec![well, ill], Duration::from_millis(50));
+    let mut line = line(vec![well, ill], Duration::from_secs(2));
     line.take_over(&[partition()]).unwrap();
     ill_told.stuck.store(true, Ordering::SeqCst);
     for number in 0..20 {

@@ -10,13 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{
-    Huiju, Project, Sent, Settings, carried::Table, eventually, kafka, read_committed, samples, truth,
-};
+use crate::support::{Huiju, Project, Sent, Settings, carried::Table, eventually, kafka, samples, truth};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Many times the archive's interval, and far below an hour.
-const GOES_ON: Duration = Duration::from_secs(15);
+const GOES_ON: Duration = Duration::from_secs(300);
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
@@ -75,12 +73,10 @@ fn set(file: &Path, seconds: i64) {
 /// Everything so far comes into the clean topic and is committed to the archive.
 #[track_caller]
 fn goes_on(project: &Project<'_>, huiju: &mut Huiju, so_far: &[Sent]) {
-    let (begun, truth) = (Instant::now(), truth(so_far));
+    let begun = Instant::now();
     eventually("both sinks have committed everything so far", GOES_ON, || {
         assert!(huiju.process.is_running(), "{}", huiju.stderr());
-        let archived = Table::skim(&project.path("archive/work_orders")).account();
-        let clean = || read_committed(&project.kafka.bootstrap(), &project.clean_topic()).len() as u64;
-        (archived == truth && clean() == truth.written).then_some(())
+        project.has_carried(so_far).then_some(())
     });
     println!("went on in {:?}", begun.elapsed());
 }

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use arrow::{
@@ -145,8 +146,13 @@ fn assert_holds(stand: &dyn Stand, next: &[i64]) {
     assert_eq!(stand.rejects(), of(is_rejected), "rejects");
 }
 
+/// A process that another test is starting right now holds our locks until it has become what it will be.
+fn open(stand: &dyn Stand) -> Box<dyn Sink> {
+    eventually("it can be opened", Duration::from_secs(10), || stand.open().ok())
+}
+
 fn nothing_is_visible_before_the_commit_and_everything_after(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     assert_eq!(cursors(&mut *sink, 0), [0_i64; 0], "a new place has no cursor");
     let covered = write(&mut *sink, vec![outcome(0, 0, STEP, |_| true)]).unwrap();
     assert_holds(stand, &[0]);
@@ -157,11 +163,11 @@ fn nothing_is_visible_before_the_commit_and_everything_after(stand: &dyn Stand) 
 }
 
 fn cursors_survive_reopening_and_say_where_to_go_on(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0), partition(1)]).unwrap();
     carry(&mut *sink, 0, STEP).unwrap();
     drop(sink);
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     let cursors = sink.assign(&[partition(0), partition(1)]).unwrap();
     assert_eq!(cursors[&partition(0)], [STEP]);
     let other = cursors.get(&partition(1)).cloned().unwrap_or_default();
@@ -171,13 +177,13 @@ fn cursors_survive_reopening_and_say_where_to_go_on(stand: &dyn Stand) {
 }
 
 fn a_crash_before_the_commit_leaves_nothing(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0)]).unwrap();
     carry(&mut *sink, 0, STEP).unwrap();
     write(&mut *sink, vec![outcome(0, STEP, 2 * STEP, |_| true)]).unwrap();
     drop(sink);
     assert_holds(stand, &[STEP]);
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     assert_eq!(cursors(&mut *sink, 0), [STEP]);
     carry(&mut *sink, STEP, 3 * STEP).unwrap();
     assert_holds(stand, &[3 * STEP]);
@@ -186,7 +192,7 @@ fn a_crash_before_the_commit_leaves_nothing(stand: &dyn Stand) {
 /// In a process of its own, which dies at each of the named points; what it left is taken up from its cursors.
 fn a_crash_in_the_middle_of_a_commit_is_taken_up(stand: &dyn Stand) {
     let mut next = STEP;
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0)]).unwrap();
     carry(&mut *sink, 0, next).unwrap();
     drop(sink);
@@ -197,7 +203,7 @@ fn a_crash_in_the_middle_of_a_commit_is_taken_up(stand: &dyn Stand) {
         let ended = child.stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(was_killed(ended.status), "{point} is not on the way: {} {said}", ended.status);
-        let mut sink = stand.open().unwrap();
+        let mut sink = open(stand);
         let cuts = cursors(&mut *sink, 0);
         assert!(!cuts.is_empty() && cuts.iter().all(|cut| [next, next + STEP].contains(cut)), "{point}: {cuts:?}");
         next = take_up(&mut *sink, &cuts, next + 2 * STEP);
@@ -217,17 +223,17 @@ fn take_up(sink: &mut dyn Sink, cuts: &[i64], end: i64) -> i64 {
 
 /// Between its two cursors a sink takes what is new for one of its tables only; both parts in one commit.
 fn a_replay_from_an_older_cursor_changes_nothing(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0)]).unwrap();
     carry(&mut *sink, 0, STEP).unwrap();
     drop(sink);
     for point in stand.points() {
-        let before = cursors(&mut *stand.open().unwrap(), 0);
+        let before = cursors(&mut *open(stand), 0);
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "conformance::dies_in_the_middle"]);
         child.env("HUIJU_FAULT", point).env("HUIJU_TEST_STAND", stand.address());
         child.stdin(Stdio::null()).output().unwrap();
-        let mut sink = stand.open().unwrap();
+        let mut sink = open(stand);
         let cuts = cursors(&mut *sink, 0);
         let end = before[0] + 2 * STEP;
         let mut batches = Vec::new();
@@ -243,7 +249,7 @@ fn a_replay_from_an_older_cursor_changes_nothing(stand: &dyn Stand) {
 }
 
 fn of_two_that_hold_a_partition_only_one_can_commit(stand: &dyn Stand) {
-    let mut first = stand.open().unwrap();
+    let mut first = open(stand);
     first.assign(&[partition(0)]).unwrap();
     carry(&mut *first, 0, STEP).unwrap();
     let mine = write(&mut *first, vec![outcome(0, STEP, 2 * STEP, |_| true)]).unwrap();
@@ -267,11 +273,11 @@ fn of_two_that_hold_a_partition_only_one_can_commit(stand: &dyn Stand) {
     second.abort();
     drop((first, second));
     assert_holds(stand, &[2 * STEP]);
-    assert_eq!(cursors(&mut *stand.open().unwrap(), 0), [2 * STEP]);
+    assert_eq!(cursors(&mut *open(stand), 0), [2 * STEP]);
 }
 
 fn after_a_stop_others_go_on(stand: &dyn Stand) {
-    let mut first = stand.open().unwrap();
+    let mut first = open(stand);
     first.assign(&[partition(0), partition(1)]).unwrap();
     let batches = vec![outcome(0, 0, STEP, |_| true), outcome(1, 0, STEP, |_| true)];
     let covered = write(&mut *first, batches).unwrap();
@@ -283,7 +289,7 @@ fn after_a_stop_others_go_on(stand: &dyn Stand) {
     first.release(&[partition(1)]);
     drop(first);
     assert_holds(stand, &[STEP, 2 * STEP]);
-    let mut second = stand.open().unwrap();
+    let mut second = open(stand);
     let cursors = second.assign(&[partition(0), partition(1)]).unwrap();
     assert_eq!((&cursors[&partition(0)][..], &cursors[&partition(1)][..]), (&[STEP][..], &[2 * STEP][..]));
     carry(&mut *second, STEP, 2 * STEP).unwrap();
@@ -291,7 +297,7 @@ fn after_a_stop_others_go_on(stand: &dyn Stand) {
 }
 
 fn abort_leaves_no_trace(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0)]).unwrap();
     sink.abort();
     carry(&mut *sink, 0, STEP).unwrap();
@@ -303,8 +309,7 @@ fn abort_leaves_no_trace(stand: &dyn Stand) {
     assert_eq!(stand.files(), files);
     drop(sink);
     assert_holds(stand, &[STEP]);
-    // A process that another test is starting right now holds our locks until it has become what it will be.
-    let mut sink = eventually("it can be opened again", std::time::Duration::from_secs(5), || stand.open().ok());
+    let mut sink = open(stand);
     assert_eq!(cursors(&mut *sink, 0), [STEP]);
     carry(&mut *sink, STEP, 2 * STEP).unwrap();
     assert_holds(stand, &[2 * STEP]);
@@ -312,7 +317,7 @@ fn abort_leaves_no_trace(stand: &dyn Stand) {
 
 /// T25: nothing but duplicates, or control records: no rows, no rejects, no files, but the cursor moves.
 fn t25_an_empty_interval_moves_the_cursor(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0), partition(1)]).unwrap();
     let covered = write(&mut *sink, vec![outcome(1, 0, STEP, |_| false)]).unwrap();
     sink.commit(&covered).unwrap();
@@ -323,7 +328,7 @@ fn t25_an_empty_interval_moves_the_cursor(stand: &dyn Stand) {
     sink.commit(&covered).unwrap();
     assert_eq!(stand.files(), files);
     drop(sink);
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     let cursors = sink.assign(&[partition(0), partition(1)]).unwrap();
     assert_eq!((&cursors[&partition(0)][..], &cursors[&partition(1)][..]), (&[STEP + 7][..], &[STEP][..]));
     assert_holds(stand, &[STEP]);
@@ -331,18 +336,18 @@ fn t25_an_empty_interval_moves_the_cursor(stand: &dyn Stand) {
 
 /// T21: nothing but rejects.
 fn t21_an_interval_of_rejects_moves_the_cursor(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0)]).unwrap();
     let covered = write(&mut *sink, vec![outcome(0, 0, STEP, is_rejected)]).unwrap();
     sink.commit(&covered).unwrap();
     drop(sink);
     assert_eq!(stand.rows(), [""; 0]);
     assert_eq!(stand.rejects(), [(0, 3), (0, 13)]);
-    assert_eq!(cursors(&mut *stand.open().unwrap(), 0), [STEP]);
+    assert_eq!(cursors(&mut *open(stand), 0), [STEP]);
 }
 
 fn many_batches_of_many_partitions_are_one_commit_in_order(stand: &dyn Stand) {
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(stand);
     sink.assign(&[partition(0), partition(1), partition(2)]).unwrap();
     for round in 0..3 {
         let mut batches = Vec::new();
@@ -362,7 +367,7 @@ fn many_batches_of_many_partitions_are_one_commit_in_order(stand: &dyn Stand) {
 fn dies_in_the_middle() {
     let Ok(address) = std::env::var("HUIJU_TEST_STAND") else { return };
     let stand = stands::find(&address);
-    let mut sink = stand.open().unwrap();
+    let mut sink = open(&*stand);
     let cuts = cursors(&mut *sink, 0);
     take_up(&mut *sink, &cuts, cuts[0] + STEP);
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::support::{
-    Kafka, Project, Sent, Settings, carried::Logical, kafka, project::was_killed, read_committed, read_uncommitted,
-    samples, truth,
+    Kafka, Project, Sent, Settings, carried::Logical, eventually, kafka, project::was_killed, read_committed,
+    read_uncommitted, samples, truth,
 };
 
 /// A test per point, so that a failure says which.
@@ -99,15 +99,20 @@ fn later_while_messages_come(kafka: &Kafka, point: &str) -> Logical {
     let project = Project::new(kafka, "later", Settings::default());
     let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", &format!("{point}:4"))]);
     let mut slices = messages().chunks(MESSAGES as usize / 12);
-    let mut died = None;
+    let mut sent = 0;
     for slice in slices.by_ref() {
         project.send(slice);
-        died = huiju.process.wait(Duration::from_millis(300));
-        if died.is_some() {
+        sent += slice.len();
+        // A commit at least of each sink.
+        let died = eventually("the slice is carried", Duration::from_secs(60), || {
+            let died = !huiju.process.is_running();
+            (died || project.has_carried(&messages()[..sent])).then_some(died)
+        });
+        if died {
             break;
         }
     }
-    let died = died.unwrap_or_else(|| huiju.wait(Duration::from_secs(20)));
+    let died = huiju.wait(Duration::from_secs(20));
     assert!(was_killed(died), "{point} was not passed four times: {died}\n{}", huiju.stderr());
     project.keep_log(&huiju);
     slices.for_each(|slice| project.send(slice));

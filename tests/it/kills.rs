@@ -149,7 +149,7 @@ pub fn verify(kafka: &Kafka, project: &Project<'_>, messages: &[Sent]) {
     assert_eq!(sent, messages.len() as u64, "the offset tool sees what was sent");
 
     let printed = project.path("clean.txt");
-    kafka.print_committed(&project.clean_topic(), &printed);
+    kafka.print_committed(&project.clean_topic(), carried.account.written, &printed);
     let file = project.path("truth.csv");
     fs::write(&file, table_of_truth(project, messages)).unwrap();
     let paths = [project.path("archive"), printed, file].map(|path| path.display().to_string());

@@ -120,7 +120,7 @@ fn t26_a_predecessor_is_fenced_before_cursors_are_read() {
     let predecessor: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap())
         .set("transactional.id", &topic)
-        .set("transaction.timeout.ms", "60000")
+        .set("transaction.timeout.ms", "300000")
         .create()
         .unwrap();
     predecessor.init_transactions(SOON).unwrap();
@@ -144,7 +144,7 @@ fn t26_a_predecessor_is_fenced_before_cursors_are_read() {
     let partition = Partition::new(topic.as_str(), 0);
     let cursors = sink.assign(std::slice::from_ref(&partition)).unwrap();
     assert!(cursors[&partition].is_empty(), "what was not committed is not there: {cursors:?}");
-    assert!(begun.elapsed() < Duration::from_secs(20), "it did not wait for the transaction to run out");
+    assert!(begun.elapsed() < Duration::from_secs(90), "it did not wait for the transaction to run out");
     let refused = predecessor.commit_transaction(SOON).expect_err("it is fenced");
     let code = refused.rdkafka_error_code();
     assert!(matches!(code, Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced)), "{refused}");
@@ -172,6 +172,6 @@ fn partitions_that_cannot_be_taken_over_do_not_keep_the_source_from_ending() {
         assert!(ended.unwrap_err().to_string().contains("not now"));
         let took = at - refused;
         println!("it ended {took:?} after the refusal");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < SOON, "{took:?}");
     });
 }

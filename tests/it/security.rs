@@ -234,7 +234,7 @@ impl Certificates {
             ));
         }
         fs::write(made.path("names.cnf"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-        for (name, days, authority) in [("server", "2", "ca"), ("expired", "-1", "ca"), ("stranger", "2", "other")] {
+        for (name, days, authority) in [("server", "2", "ca"), ("expired", "0", "ca"), ("stranger", "2", "other")] {
             made.openssl(&format!("req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN=broker"));
             made.openssl(&format!(
                 "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days {days} -extfile names.cnf -out {name}.crt"

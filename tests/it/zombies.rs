@@ -14,7 +14,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(60);
 /// Long enough that whatever waits for it is noticed.
-const PATIENT: Settings = Settings { partitions: 3, interval: "300ms", session: "30000", properties: "", top: "" };
+const PATIENT: Settings = Settings { partitions: 3, interval: "300ms", session: "120000", properties: "", top: "" };
 
 fn written(project: &Project<'_>) -> u64 {
     read_committed(&project.kafka.bootstrap(), &project.clean_topic()).len() as u64
@@ -51,8 +51,8 @@ fn a_killed_process_that_is_started_again_goes_on_at_once() {
     let huiju = project.start(&["run"], &[]);
     eventually("the first new row", SOON, || (written(&project) > already).then_some(()));
     let took = begun.elapsed();
-    println!("the first new row came {took:?} after the start; the session is 30 s");
-    assert!(took < Duration::from_secs(10), "{took:?}\n{}", huiju.stderr());
+    println!("the first new row came {took:?} after the start; the session is two minutes");
+    assert!(took < SOON, "{took:?}\n{}", huiju.stderr());
     assert!(project.terminate(huiju).success(), "{}", project.logs());
     settle(&project, &messages);
 }
@@ -70,8 +70,8 @@ fn a_process_that_is_told_to_stop_hands_over_at_once() {
     project.send(before);
     assert!(project.terminate(second).success(), "{}", project.logs());
     project.send(after);
-    let took = come_through(&project, &messages, Duration::from_secs(20));
-    println!("everything had come through {took:?} after the stop; the session is 30 s");
+    let took = come_through(&project, &messages, SOON);
+    println!("everything had come through {took:?} after the stop; the session is two minutes");
     assert!(project.terminate(first).success(), "{}", project.logs());
     settle(&project, &messages);
 }
@@ -126,22 +126,18 @@ fn join_and_leave(name: &str, settings: Settings) {
     let mut others: Vec<Huiju> = Vec::new();
     for round in 0..5 {
         project.send(slices.next().unwrap());
-        if others.len() == 2 || round == 4 {
-            let oldest = others.remove(0);
+        match round {
+            2 => assert!(project.terminate(others.remove(0)).success(), "{}", project.logs()),
             // One dies without a word.
-            if round == 3 {
-                project.kill(oldest);
-            } else {
-                assert!(project.terminate(oldest).success(), "{}", project.logs());
-            }
-        } else {
-            others.push(project.start(&["run"], &[]));
+            4 => project.kill(others.remove(0)),
+            _ => others.push(project.start(&["run"], &[])),
         }
         project.send(slices.next().unwrap());
         assert!(first.process.wait(Duration::from_secs(2)).is_none(), "{}", first.stderr());
     }
     slices.for_each(|slice| project.send(slice));
-    let took = come_through(&project, &messages, Duration::from_secs(90));
+    // Without a session of ours the broker waits for the dead one for 45 s.
+    let took = come_through(&project, &messages, Duration::from_secs(150));
     println!("everything had come through {took:?} after the last message");
     for huiju in others.into_iter().chain([first]) {
         assert!(project.terminate(huiju).success(), "{}", project.logs());
@@ -171,17 +167,17 @@ fn t18_partitions_that_are_added_are_read_from_their_beginning() {
     project.sender = Sender::new(&kafka.bootstrap());
     // Written before anybody has found the new partitions.
     project.send(&new);
-    let took = come_through(&project, &messages, Duration::from_secs(30));
+    let took = come_through(&project, &messages, SOON);
     println!("the new partitions were through after {took:?}");
     assert!(project.terminate(huiju).success(), "{}", project.logs());
     settle(&project, &messages);
 }
 
-/// A dead process has left a transaction open, and the broker would leave it open for a minute.
+/// A dead process has left a transaction open, and the broker would leave it open for five minutes.
 #[test]
 fn t24_an_open_transaction_of_a_dead_process_blocks_readers_no_longer_than_its_restart() {
     let Some(kafka) = kafka::shared() else { return };
-    let properties = "\"transaction.timeout.ms\" = \"60000\"";
+    let properties = "\"transaction.timeout.ms\" = \"300000\"";
     let project = Project::new(kafka, "lingering", Settings { properties, ..Settings::default() });
     let messages = samples(1500, 24);
     project.send(&messages);
@@ -190,7 +186,7 @@ fn t24_an_open_transaction_of_a_dead_process_blocks_readers_no_longer_than_its_r
     project.keep_log(&dying);
     let begun = Instant::now();
     let huiju = project.start(&["run"], &[]);
-    come_through(&project, &messages, Duration::from_secs(30));
+    come_through(&project, &messages, Duration::from_secs(90));
     println!("readers had everything {:?} after the restart", begun.elapsed());
     assert!(project.terminate(huiju).success(), "{}", project.logs());
     settle(&project, &messages);

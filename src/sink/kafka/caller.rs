@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    const SHORT: Duration = Duration::from_millis(300);
+    const SHORT: Duration = Duration::from_secs(2);
 
     fn producer() -> Arc<BaseProducer<Told>> {
         Arc::new(ClientConfig::new().create_with_context(Told::default()).unwrap())

@@ -26,7 +26,12 @@ impl Huiju {
         // Another build may be put to the test: one with optimizations, or an older one.
         let binary = std::env::var_os("HUIJU_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_huiju").into());
         let mut command = Command::new(binary);
-        command.current_dir(folder).args(arguments).envs(variables.iter().copied());
+        command.current_dir(folder).args(arguments);
+        // What the user has set for his own runs is not meant for these.
+        for name in ["HUIJU_CONFIG", "HUIJU_LOG", "HUIJU_LOG_FORMAT", "HUIJU_FAULT", "HUIJU_CLOCK"] {
+            command.env_remove(name);
+        }
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
         Huiju { process: Process::spawn(command).unwrap(), output }
     }
@@ -43,6 +48,13 @@ impl Huiju {
             Some(status) => status,
             None => panic!("huiju still runs after {limit:?}:\n{}\n{}", self.stdout(), self.stderr()),
         }
+    }
+
+    /// Whether it catches a signal by now; before that, most simply end it.
+    pub fn catches(&self, signal: libc::c_int) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+        u64::from_str_radix(caught.trim(), 16).is_ok_and(|set| set & 1 << (signal - 1) != 0)
     }
 
     /// What it has printed so far.

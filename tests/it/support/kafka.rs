@@ -185,21 +185,26 @@ impl Kafka {
         let made = runtime.block_on(self.admin().create_topics([&topic], &options)).unwrap();
         made.into_iter().for_each(|result| drop(result.unwrap()));
 
+        self.has_leaders(name, partitions as usize);
+    }
+
+    fn has_leaders(&self, topic: &str, partitions: usize) {
         let client: BaseConsumer = self.client().create().unwrap();
-        eventually(&format!("{name} has leaders"), START_LIMIT, || {
-            let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+        eventually(&format!("{topic} has leaders"), START_LIMIT, || {
+            let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
             let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0).count();
-            (led == partitions as usize).then_some(())
+            (led == partitions).then_some(())
         });
     }
 
-    /// More partitions for a topic.
+    /// More partitions for a topic; returns when all have a leader.
     pub fn grow(&self, topic: &str, partitions: usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
         let wanted = NewPartitions::new(topic, partitions);
         let made = runtime.block_on(self.admin().create_partitions([&wanted], &options)).unwrap();
         made.into_iter().for_each(|result| drop(result.unwrap()));
+        self.has_leaders(topic, partitions);
     }
 
     /// Deletes a topic; returns when it is gone.
@@ -251,19 +256,28 @@ impl Kafka {
     }
 
     /// Kafka's console consumer writes the committed messages of a topic to a file, one a line: partition, offset, key
-    /// and value between tabs.
-    pub fn print_committed(&self, topic: &str, file: &Path) {
+    /// and value between tabs. It ends when nothing comes for a while, which its own start counts to.
+    pub fn print_committed(&self, topic: &str, expected: u64, file: &Path) {
+        for patience in ["5000", "30000", "120000"] {
+            if self.printed_committed(topic, patience, file) >= expected {
+                break;
+            }
+        }
+    }
+
+    fn printed_committed(&self, topic: &str, patience: &str, file: &Path) -> u64 {
         let output = fs::File::create(file).unwrap();
         let mut command = jvm(&self.libs, "256m");
         command.arg("org.apache.kafka.tools.consumer.ConsoleConsumer");
         command.args(["--bootstrap-server", &self.bootstrap(), "--topic", topic, "--from-beginning"]);
-        command.args(["--isolation-level", "read_committed", "--timeout-ms", "5000"]);
+        command.args(["--isolation-level", "read_committed", "--timeout-ms", patience]);
         for shown in ["partition", "offset", "key"] {
             command.args(["--formatter-property", &format!("print.{shown}=true")]);
         }
         let output = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("Processed a total of"), "the console consumer: {said}");
+        let total = said.split_once("Processed a total of ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        total.unwrap_or_else(|| panic!("the console consumer: {said}"))
     }
 
     fn client(&self) -> ClientConfig {

@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Carried, Huiju, Kafka, Sender, Sent, unique};
+use super::{Carried, Huiju, Kafka, Sender, Sent, carried::Table, eventually, read_committed, truth, unique};
 
 /// The three cities of the shipped pipeline.
 pub const SOURCES: [&str; 3] = ["nanchang", "ganzhou", "yichun"];
@@ -167,8 +167,11 @@ impl<'k> Project<'k> {
         huiju.summary()
     }
 
-    /// Ends a run with SIGTERM; tells how it ended.
+    /// Ends a run with SIGTERM, as soon as it listens for that; tells how it ended.
     pub fn terminate(&self, mut huiju: Huiju) -> ExitStatus {
+        eventually("it listens for signals", Duration::from_secs(60), || {
+            (huiju.catches(libc::SIGTERM) || !huiju.process.is_running()).then_some(())
+        });
         huiju.process.signal(libc::SIGTERM);
         let status = huiju.wait(Duration::from_secs(60));
         self.keep_log(&huiju);
@@ -179,6 +182,13 @@ impl<'k> Project<'k> {
     pub fn kill(&self, mut huiju: Huiju) {
         huiju.process.kill();
         self.keep_log(&huiju);
+    }
+
+    /// Whether both sinks have committed what becomes of these messages, and of no others.
+    pub fn has_carried(&self, messages: &[Sent]) -> bool {
+        let truth = truth(messages);
+        Table::skim(&self.path("archive/work_orders")).account() == truth
+            && read_committed(&self.kafka.bootstrap(), &self.clean_topic()).len() as u64 == truth.written
     }
 
     /// Every run's log comes here, for [`Project::settle`] to look through.
