@@ -5,7 +5,7 @@
 //! JSON array of all of them, each with the number of its row. Values of personal columns are masked before they come
 //! here.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, ops::Range};
 
 use arrow::{
     array::{Array, AsArray, StringArray},
@@ -20,10 +20,51 @@ use crate::{
     batch::Reject,
     cursor::Partition,
     error::{Context, Error, Result},
+    sink::json::Encoder,
 };
 
 /// A message of many rows may have many faults, and a broker refuses messages that are too large.
 const MOST_FAULTS: usize = 100;
+
+/// So many rows, or bytes of rows, are encoded before the client is given them: either's code and data stay in the cache,
+/// and rows of a megabyte are not held in dozens.
+pub const TOGETHER: usize = 64;
+pub const TOGETHER_BYTES: usize = 256 << 10;
+
+/// Values and keys of some rows.
+#[derive(Default)]
+pub struct Encoded {
+    texts: Vec<u8>,
+    /// Row; where in `texts` its value ends; whether it has a key, and where that ends.
+    ends: Vec<(usize, usize, bool, usize)>,
+}
+
+impl Encoded {
+    /// Encodes the next of `rows` in place of those before: one at least, and not more than are wanted together.
+    pub fn take(&mut self, rows: &mut Range<usize>, values: &mut Encoder<'_>, keys: &Keys<'_>) -> Result<()> {
+        self.texts.clear();
+        self.ends.clear();
+        for row in rows.take(TOGETHER) {
+            values.encode(row, &mut self.texts);
+            let value = self.texts.len();
+            let keyed = keys.write(row, &mut self.texts)?;
+            self.ends.push((row, value, keyed, self.texts.len()));
+            if self.texts.len() >= TOGETHER_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Row, value and key.
+    pub fn rows(&self) -> impl Iterator<Item = (usize, &[u8], Option<&[u8]>)> {
+        let mut begin = 0;
+        self.ends.iter().map(move |(row, value, keyed, end)| {
+            let from = std::mem::replace(&mut begin, *end);
+            (*row, &self.texts[from..*value], keyed.then_some(&self.texts[*value..*end]))
+        })
+    }
+}
 
 /// Keys of rows.
 pub struct Keys<'a>(Vec<KeyColumn<'a>>);

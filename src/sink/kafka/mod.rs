@@ -84,10 +84,6 @@ const REJOINS: u32 = 5;
 const LARGEST_REJECT: usize = 900_000;
 /// How long offsets without rows wait for company.
 const OFFSETS: Duration = Duration::from_millis(100);
-/// So many rows, or bytes of rows, are encoded before the client is given them: either's code and data stay in the cache,
-/// and rows of a megabyte are not held in dozens.
-const TOGETHER: usize = 64;
-const TOGETHER_BYTES: usize = 256 << 10;
 /// The broker is in the new generation a moment before we are.
 const REJOIN: Duration = Duration::from_millis(50);
 
@@ -104,10 +100,8 @@ pub struct Kafka {
     transaction: Transaction,
     group: SharedGroup,
     written: Vec<Written>,
-    /// Values and keys of the rows being written.
-    texts: Vec<u8>,
-    /// Row; where in `texts` its value ends; whether it has a key, and where that ends.
-    ends: Vec<(usize, usize, bool, usize)>,
+    /// The rows being written.
+    encoded: encode::Encoded,
 }
 
 impl Kafka {
@@ -116,7 +110,7 @@ impl Kafka {
         let Settings { topic, rejected, transactional_id, .. } = &settings;
         let transaction = Transaction::open(config, transactional_id, &[topic, rejected])
             .map_err(|error| error.context(format!("topics {topic} and {rejected}")))?;
-        Ok(Kafka { settings, transaction, group, written: Vec::new(), texts: Vec::new(), ends: Vec::new() })
+        Ok(Kafka { settings, transaction, group, written: Vec::new(), encoded: encode::Encoded::default() })
     }
 
     fn produce(&mut self, written: &Written) -> Result<()> {
@@ -157,25 +151,13 @@ impl Kafka {
         let mut values = rows.encoder()?;
         let mut rows = 0..written.origins.len();
         while !rows.is_empty() {
-            self.texts.clear();
-            self.ends.clear();
-            for row in rows.by_ref().take(TOGETHER) {
-                values.encode(row, &mut self.texts);
-                let value = self.texts.len();
-                let keyed = keys.write(row, &mut self.texts)?;
-                self.ends.push((row, value, keyed, self.texts.len()));
-                if self.texts.len() >= TOGETHER_BYTES {
-                    break;
-                }
-            }
+            self.encoded.take(&mut rows, &mut values, &keys)?;
             cpu::spent(Step::Encode);
-            let mut begin = 0;
-            for (row, value, keyed, end) in &self.ends {
-                let mut record = BaseRecord::to(topic).payload(&self.texts[begin..*value]).headers(headers.clone());
-                record.timestamp = written.origins[*row].timestamp;
-                record.key = keyed.then_some(&self.texts[*value..*end]);
+            for (row, value, key) in self.encoded.rows() {
+                let mut record = BaseRecord::to(topic).payload(value).headers(headers.clone());
+                record.timestamp = written.origins[row].timestamp;
+                record.key = key;
                 self.transaction.send(record)?;
-                begin = *end;
             }
             cpu::spent(Step::Produce);
         }

@@ -10,7 +10,7 @@ use arrow::{
 };
 use rdkafka::message::Headers;
 
-use super::encode::{Keys, by_message, reject_headers};
+use super::encode::{Encoded, Keys, TOGETHER, TOGETHER_BYTES, by_message, reject_headers};
 use crate::{
     batch::{Fault, Reject},
     cursor::Partition,
@@ -60,6 +60,34 @@ fn keys_are_texts_joined_and_absent_without_any_value() {
     assert_eq!(show(&["order_no", "seconds"], 0).as_deref(), Some("甲\"1|7"));
     assert_eq!(show(&["order_no", "seconds"], 1), None);
     assert_eq!(show(&[], 0), None);
+}
+
+#[test]
+fn few_rows_are_encoded_at_a_time_and_fewer_when_they_are_long() {
+    let encoded = |text: &str, count: usize| {
+        let numbers: Vec<String> = (0..count).map(|number| format!("{number}")).collect();
+        let columns: [(&str, ArrayRef); 2] =
+            [("no", Arc::new(StringArray::from(numbers))), ("text", Arc::new(StringArray::from(vec![text; count])))];
+        let batch = RecordBatch::try_from_iter(columns).expect("equal lengths");
+        let rows = Rows::new(&batch, &Vec::new()).expect("columns");
+        let (mut values, keys) = (rows.encoder().expect("texts"), Keys::new(&batch, &["no".into()]).expect("a column"));
+        let (mut left, mut encoded, mut sizes, mut next) = (0..count, Encoded::default(), Vec::new(), 0);
+        while !left.is_empty() {
+            encoded.take(&mut left, &mut values, &keys).expect("texts");
+            for (row, value, key) in encoded.rows() {
+                assert_eq!((row, key), (next, Some(row.to_string().as_bytes())));
+                let value: serde_json::Value = serde_json::from_slice(value).expect("JSON");
+                assert_eq!((&value["no"], &value["text"]), (&row.to_string().into(), &text.into()));
+                next += 1;
+            }
+            sizes.push(encoded.rows().count());
+        }
+        assert_eq!(next, count);
+        sizes
+    };
+    assert_eq!(encoded("短", 2 * TOGETHER + 1), [TOGETHER, TOGETHER, 1]);
+    assert_eq!(encoded(&"长".repeat(TOGETHER_BYTES / 3), 3), [1, 1, 1]);
+    assert_eq!(encoded(&"长".repeat(TOGETHER_BYTES / 6), 5), [2, 2, 1]);
 }
 
 fn reject(offset: i64, row: Option<u32>, codes: &[&str]) -> Reject {
