@@ -1,6 +1,8 @@
 //! The broker of the tests, and what it stands on.
 #![allow(dead_code, reason = "the benchmark needs a part of what the tests need")]
 
+#[path = "../../tests/it/support/jars.rs"]
+pub mod jars;
 #[path = "../../tests/it/support/kafka.rs"]
 pub mod kafka;
 #[path = "../../tests/it/support/process.rs"]

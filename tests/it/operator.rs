@@ -3,8 +3,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::{Duration, Instant},
 };
 
@@ -172,13 +171,10 @@ fn a_second_run_writes_nothing_twice() {
 fn health_and_metrics_tell_what_the_account_tells() {
     let Some(kafka) = kafka::shared() else { return };
     let project = Project::new(kafka, "metrics", Settings::default());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let text = fs::read_to_string(project.path("huiju.toml")).unwrap();
-    fs::write(project.path("huiju.toml"), format!("listen = \"{port}\"\n{text}")).unwrap();
     let messages = samples(1500, 13);
     let truth = truth(&messages);
     let huiju = project.start(&["run"], &[]);
-    let ask = |path: &str| get(&port.to_string(), path);
+    let ask = |path: &str| huiju.get(path);
     eventually("it is ready", SOON, || ask("/ready").filter(|(code, _)| *code == 200));
     project.send(&messages);
     let counts = |sink: &str| {
@@ -237,17 +233,6 @@ fn health_and_metrics_tell_what_the_account_tells() {
 fn files(metrics: &str) -> usize {
     let line = metrics.lines().find(|line| line.starts_with("huiju_archive_files_total{")).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
-/// Status and body.
-pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: huiju\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let code = answer.split(' ').nth(1)?.parse().ok()?;
-    Some((code, answer.split_once("\r\n\r\n")?.1.to_owned()))
 }
 
 #[test]

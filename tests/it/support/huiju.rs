@@ -2,6 +2,8 @@
 
 use std::{
     fs::{self, File},
+    io::{Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Command, ExitStatus, Stdio},
     time::Duration,
@@ -55,6 +57,20 @@ impl Huiju {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
         u64::from_str_radix(caught.trim(), 16).is_ok_and(|set| set & 1 << (signal - 1) != 0)
+    }
+
+    /// Status and body of `/metrics` or another page that it serves, if it does and can; projects make it do so.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let log = self.stderr();
+        let line = log.lines().find(|line| line.contains("serving /metrics"))?;
+        let port = line.split("127.0.0.1:").nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?;
+        let mut stream = TcpStream::connect(("127.0.0.1", port.parse().ok()?)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: huiju\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let code = answer.split(' ').nth(1)?.parse().ok()?;
+        Some((code, answer.split_once("\r\n\r\n")?.1.to_owned()))
     }
 
     /// What it has printed so far.

@@ -1,15 +1,14 @@
 //! A real Apache Kafka: one node or a few, on this machine only, no containers.
 //!
-//! The jars come from Maven once (`tests/kafka/pom.xml`) into `$HUIJU_KAFKA_LIBS`, by default
-//! `~/.cache/huiju/kafka-4.2.2`; a folder with the jars of another version is taken as it is. Kafka 4.3.0 to 4.4.0 lose
-//! what was being committed when the only broker is killed (KAFKA-20734), and tests that kill it may fail of that. Where
-//! there is no Java or no Maven, tests say so and pass, unless `HUIJU_REQUIRE_KAFKA=1`: then they fail.
+//! Kafka 4.3.0 to 4.4.0 lose what was being committed when the only broker is killed (KAFKA-20734), and tests that kill
+//! it may fail of that.
 
 use std::{
     fs,
     net::TcpListener,
+    ops::Range,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicU16, Ordering},
@@ -25,9 +24,12 @@ use rdkafka::{
 };
 use tempfile::TempDir;
 
-use super::{eventually, process::Process, skipped};
+use super::{
+    eventually,
+    jars::{jvm, libs_or_skip},
+    process::Process,
+};
 
-const VERSION: &str = "4.2.2";
 const START_LIMIT: Duration = Duration::from_secs(90);
 
 /// A cluster of its own, of one broker unless said otherwise; it ends when this is dropped. Methods panic where a test
@@ -382,83 +384,39 @@ fn properties(number: usize, nodes: &[Node], listeners: &[(&str, u16)]) -> Strin
     )
 }
 
-fn jvm(libs: &Path, heap: &str) -> Command {
-    let mut command = Command::new("java");
-    // The quick compiler alone: a broker that is minutes old has not yet earned what the other one costs.
-    command.arg(format!("-Xmx{heap}")).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]);
-    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
-    command.arg("-cp").arg(libs.join("*"));
-    command
-}
-
-/// The folder of the jars, filled if need be; says so, or fails, where that cannot be.
-fn libs_or_skip() -> Option<PathBuf> {
-    static LIBS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let why = match LIBS.get_or_init(find_libs) {
-        Ok(libs) => return Some(libs.clone()),
-        Err(why) => format!("no Kafka here (needs java and mvn): {why}"),
-    };
-    let required = std::env::var_os("HUIJU_REQUIRE_KAFKA").is_some_and(|value| value == "1");
-    assert!(!required, "{why}; HUIJU_REQUIRE_KAFKA=1 wants it");
-    skipped(&why);
-    None
-}
-
-fn find_libs() -> Result<PathBuf, String> {
-    let version = Command::new("java").arg("-version").output().map_err(|e| format!("java: {e}"))?;
-    let version = String::from_utf8_lossy(&version.stderr).into_owned();
-    let number = version.split_once(" version \"").map_or("", |(_, number)| number);
-    let major = number.split(['.', '"', '-']).next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < 17) {
-        return Err(format!("java 17 or newer is needed, this is {}", version.lines().next().unwrap_or("none")));
-    }
-    let libs = match std::env::var_os("HUIJU_KAFKA_LIBS") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME").ok_or("HOME is not set")?)
-            .join(".cache/huiju")
-            .join(format!("kafka-{VERSION}")),
-    };
-    if !holds_kafka(&libs) {
-        fetch(&libs)?;
-    }
-    Ok(libs)
-}
-
-fn holds_kafka(libs: &Path) -> bool {
-    let files = fs::read_dir(libs).into_iter().flatten().flatten();
-    files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("kafka_2.13-"))
-}
-
-/// Fetches beside the folder and renames, so that the folder is there only when it is whole.
-fn fetch(libs: &Path) -> Result<(), String> {
-    let parent = libs.parent().ok_or("HUIJU_KAFKA_LIBS is not a folder")?;
-    fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
-    let partial = TempDir::with_prefix_in("kafka-partial-", parent).map_err(|e| e.to_string())?;
-    let mut maven = Command::new("mvn");
-    maven.args(["-q", "-B", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/pom.xml")]);
-    maven.arg("dependency:copy-dependencies").arg(format!("-DoutputDirectory={}", partial.path().display()));
-    let output = maven.output().map_err(|e| format!("mvn: {e}"))?;
-    if !output.status.success() {
-        return Err(format!("mvn cannot fetch the jars:\n{}", String::from_utf8_lossy(&output.stdout)));
-    }
-    let taken = fs::rename(partial.path(), libs);
-    if taken.is_err() && !holds_kafka(libs) {
-        return Err(format!("{} is in the way of the jars", libs.display()));
-    }
-    Ok(())
-}
-
-/// Ports nobody listens on, below the range that outgoing connections take theirs from: a client that knocks all the
+/// Ports nobody listens on, outside the range that outgoing connections take theirs from: a client that knocks all the
 /// time at the port of a stopped broker there would end up talking to itself, and keep the broker from it.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = listening_range(fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok().as_deref());
     // Processes that were started one after the other begin far apart.
-    let start = (std::process::id().wrapping_mul(97) % 10_000) as u16;
+    let start = std::process::id().wrapping_mul(97) as usize;
     let mut held: Vec<TcpListener> = Vec::new();
     while held.len() < N {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(step < 10_000, "no free ports");
-        held.extend(TcpListener::bind(("127.0.0.1", 20_000 + (start + step) % 10_000)).ok());
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) as usize;
+        assert!(step < range.len(), "no free ports");
+        let port = range.start + ((start + step) % range.len()) as u16;
+        held.extend(TcpListener::bind(("127.0.0.1", port)).ok());
     }
     std::array::from_fn(|n| held[n].local_addr().unwrap().port())
+}
+
+/// Where ports for listening are, by what the system says of those of outgoing connections (`32768 60999` by default).
+/// On machines whose range is as wide as can be there is no such place, and a part of it is taken.
+fn listening_range(outgoing: Option<&str>) -> Range<u16> {
+    let outgoing = outgoing.and_then(|text| {
+        let mut bounds = text.split_whitespace().map(|bound| bound.parse::<u16>().ok());
+        Some((bounds.next()??, bounds.next()??))
+    });
+    let (first, last) = outgoing.unwrap_or((32_768, 60_999));
+    let roomy = |range: &Range<u16>| range.len() >= 2_000;
+    [10_000..first, last.saturating_add(1)..u16::MAX].into_iter().find(roomy).unwrap_or(20_000..30_000)
+}
+
+#[test]
+fn ports_for_listening_are_not_those_of_outgoing_connections() {
+    assert_eq!(listening_range(Some("32768\t60999\n")), 10_000..32_768);
+    assert_eq!(listening_range(Some("10000 59000")), 59_001..65_535);
+    assert_eq!(listening_range(Some("1024 65535")), 20_000..30_000);
+    assert_eq!(listening_range(None), 10_000..32_768);
 }

@@ -2,6 +2,7 @@
 
 pub mod carried;
 mod huiju;
+mod jars;
 pub mod kafka;
 mod process;
 pub mod project;

@@ -27,9 +27,9 @@ pub struct Project<'k> {
     pub prefix: String,
     pub partitions: i32,
     pub sender: Sender,
-    /// What its runs have logged.
+    /// What its runs have logged, printed and served.
     logs: Mutex<String>,
-    /// Personal data in its messages: none of it may be logged.
+    /// Personal data in its messages: none of it may be told.
     planted: Mutex<BTreeSet<String>>,
 }
 
@@ -101,7 +101,7 @@ impl<'k> Project<'k> {
             session => format!("\"session.timeout.ms\" = \"{session}\"\n\"heartbeat.interval.ms\" = \"300\"\n"),
         };
         let text = format!(
-            "instance = \"{prefix}\"\n{top}\n\
+            "instance = \"{prefix}\"\nlisten = \"127.0.0.1:0\"\n{top}\n\
              [kafka]\nbrokers = \"{brokers}\"\ngroup = \"{prefix}\"\n\
              [kafka.properties]\n\
              {session}{properties}\n\
@@ -172,6 +172,7 @@ impl<'k> Project<'k> {
         eventually("it listens for signals", Duration::from_secs(60), || {
             (huiju.catches(libc::SIGTERM) || !huiju.process.is_running()).then_some(())
         });
+        self.keep_pages(&huiju);
         huiju.process.signal(libc::SIGTERM);
         let status = huiju.wait(Duration::from_secs(60));
         self.keep_log(&huiju);
@@ -180,6 +181,7 @@ impl<'k> Project<'k> {
 
     /// `kill -9`.
     pub fn kill(&self, mut huiju: Huiju) {
+        self.keep_pages(&huiju);
         huiju.process.kill();
         self.keep_log(&huiju);
     }
@@ -191,11 +193,21 @@ impl<'k> Project<'k> {
             && read_committed(&self.kafka.bootstrap(), &self.clean_topic()).len() as u64 == truth.written
     }
 
-    /// Every run's log comes here, for [`Project::settle`] to look through.
+    /// What every run has logged and printed comes here, for [`Project::settle`] to look through.
     pub fn keep_log(&self, huiju: &Huiju) {
         let mut logs = self.logs.lock().unwrap();
         logs.push_str(&huiju.stderr());
+        logs.push_str(&huiju.stdout());
         logs.push_str("\n--- end of this run ---\n");
+    }
+
+    /// And what it serves, before it is ended.
+    fn keep_pages(&self, huiju: &Huiju) {
+        for path in ["/metrics", "/health"] {
+            if let Some((_, page)) = huiju.get(path) {
+                self.logs.lock().unwrap().push_str(&page);
+            }
+        }
     }
 
     pub fn logs(&self) -> String {
@@ -203,10 +215,10 @@ impl<'k> Project<'k> {
     }
 
     /// What every test asks for at its end, when no run is left: reads everything back, and checks what always holds
-    /// (T32, order, no stray files, no personal data in logs).
+    /// (T32, order, no stray files, no personal data in what was told).
     #[track_caller]
     pub fn settle(&self) -> Carried {
-        self.assert_logs_are_discreet();
+        self.assert_discreet();
         let carried = Carried::read(self);
         carried.assert_sound(self);
         carried
@@ -215,14 +227,14 @@ impl<'k> Project<'k> {
     /// The same for more than fits into memory: what can be told without looking at rows.
     #[track_caller]
     pub fn settle_without_rows(&self) -> Carried {
-        self.assert_logs_are_discreet();
+        self.assert_discreet();
         let carried = Carried::skim(self);
         carried.assert_log_is_sound(self);
         carried
     }
 
     #[track_caller]
-    pub fn assert_logs_are_discreet(&self) {
+    pub fn assert_discreet(&self) {
         let planted = self.planted.lock().unwrap();
         let logs = self.logs();
         if planted.is_empty() {
@@ -232,7 +244,7 @@ impl<'k> Project<'k> {
         let finder = aho_corasick::AhoCorasick::new(&words).unwrap();
         let found: BTreeSet<&str> = finder.find_iter(&logs).map(|hit| words[hit.pattern()].as_str()).collect();
         let lines = logs.lines().filter(|line| finder.is_match(*line)).take(5).collect::<Vec<_>>().join("\n");
-        assert!(found.is_empty(), "{} personal values of messages are in the log:\n{lines}", found.len());
+        assert!(found.is_empty(), "{} personal values of messages were told:\n{lines}", found.len());
     }
 }
 
