@@ -26,7 +26,8 @@ use huiju::{
     text::{credit_code, datetime, division, id_card, keywords, mask, phone, width},
 };
 
-use self::run::{executions, fuzz, texts};
+pub use self::run::spent;
+use self::run::{alone, executions, fuzz, texts};
 use crate::support::project::copy;
 
 const JSON: [&str; 26] = [
@@ -104,6 +105,9 @@ pub fn decode(decoder: &mut Decoder, good: &[u8], input: &[u8]) -> Option<String
 
 #[test]
 fn fuzz_decode() {
+    if !alone("fuzz::fuzz_decode") {
+        return;
+    }
     let plain = texts(&[
         r#"{"a":"一","b":1,"c":{"x":null,"d":{"y":[1,{"z":2}]}}}"#,
         r#"[{"a":"1"},{"a":"2","other":{"a":[[]]}}]"#,
@@ -185,6 +189,9 @@ const WORDS: [&str; 40] = [
 
 #[test]
 fn fuzz_text() {
+    if !alone("fuzz::fuzz_text") {
+        return;
+    }
     let zone = chrono_tz::Asia::Shanghai;
     let rows = |file: &str| csv::Reader::from_path(schemas().join("codes").join(file)).unwrap();
     let in_force = rows("divisions.csv").deserialize().map(Result::unwrap).collect();
@@ -377,6 +384,9 @@ const TOML: [&str; 26] = [
 /// Every file that people write, spoiled: findings with the file's name, or a configuration.
 #[test]
 fn fuzz_configuration() {
+    if !alone("fuzz::fuzz_configuration") {
+        return;
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let times = executions(4000).div_ceil(8);
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ fn seed() -> u64 {
 }
 
 /// What this thread has had of a processor: other than a clock it does not care how busy the machine is.
-fn spent() -> Duration {
+pub fn spent() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes to a place of the right type.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
@@ -32,6 +33,25 @@ fn spent() -> Duration {
 fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// Whether this is the process that is to fuzz. If not, runs the test again in one of its own, because what a target
+/// keeps can be told only where no other test takes memory.
+pub fn alone(test: &str) -> bool {
+    if std::env::var_os("HUIJU_TEST_ALONE").is_some() {
+        return true;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]).env("HUIJU_TEST_ALONE", "1");
+    let ended = child.stdin(Stdio::null()).output().unwrap();
+    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    print!("{said}");
+    assert!(
+        ended.status.success() && said.contains(" executions in "),
+        "{test} in a process of its own: {}",
+        ended.status
+    );
+    false
 }
 
 /// Runs `target` so many times.
