@@ -89,14 +89,16 @@ pub(super) fn checkpoint_size(table: &Table) -> u64 {
     pointer["size"].as_u64().unwrap_or(0)
 }
 
-/// Whether a dead writer's commit is in the log.
+/// Whether a dead writer's commit is in the log. Asked when its lock is ours, so that it can write no more: the log is
+/// read to its end now, because what we have read of it before the lock was ours may lack that very commit.
 pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
-    for version in intent.base + 1..=table.version() {
+    for version in intent.base + 1.. {
         match table.read(version)? {
             Some(entry) if entry.commit() == Some(intent.commit) => return Ok(true),
             Some(_) => {}
             // Cleaned up, a month later. Then the files are live, or nobody needs them.
-            None => return any_live(table, &intent.files),
+            None if version <= table.version() => return any_live(table, &intent.files),
+            None => break,
         }
     }
     Ok(false)

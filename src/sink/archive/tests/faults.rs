@@ -120,6 +120,31 @@ fn when_the_outcome_is_unknown_the_next_open_finds_it_out() {
     }
 }
 
+/// A writer dies between its entry and the end of its intent, just before its folder is looked into by another, who has
+/// read the log a moment earlier.
+#[test]
+fn an_entry_that_came_after_the_last_look_is_seen_before_files_are_taken_back() {
+    let bench = Bench::new();
+    let other = bench.open(&[0]);
+    carry(&mut bench.open(&[1]), 1, 0, 3).unwrap();
+    let version = last_version(&bench.rows());
+    assert!(other.rows.table.version() < version);
+    let actions = entry(&bench.rows(), version);
+    let commit =
+        actions.iter().find_map(|action| action["commitInfo"]["huiju"]["commitId"].as_str()).unwrap().to_owned();
+    let files: Vec<_> = actions.iter().filter_map(|action| action["add"]["path"].as_str()).collect();
+    assert_eq!(files.len(), 1);
+    let dead = bench.rows().join("_staging/dead");
+    std::fs::create_dir_all(&dead).unwrap();
+    std::fs::write(dead.join("lock"), "").unwrap();
+    let intent = serde_json::json!({"commit": commit, "base": version - 1, "files": files});
+    std::fs::write(dead.join("intent"), intent.to_string()).unwrap();
+
+    other.rows.table.recover().unwrap();
+    assert!(!dead.exists());
+    assert_eq!(plain_rows(&bench.rows()), 3);
+}
+
 #[test]
 fn rejects_that_are_ahead_are_not_written_again() {
     let bench = Bench::new();
