@@ -94,6 +94,16 @@ pub fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::Config,
             "a message is larger than the topic takes: raise the topic's max.message.bytes and message.max.bytes here",
         ),
+        InvalidTimestamp => (
+            ErrorKind::Config,
+            "the topic does not take the time of a message: give it the message.timestamp.after.max.ms, \
+             message.timestamp.before.max.ms and message.timestamp.type of the raw topic",
+        ),
+        InvalidRecord => (
+            ErrorKind::Config,
+            "the topic does not take a record as it is: a compacted topic wants keys, and the messages' times must be \
+             within its message.timestamp.after.max.ms and message.timestamp.before.max.ms",
+        ),
         InvalidTopic => (ErrorKind::Config, "this is not a valid topic name"),
         InconsistentGroupProtocol => {
             (ErrorKind::Config, "other members of the consumer group use another partition.assignment.strategy")
@@ -163,7 +173,11 @@ impl Troubles {
 
     /// For `ClientContext::error`.
     pub fn note(&self, error: &KafkaError, reason: &str) {
-        let Some(code) = error.rdkafka_error_code() else { return };
+        let Some(mut code) = error.rdkafka_error_code() else { return };
+        // A connection that is lost while mechanisms are agreed on is no refusal, though librdkafka calls it so.
+        if code == Authentication && reason.contains("handshake failed: Local:") {
+            code = BrokerTransportFailure;
+        }
         tracing::debug!(%code, reason, "kafka client event");
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|(kept, _)| rank(*kept) <= rank(code)) {
@@ -178,6 +192,17 @@ impl Troubles {
 
     pub fn last(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether polling on may help, by what the client has told of it; see [`passes`].
+    pub fn passing(&self, error: &KafkaError) -> bool {
+        let mut code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if code == Authentication
+            && let Some((told, _)) = self.last()
+        {
+            code = told;
+        }
+        passes(code)
     }
 
     /// The error with the reason behind it, if the client has told one.
@@ -286,6 +311,19 @@ mod tests {
             assert!(error.to_string().contains(words), "{error}");
             assert_eq!(error.kind == ErrorKind::Config, words != "cannot be reached", "{error}");
         }
+    }
+
+    #[test]
+    fn a_connection_lost_while_mechanisms_are_agreed_on_is_no_wrong_password() {
+        let reason = "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure: broker's \
+                      supported mechanisms:  (after 3ms in state AUTH_HANDSHAKE)";
+        let troubles = Troubles::default();
+        troubles.note(&KafkaError::Global(Authentication), reason);
+        assert!(troubles.passing(&KafkaError::MessageConsumption(Authentication)));
+        let error = troubles.explain("commit", &KafkaError::MessageConsumption(OperationTimedOut));
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        troubles.note(&KafkaError::Global(Authentication), "SASL authentication error: Authentication failed");
+        assert!(!troubles.passing(&KafkaError::MessageConsumption(Authentication)));
     }
 
     #[test]

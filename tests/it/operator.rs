@@ -137,17 +137,21 @@ fn huge_messages_and_rows_are_rejected_and_their_neighbours_go_on() {
     let order = format!(
         r#"{{"orderNum":"L1","callerName":"王晓峰","callTime":"2026-05-31 14:30:05","callType":"投诉","appealContent":"{long}"}}"#
     );
-    let mut messages = vec![bad(vec![b'['; 1_000_000]), bad(order.into_bytes())];
+    let keyed = Sent { key: Some(vec![b'k'; 150_000]), ..bad(vec![b'{'; 895_000]) };
+    let mut messages = vec![bad(vec![b'['; 1_000_000]), keyed, bad(order.into_bytes())];
     messages.extend(good);
     project.send(&messages);
     let account = project.drained();
-    assert_eq!([&account["reasons"]["too_large"], &account["reasons"]["decode.syntax"]], [1, 1], "{account}");
+    assert_eq!([&account["reasons"]["too_large"], &account["reasons"]["decode.syntax"]], [1, 2], "{account}");
     assert_eq!(project.settle().account, truth(&messages));
     let rejected = read_committed(&kafka.bootstrap(), &project.rejected_topic());
     let cut = rejected.iter().find(|read| read.payload.as_ref().is_some_and(|payload| payload.starts_with(b"[[")));
     let cut = cut.expect("its beginning is there");
     assert_eq!(cut.payload.as_ref().map(Vec::len), Some(900_000));
     assert_eq!(cut.header("huiju.cut"), Some("1000000"));
+    let cut = rejected.iter().find(|read| read.header("huiju.key_cut") == Some("150000")).expect("it is there");
+    assert_eq!(cut.key.as_ref().map(Vec::len), Some(64_000));
+    assert_eq!(cut.payload.as_ref().map(Vec::len), Some(895_000));
 }
 
 #[test]

@@ -82,6 +82,8 @@ const REJOINS: u32 = 5;
 /// A topic takes a megabyte by default, and one huge message must not stop a province: of a rejected message longer than
 /// this the rejected topic gets the beginning, and a header `huiju.cut` with its length. The archive has all of it.
 const LARGEST_REJECT: usize = 900_000;
+/// The same for its key, and `huiju.key_cut`.
+const LARGEST_KEY: usize = 64_000;
 /// How long offsets without rows wait for company.
 const OFFSETS: Duration = Duration::from_millis(100);
 /// The broker is in the new generation a moment before we are.
@@ -172,6 +174,11 @@ impl Kafka {
             record.timestamp = first.timestamp;
             record.key = first.key.as_deref();
             record.payload = first.message.as_deref();
+            if let Some(key) = first.key.as_deref().filter(|key| key.len() > LARGEST_KEY) {
+                let length = key.len().to_string();
+                record.headers = record.headers.map(|headers| encode::header(headers, "huiju.key_cut", &length));
+                record.key = Some(&key[..LARGEST_KEY]);
+            }
             if let Some(message) = first.message.as_deref().filter(|message| message.len() > LARGEST_REJECT) {
                 let length = message.len().to_string();
                 record.headers = record.headers.map(|headers| encode::header(headers, "huiju.cut", &length));

@@ -37,7 +37,7 @@ pub struct Marks {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begin {
     At(i64),
-    /// No sink has a cursor: they must remember this one before the first message. A restart before it would move
+    /// Not every sink has a cursor: they must remember this one before the first message. A restart before it would move
     /// `end`, and a cursor that is missing later could not be told from one that is lost.
     Pinned(i64),
     /// The offsets from the first to the second are gone; begin at the second.
@@ -78,7 +78,10 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
     }
     if smallest >= low {
         let all = known().count() < cuts.len() && start == Start::Beginning;
-        return Ok(Begin::At(if all { low } else { smallest }));
+        let from = if all { low } else { smallest };
+        // The first start was interrupted before everybody remembered: without this one a later start would take the
+        // cursor for lost.
+        return Ok(if cuts.contains(&FORGOTTEN) { Begin::Pinned(from) } else { Begin::At(from) });
     }
     match gaps {
         Gaps::Record => Ok(Begin::After(smallest, low)),
@@ -137,7 +140,7 @@ mod tests {
             assert!(told.contains("t:0") && told.contains("--to-offset 15"), "{told}");
         }
         assert_eq!(at(&[FORGOTTEN, NEVER], Gaps::Stop), Ok(Begin::Pinned(10)), "the first start");
-        assert_eq!(at(&[FORGOTTEN, 10], Gaps::Stop), Ok(Begin::At(10)), "the first start was interrupted");
+        assert_eq!(at(&[FORGOTTEN, 10], Gaps::Stop), Ok(Begin::Pinned(10)), "the first start was interrupted");
     }
 
     #[test]

@@ -346,7 +346,7 @@ impl<'a> Reading<'a> {
             let (kind, words) = kafka::meaning(code);
             return Err(Error::new(kind, words.map_or(reason.clone(), |words| format!("{words} ({reason})"))));
         }
-        if !kafka::passes(code) {
+        if !self.client.context().troubles.passing(error) {
             return Err(self.explain("read", error));
         }
         let now = Instant::now();
