@@ -3,6 +3,7 @@
 mod panics;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -24,7 +25,7 @@ use crate::{
     runtime::{
         Accounts, Committed,
         build::{Prepared, Setup, Slot, committed},
-        supervise::{self, Statuses},
+        supervise::{self, State, Statuses},
     },
     sample, serve,
     stop::Stop,
@@ -224,7 +225,13 @@ pub fn run(
         };
         let (stop, statuses) = (stop.clone(), statuses.clone());
         let body = move || {
-            let ended = supervise::run(&setup, &stop, &statuses);
+            // A panic is said by the hook; here it must not leave the others running as if all were well.
+            let ended = catch_unwind(AssertUnwindSafe(|| supervise::run(&setup, &stop, &statuses)));
+            let ended = ended.unwrap_or_else(|_| {
+                let pipeline = &setup.prepared.pipeline.name;
+                statuses.set(pipeline, State::Stopped, Some("it panicked".to_owned()), setup.clock.now());
+                Err(Error::bug(format!("pipeline {pipeline} panicked")))
+            });
             if ended.is_err() {
                 // One pipeline that cannot go on ends the process, so that somebody notices; the others finish first.
                 stop.ask();
@@ -239,6 +246,9 @@ pub fn run(
     for thread in threads {
         let ended = thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")));
         failed = failed.or(ended.err());
+    }
+    if bounded && failed.is_none() && stop.asked() {
+        failed = Some(Error::unavailable("told to stop before the end was reached"));
     }
     runtime.shutdown_background();
     let pipelines = accounts.into_iter().map(|(name, account)| (name, primary(&account))).collect();

@@ -74,6 +74,7 @@ pub fn fill(config: &Path, files: u64) -> Result<counts::Table> {
             tally: outcome.tally,
             by_source: BTreeMap::from([(Arc::from(SOURCE), outcome.tally)]),
         })?;
+        archive.tidy();
         from = next;
     }
     drop(archive);

@@ -14,7 +14,7 @@ use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, outlet, va
 use crate::{
     batch::Budget,
     clock::Clock,
-    config::{self, Config, Pipeline, Topics},
+    config::{self, Config, Pipeline, Start, Topics},
     contract::Contract,
     cursor::Partition,
     decode::Decoder,
@@ -173,7 +173,7 @@ pub(super) struct Built {
     pub budget: Arc<Budget>,
 }
 
-pub(super) fn build(setup: &Setup, permit: &Permit) -> Result<Built> {
+pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<Built> {
     let Prepared { pipeline, contract, programs, values } = &setup.prepared;
     let (source, group) = source(setup)?;
     let mut outlets = Vec::new();
@@ -189,7 +189,6 @@ pub(super) fn build(setup: &Setup, permit: &Permit) -> Result<Built> {
             values: values.clone(),
         };
         let outlet = outlet::Outlet::start(sink, DEPTH, permit.clone(), watch)?;
-        let pause = Duration::from_secs(1);
         outlets.push(Place { outlet, behind: false, probe, next_probe: Instant::now(), pause });
     }
     let dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, setup.clock.clone()));
@@ -231,13 +230,16 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
             Ok((Box::new(source), Some(group)))
         }
         Topics::Files { folder } => {
+            if pipeline.start == Start::End {
+                let why = "start = \"end\" is for Kafka: of files, move away what is not to be read";
+                return Err(Error::config(format!("pipeline {}: {why}", pipeline.name)));
+            }
             let topics = topics
                 .flat_map(|(at, source)| source.topics.iter().map(move |topic| (topic.clone(), at, source.time_zone)));
             let settings = source::files::Settings {
                 folder: folder.clone(),
                 topics: topics.collect(),
                 bounded: setup.bounded,
-                start: pipeline.start,
                 gaps: pipeline.gaps,
                 max_batch_bytes: BATCH_BYTES,
                 max_batch_messages: BATCH,

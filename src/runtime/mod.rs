@@ -24,7 +24,8 @@
 //!   begins after that, and the line is built anew.
 //! - *A sink fails or falls behind* while another goes on: it is left behind, and when it can take rows again the line
 //!   is built anew from the smallest cursor; the others drop what they have already. So one sink's trouble delays
-//!   the others by no more than [`PATIENCE`].
+//!   the others by no more than [`PATIENCE`]. One that fails again as soon as it is back is left behind for longer each
+//!   time ([`supervise`]), or the others would spend their time on what they have already.
 
 mod breaker;
 pub mod build;
@@ -72,6 +73,8 @@ pub type Keys = Box<dyn FnMut(&[Partition], Duration, &mut dyn FnMut(&RecordBatc
 pub enum End {
     /// The source is at its end or was told to stop, and everything is committed.
     Finished,
+    /// The same, but this sink was left behind and lacks rows.
+    Lacking(&'static str),
     /// A sink that was left behind can take rows again: build the line anew, now.
     Rejoin,
 }
@@ -126,7 +129,8 @@ impl Line {
                     let answer = self.let_go(&[]);
                     let kept = copy(&answer);
                     let _ = reply.send(answer);
-                    return kept.map(|()| End::Finished);
+                    let behind = self.outlets.iter().find(|place| place.behind);
+                    return kept.map(|()| behind.map_or(End::Finished, |place| End::Lacking(place.outlet.kind)));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {

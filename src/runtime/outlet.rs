@@ -23,7 +23,7 @@ use crate::{
     batch::{Outcome, Tally},
     cpu::{self, Step},
     cursor::{Cursors, Interval, Partition},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     metrics::Metrics,
     sink::{Covered, Pending, Sink},
     source::Permit,
@@ -265,9 +265,10 @@ impl Worker {
         let Some(waiting) = self.pending.take() else { return Ok(()) };
         let kind = self.sink.kind();
         let permit = self.permit.clone();
-        let Some(_permission) = permit.commit() else {
+        let Some(permission) = permit.commit() else {
             self.sink.abort();
-            return Err(Error::fenced(format!("{kind}: the partitions were taken away before the commit")));
+            let why = format!("{kind}: the partitions were taken away before the commit");
+            return Err(Error::new(ErrorKind::Evicted, why));
         };
         let interval = |(partition, (from, next)): (&Partition, &(i64, i64))| Interval {
             partition: partition.clone(),
@@ -281,8 +282,10 @@ impl Worker {
         };
         let begun = Instant::now();
         self.sink.commit(&covered)?;
-        cpu::spent(Step::Commit);
         let took = begun.elapsed();
+        drop(permission);
+        self.sink.tidy();
+        cpu::spent(Step::Commit);
         let Watch { pipeline, metrics, committed, values } = &self.watch;
         metrics.commit_seconds.with_label_values(&[pipeline, kind]).observe(took.as_secs_f64());
         debug!(%pipeline, sink = kind, rows = waiting.rows, took_ms = took.as_millis() as u64, "committed");

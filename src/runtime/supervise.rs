@@ -26,6 +26,11 @@ const BOUNDED_PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Fenced this often in a row within a minute of running each, we give way.
 const FENCED_OFTEN: u32 = 3;
+/// How long a sink that fails is left behind at first, and at most. Twice as long each time that it fails within
+/// [`RECOVERED`] of coming back: with each return the others begin again where it stands.
+const BEHIND: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+/// What has run for so long is well again.
+const RECOVERED: Duration = Duration::from_secs(60);
 
 /// What each pipeline is doing, for `/health` and `/ready`.
 #[derive(Debug, Default)]
@@ -66,11 +71,12 @@ impl Statuses {
 pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
     let name = &setup.prepared.pipeline.name;
     let (mut pause, mut trouble, mut fenced) = (Duration::from_millis(500), None::<Instant>, 0);
+    let mut behind = BEHIND[0];
     loop {
         let begun = Instant::now();
         statuses.set(name, State::Running, None, setup.clock.now());
         setup.metrics.running.with_label_values(&[name]).set(1);
-        let ended = once(setup, stop);
+        let ended = once(setup, stop, behind);
         setup.metrics.running.with_label_values(&[name]).set(0);
         let error = match ended {
             Ok(End::Finished) => {
@@ -79,16 +85,25 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
             }
             Ok(End::Rejoin) => {
                 setup.metrics.restarts.with_label_values(&[name, "rejoin"]).inc();
+                behind = left_behind_next(behind, begun.elapsed());
                 continue;
+            }
+            Ok(End::Lacking(sink)) if stop.asked() => {
+                warn!(pipeline = %name, sink, "stopped while the sink is behind: it takes up what it lacks at the next start");
+                statuses.set(name, State::Stopped, None, setup.clock.now());
+                return Ok(());
+            }
+            Ok(End::Lacking(sink)) => {
+                Error::unavailable(format!("the {sink} sink is behind, it lacks rows up to the end"))
             }
             Err(error) => error,
         };
         setup.metrics.restarts.with_label_values(&[name, kind(&error)]).inc();
-        if begun.elapsed() > Duration::from_secs(60) {
+        if begun.elapsed() > RECOVERED {
             (pause, trouble, fenced) = (Duration::from_millis(500), None, 0);
         }
         let since = *trouble.get_or_insert_with(Instant::now);
-        fenced += u32::from(error.kind == ErrorKind::Fenced);
+        fenced = if error.kind == ErrorKind::Fenced { fenced + 1 } else { 0 };
         let helps = match error.kind {
             ErrorKind::Unavailable | ErrorKind::Evicted => !setup.bounded || since.elapsed() < BOUNDED_PATIENCE,
             ErrorKind::Fenced => fenced < FENCED_OFTEN,
@@ -116,11 +131,16 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
     }
 }
 
-/// One line, from building to its end.
-fn once(setup: &Setup, stop: &Stop) -> Result<End> {
+/// How long a sink is left behind the next time, when a line that left it behind for `pause` has lived for `lived`.
+fn left_behind_next(pause: Duration, lived: Duration) -> Duration {
+    if lived > RECOVERED + pause { BEHIND[0] } else { (pause * 2).min(BEHIND[1]) }
+}
+
+/// One line, from building to its end. A sink that fails is left behind for `pause`.
+fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
     let name = setup.prepared.pipeline.name.clone();
     let permit = Permit::default();
-    let build::Built { mut source, line, budget } = build::build(setup, &permit)?;
+    let build::Built { mut source, line, budget } = build::build(setup, &permit, pause)?;
     let (mut intake, feed) = Intake::new(DEPTH, budget.clone(), permit.clone(), setup.config.drain);
     info!(pipeline = %name, "line built");
     let stop = stop.child();
@@ -164,5 +184,24 @@ fn kind(error: &Error) -> &'static str {
         ErrorKind::TooManyRejects => "too_many_rejects",
         ErrorKind::Gap => "gap",
         ErrorKind::Bug => "bug",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_fails_again_at_once_is_left_behind_for_longer_each_time() {
+        let second = Duration::from_secs(1);
+        let mut pause = BEHIND[0];
+        let pauses: Vec<u64> = std::iter::repeat_with(|| {
+            pause = left_behind_next(pause, pause + second);
+            pause.as_secs()
+        })
+        .take(10)
+        .collect();
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(left_behind_next(pause, pause + RECOVERED + second), BEHIND[0]);
     }
 }

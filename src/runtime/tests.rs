@@ -157,7 +157,7 @@ fn t15_after_the_permit_is_withdrawn_nothing_is_committed() {
     line.take_over(&[partition()]).unwrap();
     permit.kill();
     line.hand_out(outcome(10, 15)).unwrap();
-    assert_eq!(line.let_go(&[]).unwrap_err().kind, ErrorKind::Fenced);
+    assert_eq!(line.let_go(&[]).unwrap_err().kind, ErrorKind::Evicted, "it was us who withdrew it");
     assert!(intervals(&told.committed).is_empty());
 }
 
@@ -224,6 +224,30 @@ fn the_line_ends_when_the_source_is_finished() {
     let (reply, answer) = mpsc::sync_channel(1);
     feed.send(Feed::Finish(reply)).unwrap();
     assert_eq!(line(vec![only], PATIENCE).run(fed).unwrap(), End::Finished);
+    answer.recv().unwrap().unwrap();
+}
+
+/// Else a bounded run would end with "done" while a sink lacks rows.
+#[test]
+fn a_line_that_ends_while_a_sink_is_behind_says_so() {
+    let permit = Permit::default();
+    let ((well, _), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
+    let mut line = line(vec![well, ill], PATIENCE);
+    line.take_over(&[partition()]).unwrap();
+    ill_told.broken.store(true, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for number in 0.. {
+        line.hand_out(outcome(number, number + 1)).unwrap();
+        line.look_after_sinks().unwrap();
+        if line.outlets[1].behind {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nobody noticed");
+    }
+    let (feed, fed) = mpsc::sync_channel(4);
+    let (reply, answer) = mpsc::sync_channel(1);
+    feed.send(Feed::Finish(reply)).unwrap();
+    assert_eq!(line.run(fed).unwrap(), End::Lacking("archive"));
     answer.recv().unwrap().unwrap();
 }
 

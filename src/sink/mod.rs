@@ -69,6 +69,9 @@ pub trait Sink: Send {
 
     fn commit(&mut self, covered: &Covered) -> Result<()>;
 
+    /// What may follow a commit and can take long; nobody who wants the partitions back waits for it.
+    fn tidy(&mut self) {}
+
     fn abort(&mut self);
 
     /// Files made visible since it was opened; sinks without files have none.

@@ -3,11 +3,15 @@
 //! A topic is a folder, each `*.jsonl` file in it a partition, each line a message. An offset is the byte position of a
 //! line's start, and the cursor the position after its newline, so a file may grow, but not change: one that is shorter
 //! than its cursor, or whose lines do not begin where they did, is refused. New content needs a new name; write it as
-//! `*.partial` and rename it. Hidden files and other endings are ignored. Empty lines are covered but are no messages.
+//! `*.partial` and rename it. Other endings are ignored, which is told once, hidden files in silence. Empty lines are
+//! covered but are no messages. The messages' time is midnight of the date in the file's name; without one they have none.
 //!
 //! Files of a topic are read in the order of their names, topics take turns. When following, a line waits for its
-//! newline; a bounded run reads what stood there at its start and takes a last line without newline as it is. A line
-//! above [`LONGEST`] is skipped without being held in memory and rejected as `decode.too_large`.
+//! newline; a bounded run reads what stood there at its start, a last line without newline only if it is a whole JSON
+//! text. A line above [`LONGEST`] is skipped without being held in memory and rejected as `decode.too_large`.
+//!
+//! There is no `start = "end"`: where a file begins to be read is remembered with its first rows, so a crash before them
+//! would make the end a later one, and what came in between would be lost.
 
 mod tail;
 #[cfg(test)]
@@ -26,7 +30,7 @@ use tracing::warn;
 use super::{Intake, Source};
 use crate::{
     batch::Fetched,
-    config::{Gaps, Start},
+    config::Gaps,
     cursor::{NEVER, Partition},
     error::{Context, Error, ErrorKind, Result},
     stop::Stop,
@@ -48,7 +52,6 @@ pub struct Settings {
     /// Ends where the files ended at the start.
     pub bounded: bool,
     pub gaps: Gaps,
-    pub start: Start,
     pub max_batch_bytes: usize,
     pub max_batch_messages: usize,
     /// How long to wait for files to grow.
@@ -70,9 +73,8 @@ struct Topic {
     zone: Tz,
     folder: PathBuf,
     files: BTreeMap<String, Tail>,
-    /// Names that stood there before the first reading began: `start = "end"` means their ends.
-    first: Option<BTreeSet<String>>,
-    warned: bool,
+    /// What has been told once.
+    told: BTreeSet<&'static str>,
 }
 
 impl Files {
@@ -83,8 +85,7 @@ impl Files {
             zone: *zone,
             folder: settings.folder.join(name),
             files: BTreeMap::new(),
-            first: None,
-            warned: false,
+            told: BTreeSet::new(),
         });
         Files { topics: topics.collect(), settings, longest: LONGEST }
     }
@@ -93,12 +94,9 @@ impl Files {
     fn discover(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
         let mut found = Vec::new();
         for (at, topic) in self.topics.iter_mut().enumerate() {
-            let names = topic.look()?;
-            let first = topic.first.get_or_insert_with(|| names.keys().cloned().collect());
-            for (name, size) in names {
-                if size > 0 && !topic.files.contains_key(&name) {
-                    let old = first.contains(&name);
-                    found.push((Partition::new(format!("{}/{name}", topic.name), 0), at, name, size, old));
+            for (name, size) in topic.look()? {
+                if !topic.files.contains_key(&name) {
+                    found.push((Partition::new(format!("{}/{name}", topic.name), 0), at, name, size));
                 }
             }
         }
@@ -106,17 +104,20 @@ impl Files {
             return Ok(());
         }
         let cursors = intake.assign(found.iter().map(|(partition, ..)| partition.clone()).collect(), stop)?;
-        for (partition, at, name, size, old) in found {
+        for (partition, at, name, size) in found {
             let topic = &mut self.topics[at];
             let mut cuts = cursors.get(&partition).cloned().unwrap_or_default();
             let path = topic.folder.join(&name);
             if cuts.is_empty() || cuts.contains(&NEVER) {
                 cuts.retain(|cut| *cut != NEVER);
-                let end = old && self.settings.start == Start::End;
-                cuts.push(if end { tail::last_line_end(&path, size)? } else { 0 });
+                cuts.push(0);
             }
             let end = self.settings.bounded.then_some(size);
-            let tail = Tail::open(path, partition, cuts, end, tail::midnight(&name, topic.zone), self.settings.gaps)?;
+            let time = tail::midnight(&name, topic.zone);
+            if time.is_none() {
+                topic.tell("no date in the file's name, as in 2026-11-25.jsonl: its messages have no time", &name);
+            }
+            let tail = Tail::open(path, partition, cuts, end, time, self.settings.gaps)?;
             topic.files.insert(name, tail);
         }
         Ok(())
@@ -190,14 +191,19 @@ impl Source for Files {
 }
 
 impl Topic {
+    /// A warning, once.
+    fn tell(&mut self, what: &'static str, name: &str) {
+        if self.told.insert(what) {
+            warn!(topic = %self.name, path = %self.folder.join(name).display(), "{what}");
+        }
+    }
+
     /// The files that stand there now, with their sizes.
     fn look(&mut self) -> Result<BTreeMap<String, i64>> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !std::mem::replace(&mut self.warned, true) {
-                    warn!(topic = %self.name, folder = %self.folder.display(), "no such folder, treated as empty");
-                }
+                self.tell("no such folder, treated as empty", "");
                 return Ok(BTreeMap::new());
             }
             Err(error) => return Err(error).or_unavailable(format!("list {}", self.folder.display())),
@@ -206,7 +212,11 @@ impl Topic {
         for entry in entries {
             let entry = entry.or_unavailable(format!("list {}", self.folder.display()))?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with('.') || !name.ends_with(".jsonl") {
+            if name.starts_with('.') || name.ends_with(".partial") {
+                continue;
+            }
+            if !name.ends_with(".jsonl") {
+                self.tell("ignored: messages are read from *.jsonl, not from folders in here", &name);
                 continue;
             }
             match fs::metadata(entry.path()) {

@@ -340,10 +340,12 @@ impl Sink for Archive {
         if self.unsure {
             return Err(Error::bug("archive: the last commit failed; open the archive again to learn its outcome"));
         }
-        self.try_commit(covered).map_err(|e| e.context(format!("commit to archive {}", self.settings.path)))?;
+        self.try_commit(covered).map_err(|e| e.context(format!("commit to archive {}", self.settings.path)))
+    }
+
+    fn tidy(&mut self) {
         self.rejects.table.checkpoint_if_due();
         self.rows.table.checkpoint_if_due();
-        Ok(())
     }
 
     fn abort(&mut self) {

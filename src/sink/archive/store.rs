@@ -3,6 +3,7 @@
 //! `LocalFileSystem` of object_store 0.13 never syncs. A log entry that is visible but not on the disk is worse than
 //! none: after a power failure it may be an empty file, and the table cannot be read. So a new entry is written beside
 //! the log, synced, and only then linked under its name (which fails when the name is taken: that is the commit).
+//! Checkpoints go the same way, renamed, for a torn one stops every reader.
 
 use std::{
     fmt,
@@ -39,13 +40,13 @@ impl fmt::Display for Durable {
 impl ObjectStore for Durable {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let path = self.0.path_to_filesystem(location)?;
-        if opts.mode == PutMode::Create {
-            blocking(path, move |path| create(path, &payload)).await?;
-            return Ok(PutResult { e_tag: None, version: None });
-        }
-        let done = self.0.put_opts(location, payload, opts).await?;
-        blocking(path, sync).await?;
-        Ok(done)
+        let publish = match opts.mode {
+            PutMode::Create => |partial: &FilePath, path: &FilePath| fs::hard_link(partial, path),
+            PutMode::Overwrite => |partial: &FilePath, path: &FilePath| fs::rename(partial, path),
+            PutMode::Update(_) => return self.0.put_opts(location, payload, opts).await, // which it refuses
+        };
+        blocking(path, move |path| put(path, &payload, publish)).await?;
+        Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -106,8 +107,12 @@ async fn blocking(path: PathBuf, work: impl FnOnce(&FilePath) -> io::Result<()> 
     })
 }
 
-/// Creates a file that must not exist, on the disk before anyone can see it.
-fn create(path: &FilePath, payload: &PutPayload) -> io::Result<()> {
+/// Writes a file beside its place and publishes it: it is on the disk before anyone can see it.
+fn put(
+    path: &FilePath,
+    payload: &PutPayload,
+    publish: impl Fn(&FilePath, &FilePath) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(folder)?;
     // The name that delta-rs gives such files, so that its log cleanup takes away what a crash left.
@@ -119,7 +124,7 @@ fn create(path: &FilePath, payload: &PutPayload) -> io::Result<()> {
         }
         file.sync()?;
         disk::may(path)?;
-        fs::hard_link(&partial, path)
+        publish(&partial, path)
     })();
     let _ = fs::remove_file(&partial);
     written?;

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use chrono::{NaiveDate, NaiveTime, TimeZone};
@@ -118,7 +118,17 @@ impl Tail {
             return Ok(Taken::Exhausted);
         }
         let from = self.position;
-        let taken = self.lines(batch, size, bytes, messages, longest);
+        let reading = || format!("read {}", self.path.display());
+        let file = File::open(&self.path).or_unavailable(reading())?;
+        // Another file may have been put in its place, or its content replaced, since we looked last.
+        if !self.torn && !boundary(&file, self.position, size).or_unavailable(reading())? {
+            let position = self.position;
+            return Err(changed(
+                &self.path,
+                format!("was read up to byte {position}, but no line begins there any more"),
+            ));
+        }
+        let taken = self.lines(file, batch, size, bytes, messages, longest);
         let taken = taken.or_unavailable(format!("read {}", self.path.display()))?;
         if self.position > from {
             let partition = self.partition.clone();
@@ -132,6 +142,7 @@ impl Tail {
 
     fn lines(
         &mut self,
+        file: File,
         batch: &mut Fetched,
         size: i64,
         bytes: usize,
@@ -140,7 +151,7 @@ impl Tail {
     ) -> io::Result<Taken> {
         let ahead = usize::try_from(size - self.position).unwrap_or(usize::MAX);
         batch.arena.reserve(ahead.min(bytes.saturating_sub(batch.arena.len())));
-        let mut file = BufReader::with_capacity(128 << 10, File::open(&self.path)?);
+        let mut file = BufReader::with_capacity(128 << 10, file);
         file.seek(SeekFrom::Start(self.giant.unwrap_or(self.position) as u64))?;
         loop {
             if batch.messages.len() >= messages || batch.arena.len() >= bytes {
@@ -191,7 +202,11 @@ impl Tail {
             }
             if read <= longest {
                 if self.end.is_some() && read > 0 {
-                    return Ok(Line::Whole(read));
+                    if is_whole(&arena[start..]) {
+                        return Ok(Line::Whole(read));
+                    }
+                    let (path, position) = (self.path.display(), self.position);
+                    warn!(%path, position, bytes = read, "the last line has no newline and is not whole: left for the next run");
                 }
                 arena.truncate(start);
                 return Ok(Line::None);
@@ -246,6 +261,12 @@ fn strip(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// Whether a last line without newline can be taken as it is: blank, or one JSON text. What is still being written is
+/// neither, and taking its beginning would make two broken messages of one.
+fn is_whole(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace) || serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+}
+
 /// Whether a line begins at `at`, or ended there when the file was shorter.
 fn boundary(file: &File, at: i64, size: i64) -> io::Result<bool> {
     if at == 0 || at == size {
@@ -255,26 +276,6 @@ fn boundary(file: &File, at: i64, size: i64) -> io::Result<bool> {
     let read = file.read_at(&mut around, at as u64 - 1)?;
     let around = &around[..read];
     Ok(around.starts_with(b"\n") || around[1..].starts_with(b"\n") || around[1..].starts_with(b"\r\n"))
-}
-
-/// Position after the last newline.
-pub(super) fn last_line_end(path: &Path, size: i64) -> Result<i64> {
-    let search = || {
-        let file = File::open(path)?;
-        let mut buffer = vec![0; 64 << 10];
-        let mut to = size as u64;
-        while to > 0 {
-            let from = to.saturating_sub(buffer.len() as u64);
-            let piece = &mut buffer[..(to - from) as usize];
-            file.read_exact_at(piece, from)?;
-            if let Some(at) = piece.iter().rposition(|byte| *byte == b'\n') {
-                return Ok(from as i64 + at as i64 + 1);
-            }
-            to = from;
-        }
-        io::Result::Ok(0)
-    };
-    search().or_unavailable(format!("read {}", path.display()))
 }
 
 /// Midnight of the date in a file's name (`2026-11-25` or `20261125`), in milliseconds since 1970.

@@ -67,7 +67,6 @@ impl World {
             topics: vec![("t".into(), 3, chrono_tz::Asia::Shanghai)],
             bounded: true,
             gaps: Gaps::Stop,
-            start: Start::Beginning,
             max_batch_bytes: 1 << 20,
             max_batch_messages: 1000,
             poll: Duration::from_millis(1),
@@ -198,16 +197,6 @@ fn no_batch_straddles_a_cut_and_below_the_last_it_is_of_one_file() {
 }
 
 #[test]
-fn start_at_the_end_unless_a_sink_is_behind_it() {
-    let mut world = World::new();
-    world.settings.start = Start::End;
-    world.file("t/a.jsonl", "1\n2\n3\n");
-    assert!(world.run().unwrap().batches.is_empty());
-    world.cuts("t/a.jsonl", &[NEVER, 4]);
-    assert_eq!(world.run().unwrap().messages(), ["t/a.jsonl 4 3"]);
-}
-
-#[test]
 fn a_file_that_changed_is_refused() {
     let mut world = World::new();
     world.file("t/a.jsonl", "1\n2\n");
@@ -225,6 +214,50 @@ fn a_file_that_changed_is_refused() {
     assert_eq!(seen.messages(), ["t/a.jsonl 5 2222"]);
     let gap = &seen.batches[0].gaps[0];
     assert_eq!((gap.code, gap.lost.from, gap.lost.next), ("gap.truncated", 2, 5));
+}
+
+#[test]
+fn a_file_that_was_emptied_is_refused() {
+    let mut world = World::new();
+    world.file("t/a.jsonl", "");
+    assert!(world.run().unwrap().batches.is_empty());
+    world.cuts("t/a.jsonl", &[2]);
+    assert_eq!(world.run().unwrap_err().kind, ErrorKind::Gap);
+}
+
+#[test]
+fn a_last_line_that_is_still_being_written_is_left_for_the_next_run() {
+    let mut world = World::new();
+    world.file("t/a.jsonl", "{\"a\":1}\n{\"a\":");
+    assert_eq!(world.run().unwrap().covered(), [("t/a.jsonl".into(), 0, 8)]);
+    world.file("t/a.jsonl", "{\"a\":1}\n{\"a\":2}");
+    world.cuts("t/a.jsonl", &[8]);
+    assert_eq!(world.run().unwrap().messages(), ["t/a.jsonl 8 {\"a\":2}"]);
+}
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_read_is_refused() {
+    let mut world = World::new();
+    world.settings.bounded = false;
+    world.file("t/a.jsonl", "1\n2\n");
+    let (mut intake, thread, seen) = world.line();
+    let mut source = world.source();
+    let stop = Stop::new();
+    let error = std::thread::scope(|scope| {
+        let run = scope.spawn(|| source.run(&mut intake, &stop));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while seen.lock().unwrap().batches.is_empty() {
+            assert!(Instant::now() < deadline, "nothing is read");
+            std::thread::yield_now();
+        }
+        world.file("t/b.partial", "111111\n222222\n333333\n");
+        fs::rename(world.folder.path().join("t/b.partial"), world.folder.path().join("t/a.jsonl")).unwrap();
+        run.join().unwrap().unwrap_err()
+    });
+    assert_eq!(error.kind, ErrorKind::Gap);
+    assert!(error.to_string().contains("up to byte 4, but no line begins there"), "{error}");
+    drop(intake);
+    thread.join().unwrap();
 }
 
 #[test]

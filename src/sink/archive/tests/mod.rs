@@ -265,7 +265,9 @@ fn covered(number: i32, from: i64, next: i64) -> Covered {
 /// Writes and commits `from..next` of a partition, a row per offset.
 fn carry(archive: &mut Archive, number: i32, from: i64, next: i64) -> Result<()> {
     archive.write(&outcome(number, from, next, &rows(from..next)))?;
-    archive.commit(&covered(number, from, next))
+    archive.commit(&covered(number, from, next))?;
+    archive.tidy();
+    Ok(())
 }
 
 /// All files below a folder that end like this, relative to it.

@@ -69,6 +69,7 @@ fn compaction_keeps_rows_and_cursors_and_the_writer_goes_on() {
         let batch = with_rejects(outcome(0, step * 3, step * 3 + 3, &some), &[step * 3 + 2]);
         archive.write(&batch).unwrap();
         archive.commit(&covered(0, step * 3, step * 3 + 3)).unwrap();
+        archive.tidy();
     }
     let (before, all) = (bench.files().len(), bench.offsets());
     let done = bench.compact(Compact::default());
@@ -245,6 +246,7 @@ fn t30_a_day_of_small_commits_ends_in_few_files() {
         some.iter_mut().enumerate().for_each(|(at, row)| row.3 = Some(midnight + minute * 60_000 + at as i64 * 200));
         archive.write(&outcome(0, minute * 300, (minute + 1) * 300, &some)).unwrap();
         archive.commit(&covered(0, minute * 300, (minute + 1) * 300)).unwrap();
+        archive.tidy();
         if minute % 60 == 59 {
             let done = bench.compact(Compact { remove_replaced: true, ..Compact::default() });
             most = most.max(done.files_before);
