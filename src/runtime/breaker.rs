@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    batch::Outcome,
+    batch::{Outcome, Reject},
     config::RejectLimit,
     error::{Error, ErrorKind, Result},
 };
@@ -35,11 +35,18 @@ impl Breaker {
                 *codes.entry(&fault.code).or_default() += 1;
             }
             let most = codes.into_iter().max_by_key(|(code, count)| (*count, *code)).map_or("", |(code, _)| code);
+            // The last batch's rejects are nowhere to be looked at.
+            let first = |reject: &Reject| reject.faults.first().filter(|fault| &*fault.code == most).cloned();
+            let example = outcome.rejects.iter().find_map(|reject| Some((reject, first(reject)?)));
+            let example = example.map_or(String::new(), |(reject, fault)| {
+                let field = fault.field.map_or(String::new(), |field| format!("{field}: "));
+                format!(" (as at {} offset {}: {field}{})", reject.partition, reject.offset, fault.reason)
+            });
             return Err(Error::new(
                 ErrorKind::TooManyRejects,
                 format!(
                     "source {}: {rejected} of the last {rows} rows were rejected ({:.0} %, limit {:.0} %), most often \
-                     {most}; stopped before the last batch was written",
+                     {most}{example}; stopped before the last batch was written",
                     outcome.source,
                     share * 100.0,
                     self.limit.limit * 100.0

@@ -148,6 +148,24 @@ pub struct Archive {
     unsure: bool,
 }
 
+impl Settings {
+    /// A pipeline whose folder got another name has no cursors: it would write everything a second time.
+    fn refuse_other_pipelines(&self, table: &Table) -> Result<()> {
+        let theirs = |app: &&str| {
+            let parts: Vec<&str> = app.split('/').collect();
+            parts.len() > 2 && parts[0] != &*self.pipeline && parts[parts.len() - 1].parse::<u32>().is_ok()
+        };
+        let Some(app) = table.apps().find(theirs).filter(|_| !self.accept_foreign_writes) else { return Ok(()) };
+        let (root, own) = (table.root().display(), &self.pipeline);
+        let other = app.split('/').next().unwrap_or_default();
+        Err(Error::config(format!(
+            "archive: {root} holds rows of the pipeline {other}, this is {own}, which would write them once more: give the \
+             pipeline's folder its old name, or its [[sink]] another path (foreign_writes = \"accept\" allows both in one \
+             table)"
+        )))
+    }
+}
+
 /// The cursors of one partition.
 #[derive(Clone, Copy, Debug)]
 struct Own {
@@ -185,6 +203,9 @@ impl Archive {
         };
         let [rows, rejects] = places(&settings, &contract, &schema)?;
         let (rows, rejects) = (open(rows)?, open(rejects)?);
+        for table in [&rows.table, &rejects.table] {
+            settings.refuse_other_pipelines(table)?;
+        }
         Ok(Archive { settings, clock, runtime, rows, rejects, assigned: BTreeMap::new(), unsure: false })
     }
 

@@ -210,6 +210,11 @@ impl Table {
         self.cursors.get(app).copied()
     }
 
+    /// Application ids that have a cursor, as of the last refresh.
+    pub fn apps(&self) -> impl Iterator<Item = &str> {
+        self.cursors.keys().map(String::as_str)
+    }
+
     /// An entry's text, `None` when it is not there (yet, or any more).
     pub fn text(&self, version: u64) -> Result<Option<bytes::Bytes>> {
         self.read_raw(version)

@@ -26,6 +26,20 @@ fn add(bench: &Bench, data_change: bool) -> serde_json::Value {
 }
 
 #[test]
+fn a_pipeline_with_another_name_does_not_write_everything_once_more() {
+    let mut bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    bench.settings.pipeline = "orders_of_work".into();
+    let error = bench.try_open().err().expect("it is refused");
+    assert_eq!(error.kind, ErrorKind::Config);
+    for part in ["the pipeline work_orders", "this is orders_of_work", "old name"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    bench.settings.accept_foreign_writes = true;
+    assert!(cursors(&mut bench.open(&[]), 0).is_empty(), "who says that he knows may");
+}
+
+#[test]
 fn data_of_others_is_refused_while_running_and_at_the_start() {
     let mut bench = Bench::new();
     let mut archive = bench.open(&[0]);
