@@ -3,23 +3,38 @@
 //! A hotline publishes an order again whenever somebody presses save or a request times out, so the same key comes
 //! several times. We keep the first within a window of message time.
 //!
+//! # The rule
+//!
+//! The memory holds the **position** (offset, row) and the message time of accepted rows. A row is accepted if it is in
+//! the memory itself. Otherwise the last accepted row with the same key *before* it decides: the row is a duplicate if
+//! its time is not later than that one's plus the window. If it is later, or if there is no such row, the row is
+//! accepted and remembered. A message without a time counts as of 1970.
+//!
 //! # Why it is sound
 //!
-//! The memory maps a key to the **position** (offset, row) of its first row. A row is a duplicate if, and only if, a
-//! row with the same key stands *before* it and not further back than the window. Asking twice about the same position gives the
-//! same answer, so a batch that is read again after a rewind or a crash is judged as it was the first time.
+//! The verdict about a position depends on what stands before it, and on nothing that is learned, asked or remembered
+//! after it. So a batch that is read again after a rewind or a crash is judged as it was the first time, and the order in
+//! which rows are learned does not matter. Rows that the archive holds beyond the place where reading begins again are
+//! harmless: they were accepted, and stay so.
+//!
+//! Forgetting is sound because the accepted rows of a key, in the order of their positions, are each more than a window
+//! later than the one before. Thrown out are rows that are more than two windows older than the newest message: of each
+//! key the first few, never one between two that stay. A row that comes after that is, out of order or not, no older
+//! than a window before the newest, so it is no copy of any of them.
 //!
 //! The memory is rebuilt from the archive when a partition becomes ours: from what was committed, so a failed output
-//! never swallows a row. Rows that the archive holds beyond its cursor's reading are harmless: their positions are
-//! their own. Only rows that pass the checks claim a key, because only those reach the archive.
+//! never swallows a row. Needed are the rows before the place where reading begins, down to two windows before the
+//! newest of them ([`Dedup::reach`]). Only rows that pass the checks claim a key, because only those reach the archive.
 //!
 //! # Where the promise ends
 //!
 //! Memory is per partition. Equal keys in different partitions are not found; `huiju check` wants the key to contain
 //! the columns that decide the partition, or a line in `pipeline.toml` that accepts it. A window is as long as it
-//! says: a copy that comes later is a row of its own. When more keys are alive than `max_keys`, the pipeline stops and says so, because forgetting
-//! early would let duplicates through in silence. Message times may run out of order by one more window; a time in
-//! the future (a producer's clock) is not believed when old keys are thrown out.
+//! says: a copy that comes later is a row of its own. When more rows are remembered than `max_keys`, the pipeline stops
+//! and says so, because forgetting early would let duplicates through in silence. Message times may run out of order by
+//! one more window; a message without a time among others of its key that have one does not keep to that. A time that
+//! is further in the future than a window, or than a day (a producer's clock), is not believed when old rows are thrown
+//! out.
 //!
 //! Keys are remembered as 96 bits of their xxh3 hash: among a thousand million keys the chance that any two collide
 //! is below 10⁻¹⁰.
@@ -31,6 +46,7 @@ use arrow::{
     datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType},
     record_batch::RecordBatch,
 };
+use chrono::{DateTime, TimeDelta, Utc};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -45,15 +61,26 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// A key seen: 24 bytes, because there are millions of them.
+/// An accepted row: 24 bytes, because there are millions of them. Most keys have one.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     hash: u64,
     more: u32,
     /// Message time in seconds since 1970; 0 when the message had none.
     second: u32,
-    /// Offset and row of the first row, packed so that comparing compares positions.
+    /// Offset and row, packed so that comparing compares positions.
     position: u64,
+}
+
+impl Seen {
+    fn same_key(&self, other: &Seen) -> bool {
+        self.hash == other.hash && self.more == other.more
+    }
+
+    /// Twice the window, because a row may be older than the newest we saw.
+    fn outdated(&self, window: u32, newest: u32) -> bool {
+        self.second != 0 && self.second.saturating_add(window.saturating_mul(2)) < newest
+    }
 }
 
 /// Rows of one message beyond this are told apart no more; 2²⁰ rows in a message are refused by the decoder's limits.
@@ -63,10 +90,14 @@ fn position(offset: i64, row: u32) -> u64 {
     ((offset as u64) << ROW_BITS) | u64::from(row.min((1 << ROW_BITS) - 1))
 }
 
+/// Rows below which nothing is thrown out.
+const FEW: usize = if cfg!(test) { 8 } else { 1 << 16 };
+
 #[derive(Debug)]
 struct Memory {
+    /// A key has an entry for each of its rows.
     seen: HashTable<Seen>,
-    /// Newest believable message time seen, in seconds.
+    /// Newest believable message time among the rows judged, in seconds. What is learned may lie beyond them.
     newest: u32,
     /// Size at which the outdated are thrown out next.
     sweep_at: usize,
@@ -74,7 +105,7 @@ struct Memory {
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { seen: HashTable::new(), newest: 0, sweep_at: 1 << 16 }
+        Memory { seen: HashTable::new(), newest: 0, sweep_at: FEW }
     }
 }
 
@@ -104,11 +135,13 @@ impl Dedup {
         &self.key
     }
 
-    pub fn window(&self) -> Duration {
-        Duration::from_secs(self.window.into())
+    /// How far the memory reaches back from the newest message of a partition: rows older than that it need not learn. A
+    /// second more than two windows, because the memory counts whole ones.
+    pub fn reach(&self) -> Duration {
+        Duration::from_secs(u64::from(self.window) * 2 + 1)
     }
 
-    /// Keys remembered.
+    /// Rows remembered: one for most keys, more for those that were accepted again.
     pub fn keys(&self) -> usize {
         self.memories.values().map(|memory| memory.seen.len()).sum()
     }
@@ -129,7 +162,6 @@ impl Dedup {
         let (number, row) = (of("_partition")?.as_primitive::<Int32Type>(), of("_row")?.as_primitive::<Int32Type>());
         let offset = of("_offset")?.as_primitive::<Int64Type>();
         let time = of("_ingested_at")?.as_primitive::<TimestampMicrosecondType>();
-        let (window, latest) = (self.window, self.latest());
         let mut hasher = Xxh3::new();
         let mut last: Option<Partition> = None;
         for i in 0..batch.num_rows() {
@@ -141,7 +173,7 @@ impl Dedup {
             let second = if time.is_valid(i) { seconds(time.value(i) / 1000) } else { 0 };
             let (hash, more) = hash(&mut hasher, &keys, i);
             let seen = Seen { hash, more, second, position: position(offset.value(i), row.value(i) as u32) };
-            self.memory(partition).first(seen, window, latest);
+            self.memory(partition).learn(seen);
         }
         self.bounded()
     }
@@ -149,7 +181,8 @@ impl Dedup {
     /// Strikes out rows whose key stands before them.
     pub fn strike_out(&mut self, checked: &mut Checked) -> Result<()> {
         let keys = self.key_columns(&checked.rows)?;
-        let (window, latest) = (self.window, self.latest());
+        let window = self.window;
+        let latest = u32::try_from(self.latest().timestamp().max(0)).unwrap_or(u32::MAX);
         let mut hasher = Xxh3::new();
         // One look-up of the memory per partition, not per row.
         for (cover, interval) in checked.covers.iter().enumerate() {
@@ -164,7 +197,7 @@ impl Dedup {
                 let (hash, more) = hash(&mut hasher, &keys, row);
                 let second = origin.timestamp.map_or(0, seconds);
                 let position = position(origin.offset, origin.row);
-                if !memory.first(Seen { hash, more, second, position }, window, latest) {
+                if !memory.accept(Seen { hash, more, second, position }, window, latest) {
                     checked.alive[row] = false;
                     checked.duplicates += 1;
                 }
@@ -173,9 +206,10 @@ impl Dedup {
         self.bounded()
     }
 
-    /// Message times after this are not believed.
-    fn latest(&self) -> u32 {
-        seconds(self.clock.now_ms()).saturating_add(24 * 60 * 60)
+    /// Message times after this are not believed: we forget what is two windows older than a time that is, and that must
+    /// be nothing that is within a window of now.
+    pub fn latest(&self) -> DateTime<Utc> {
+        self.clock.now() + TimeDelta::seconds(i64::from(self.window).min(24 * 60 * 60))
     }
 
     fn memory(&mut self, partition: &Partition) -> &mut Memory {
@@ -209,36 +243,46 @@ impl Dedup {
 }
 
 impl Memory {
-    /// Whether the row is the first of its key; remembers it if so.
-    fn first(&mut self, row: Seen, window: u32, latest: u32) -> bool {
+    /// Remembers a row that was accepted before.
+    fn learn(&mut self, row: Seen) {
+        if !self.seen.iter_hash(row.hash).any(|seen| seen.same_key(&row) && seen.position == row.position) {
+            self.seen.insert_unique(row.hash, row, |seen| seen.hash);
+        }
+    }
+
+    /// Whether the row is no duplicate; remembers it if so.
+    fn accept(&mut self, row: Seen, window: u32, latest: u32) -> bool {
         if row.second <= latest {
             self.newest = self.newest.max(row.second);
         }
-        let entry = self.seen.entry(row.hash, |seen| seen.hash == row.hash && seen.more == row.more, |seen| seen.hash);
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(mut seen) => {
-                let seen = seen.get_mut();
-                let outdated = row.second > seen.second.saturating_add(window) && row.position > seen.position;
-                if row.position <= seen.position || outdated {
-                    *seen = row;
-                    true
-                } else {
-                    false
-                }
+        let newest = self.newest;
+        let mut before: Option<Seen> = None;
+        let mut free = None;
+        for seen in self.seen.iter_hash_mut(row.hash).filter(|seen| seen.same_key(&row)) {
+            if seen.position == row.position {
+                return true;
             }
-            hashbrown::hash_table::Entry::Vacant(place) => {
-                place.insert(row);
-                if self.seen.len() >= self.sweep_at {
-                    let newest = self.newest;
-                    // Twice the window, because a row may be older than the newest we saw.
-                    self.seen.retain(|seen| {
-                        seen.second == 0 || seen.second.saturating_add(window.saturating_mul(2)) >= newest
-                    });
-                    self.sweep_at = (self.seen.len() * 5 / 4).max(1 << 16);
-                }
-                true
+            if seen.position < row.position && before.is_none_or(|before| before.position < seen.position) {
+                before = Some(*seen);
+            }
+            if seen.outdated(window, newest) {
+                free = Some(seen);
             }
         }
+        if before.is_some_and(|before| row.second <= before.second.saturating_add(window)) {
+            return false;
+        }
+        // A key that comes again all the time takes no more room than it needs.
+        if let Some(free) = free {
+            *free = row;
+            return true;
+        }
+        self.seen.insert_unique(row.hash, row, |seen| seen.hash);
+        if self.seen.len() >= self.sweep_at {
+            self.seen.retain(|seen| !seen.outdated(window, newest));
+            self.sweep_at = (self.seen.len() * 5 / 4).max(FEW);
+        }
+        true
     }
 }
 

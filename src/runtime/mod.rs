@@ -260,9 +260,7 @@ impl Line {
         }
         if let Some((dedup, keys)) = &mut self.dedup {
             dedup.forget(partitions);
-            // Message times may run out of order by one more window.
-            let window = dedup.window() * 2;
-            keys(partitions, window, &mut |batch| dedup.learn(batch))?;
+            keys(partitions, dedup.reach(), &mut |batch| dedup.learn(batch))?;
         }
         let keys = self.dedup.as_ref().map_or(0, |(dedup, _)| dedup.keys());
         info!(pipeline = %self.pipeline, partitions = partitions.len(), keys, took_ms = begun.elapsed().as_millis() as u64, "partitions taken over");
