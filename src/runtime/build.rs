@@ -305,10 +305,8 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
                 sink::archive::Archive::open(settings, contract, schema, clock.clone(), setup.runtime.clone())?;
             let reader = opened.reader();
             let columns = pipeline.dedup.as_ref().map(|dedup| dedup.key.clone()).unwrap_or_default();
-            let keys: Keys = Box::new(move |partitions, window, each| {
-                let latest = clock.now() + chrono::TimeDelta::days(1);
-                reader.keys(&columns, partitions, Some(sink::archive::Recent { window, latest }), each)
-            });
+            let keys: Keys =
+                Box::new(move |partitions, recent, each| reader.keys(&columns, partitions, Some(recent), each));
             Ok((Box::new(opened), Box::new(move || writable(&at)), Some(keys)))
         }
     }

@@ -18,7 +18,7 @@
 //! sink itself. Nothing is repaired in place.
 //!
 //! - *Partitions come*: dedup forgets them, every sink takes them over and tells its cursors, dedup learns the
-//!   archive's keys; then the source starts at the smallest cursor.
+//!   archive's keys below the smallest; then the source starts at the smallest cursor.
 //! - *Partitions go*: every sink commits what is in flight; then they are let go. When that takes longer than the
 //!   drain time, or when the partitions are lost already, the line's [`Permit`](crate::source::Permit) is withdrawn: no commit
 //!   begins after that, and the line is built anew.
@@ -36,7 +36,7 @@ mod tests;
 mod values;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -53,20 +53,22 @@ use outlet::Outlet;
 use crate::{
     batch::{Fetched, Outcome},
     cpu::{self, Step},
-    cursor::{Cursors, FORGOTTEN, NEVER, Partition},
+    cursor::{Cursors, Cuts, FORGOTTEN, NEVER, Partition},
     decode::Decoder,
     dedup::Dedup,
     engine::Program,
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
+    sink::archive::Recent,
     source::Feed,
 };
 
 /// How long a full queue of one sink may hold up the others before it is left behind.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Reads committed key columns of partitions from the archive, batch by batch.
-pub type Keys = Box<dyn FnMut(&[Partition], Duration, &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> + Send>;
+/// Reads committed key columns from the archive, batch by batch: of partitions, each below an offset.
+pub type Keys =
+    Box<dyn FnMut(&[(Partition, i64)], Recent, &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> + Send>;
 
 /// How a line ended, when it did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -244,11 +246,17 @@ impl Line {
         crate::fault::point("line.before_take_over");
         let asked: Result<Vec<_>> = self.outlets.iter().map(|place| place.outlet.assign(partitions)).collect();
         let mut cursors: Cursors = partitions.iter().map(|partition| (partition.clone(), Vec::new())).collect();
+        let mut archived = BTreeSet::new();
         for (answer, place) in asked?.into_iter().zip(&self.outlets) {
             let theirs = answer.recv().map_err(|_| place.outlet.error())??;
             for (partition, cuts) in &mut cursors {
                 match theirs.get(partition) {
-                    Some(more) if !more.is_empty() => cuts.extend(more),
+                    Some(more) if !more.is_empty() => {
+                        cuts.extend(more);
+                        if place.outlet.kind == "archive" {
+                            archived.insert(partition.clone());
+                        }
+                    }
                     _ if place.outlet.kind == "kafka" => cuts.push(FORGOTTEN),
                     _ => cuts.push(NEVER),
                 }
@@ -260,7 +268,12 @@ impl Line {
         }
         if let Some((dedup, keys)) = &mut self.dedup {
             dedup.forget(partitions);
-            keys(partitions, dedup.reach(), &mut |batch| dedup.learn(batch))?;
+            // What is read again is judged again: needed is what stands before it.
+            let begin = |cuts: &Cuts| cuts.iter().copied().find(|cut| *cut >= 0).unwrap_or(0);
+            let before: Vec<(Partition, i64)> =
+                archived.into_iter().map(|partition| (partition.clone(), begin(&cursors[&partition]))).collect();
+            let recent = Recent { window: dedup.reach(), latest: dedup.latest() };
+            keys(&before, recent, &mut |batch| dedup.learn(batch))?;
         }
         let keys = self.dedup.as_ref().map_or(0, |(dedup, _)| dedup.keys());
         info!(pipeline = %self.pipeline, partitions = partitions.len(), keys, took_ms = begun.elapsed().as_millis() as u64, "partitions taken over");

@@ -51,6 +51,34 @@ fn street_lamps_are_checked_tested_and_carried() {
     assert!(folder.path().join("archive/lamps/fault_kind=01").is_dir(), "partitioned by the contract's own column");
 }
 
+/// One partition is a year behind the other when the process is started again.
+#[test]
+fn copies_are_found_after_a_restart_however_far_partitions_are_apart() {
+    let folder = project();
+    let topic = folder.path().join("topics/lamps.raw.east");
+    fs::create_dir_all(&topic).unwrap();
+    let line = |year: u32, number: u32| {
+        format!(
+            "{{\"id\":\"LD{year}{number:04}\",\"at\":\"{year}-06-01 21:05:00\",\"what\":\"K1\",\
+             \"pole\":{{\"state\":\"1\",\"lamps\":{{\"out\":1}}}}}}\n"
+        )
+    };
+    let run = |lamps: std::ops::Range<u32>| {
+        for year in [2025, 2026] {
+            let path = topic.join(format!("{year}-06-02.jsonl"));
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            fs::write(&path, text + &lamps.clone().map(|number| line(year, number)).collect::<String>()).unwrap();
+        }
+        let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
+        assert!(status.success(), "{}", huiju.stderr());
+        let account = account(&huiju.stdout());
+        ["in", "written", "duplicate"].map(|name| account[name].as_u64().unwrap())
+    };
+    assert_eq!(run(0..50), [100, 100, 0]);
+    assert_eq!(run(30..80), [100, 60, 40]);
+    assert_eq!(run(0..80), [160, 0, 160]);
+}
+
 #[test]
 fn mistakes_are_named_with_file_and_line_and_end_with_2() {
     let folder = project();

@@ -1,6 +1,22 @@
 //! Reads back what is committed: deduplication rebuilds its memory from it.
+//!
+//! # What is recent
+//!
+//! A partition's recent rows reach back from the newest of *its own* message times that is believed; one partition may
+//! be a year behind another. A file's bounds in the log tell which partitions it may hold and its newest time, but not
+//! the newest time of each partition. So the files are read newest first, and what a partition's newest time is known to
+//! be so far tells whether the next file matters to it: as long as none is known, every file does that may hold the
+//! partition by its bounds. A newest time that is too low only makes us read more.
+//!
+//! When the partitions are level with each other, files before the window are not opened. A partition that is behind costs
+//! the look through the files in between, one whose cursor has moved over no row at all the look through all: of files
+//! where only it matters, topic and number are read, and other columns only for its rows.
+//!
+//! Files whose bounds tell no time that is believed have no place in this order. They are looked through for newer times
+//! first, and read last.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     fs::File,
     path::{Path, PathBuf},
@@ -11,7 +27,8 @@ use std::{
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringArray, new_null_array},
     compute::{cast, filter_record_batch},
-    datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimestampMicrosecondType},
+    datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+    error::ArrowError,
     record_batch::RecordBatch,
 };
 use chrono::{DateTime, NaiveDate, Utc};
@@ -19,8 +36,11 @@ use deltalake_core::logstore::LogStoreRef;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
+        },
     },
+    data_type::ByteArray,
     file::{metadata::RowGroupMetaData, statistics::Statistics},
 };
 use serde::Deserialize;
@@ -46,12 +66,28 @@ pub struct Reader {
     runtime: Handle,
 }
 
-/// Rows whose message is not older than `window` before the newest message of the table.
+/// Rows whose message is not older than `window` before the newest of its partition.
 #[derive(Clone, Copy, Debug)]
 pub struct Recent {
     pub window: Duration,
-    /// Message times after this are not believed.
+    /// Message times after this are not believed: they are recent, but move nothing.
     pub latest: DateTime<Utc>,
+}
+
+/// A partition whose rows are wanted.
+struct Sought<'p> {
+    partition: &'p Partition,
+    /// Rows at this offset and after are not wanted.
+    below: i64,
+    /// Newest believable message time found so far, in microseconds.
+    newest: Option<i64>,
+}
+
+/// [`Recent`] in microseconds.
+#[derive(Clone, Copy)]
+struct Limits {
+    window: i64,
+    latest: i64,
 }
 
 impl Reader {
@@ -59,26 +95,44 @@ impl Reader {
         Reader { log, root: root.to_path_buf(), columns: shape.columns.clone(), runtime }
     }
 
-    /// Hands over `columns` and [`LINEAGE`] of the rows that came from `partitions`, batch by batch, in no particular
-    /// order: all, or the recent ones; rows whose message had no time always come.
+    /// Hands over `columns` and [`LINEAGE`] of the rows that came from `partitions`, of each those below an offset, batch
+    /// by batch, in no particular order: all, or at least the recent ones; rows whose message had no time always come.
     ///
     /// Rows deleted by deletion vectors of other programs still come: they were written once, which is what matters.
     pub fn keys(
         &self,
         columns: &[String],
-        partitions: &[Partition],
+        partitions: &[(Partition, i64)],
         recent: Option<Recent>,
         each: &mut dyn FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<()> {
         let wanted = self.wanted(columns)?;
-        let files = self.files()?;
-        let since = recent.and_then(|Recent { window, latest }| {
-            let latest = latest.timestamp_micros();
-            let newest = files.iter().filter_map(|file| file.newest).map(|newest| newest.min(latest)).max()?;
-            Some(newest.saturating_sub(i64::try_from(window.as_micros()).unwrap_or(i64::MAX)))
+        let sought = partitions.iter().map(|(partition, below)| Sought { partition, below: *below, newest: None });
+        let mut sought: Vec<Sought<'_>> = sought.filter(|sought| sought.below > 0).collect();
+        let limits = recent.map(|Recent { window, latest }| Limits {
+            window: i64::try_from(window.as_micros()).unwrap_or(i64::MAX),
+            latest: latest.timestamp_micros(),
         });
-        for file in files.iter().filter(|file| file.may_hold(since)) {
-            self.read(file, &wanted, partitions, since, each)?;
+        let mut files = self.files()?;
+        if let Some(Limits { latest, .. }) = limits {
+            let placed = |file: &Live| file.bounds.newest.filter(|newest| *newest <= latest);
+            files.sort_by_key(|file| Reverse(placed(file)));
+            let lineage = self.wanted(&[])?;
+            for file in files.iter().filter(|file| placed(file).is_none() && !file.bounds.all_timeless) {
+                self.read(file, &lineage, &mut sought, limits, &mut |_| Ok(()))?;
+            }
+        }
+        for file in &files {
+            // Its first file must not hand over a partition's rows of months.
+            if let Some(Limits { window, latest }) = limits
+                && file.bounds.newest.is_some_and(|newest| newest <= latest)
+                && file.bounds.may_span(window)
+                && sought.iter().any(|sought| sought.newest.is_none() && file.bounds.may_hold(sought))
+                && self.read(file, &self.wanted(&[])?, &mut sought, limits, &mut |_| Ok(()))? == 0
+            {
+                continue;
+            }
+            self.read(file, &wanted, &mut sought, limits, each)?;
         }
         Ok(())
     }
@@ -97,20 +151,30 @@ impl Reader {
     fn files(&self) -> Result<Vec<Live>> {
         let mut live = Vec::new();
         replay::each_live(&self.log, &self.runtime, &self.root, |file| {
-            let (newest, timeless) = times(file.stats());
-            live.push(Live { path: file.path().into_owned(), values: file.partition_values_map(), newest, timeless });
+            let bounds = file.stats().map(|stats| Bounds::of_file(&stats)).unwrap_or_default();
+            live.push(Live { path: file.path().into_owned(), values: file.partition_values_map(), bounds });
         })?;
         Ok(live)
     }
 
+    /// Hands over what is wanted of a file, and notes newer times; returns how many rows that were.
     fn read(
         &self,
         file: &Live,
         wanted: &SchemaRef,
-        partitions: &[Partition],
-        since: Option<i64>,
+        sought: &mut [Sought<'_>],
+        limits: Option<Limits>,
         each: &mut dyn FnMut(&RecordBatch) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<usize> {
+        let held = |sought: &&Sought<'_>| file.bounds.may_hold(sought);
+        let matters = |bounds: &Bounds, sought: &Sought<'_>| {
+            bounds.may_hold(sought) && bounds.may_be_recent(sought.since(limits))
+        };
+        let open: Vec<usize> = (0..sought.len()).filter(|at| matters(&file.bounds, &sought[*at])).collect();
+        if open.is_empty() {
+            return Ok(0);
+        }
+        let others = sought.iter().filter(held).count() > open.len();
         let path = self.root.join(&file.path);
         let failed = |e: &dyn std::fmt::Display| disk::failed("read", &path, e);
         let handle = File::open(&path).map_err(|e| failed(&e))?;
@@ -118,37 +182,72 @@ impl Reader {
         let metadata = ArrowReaderMetadata::load(&handle, options).map_err(|e| failed(&e))?;
         let groups: Vec<usize> = (0..metadata.metadata().num_row_groups())
             .filter(|&group| {
-                let group = metadata.metadata().row_group(group);
-                since.is_none_or(|since| group_may_hold(group, since)) && group_has_number(group, partitions)
+                let bounds = Bounds::of_group(metadata.metadata().row_group(group));
+                open.iter().any(|at| matters(&bounds, &sought[*at]))
             })
             .collect();
         if groups.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let names: HashSet<&str> = wanted.fields().iter().map(|f| f.name().as_str()).collect();
-        let roots: Vec<usize> = metadata
-            .schema()
-            .fields()
-            .iter()
-            .enumerate()
-            .filter_map(|(index, field)| names.contains(field.name().as_str()).then_some(index))
-            .collect();
-        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
-        let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(handle, metadata)
+        let mask = mask(&metadata, wanted.fields().iter().map(|field| field.name().as_str()));
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(handle, metadata.clone())
             .with_row_groups(groups)
             .with_projection(mask)
-            .with_batch_size(8192)
-            .build()
-            .map_err(|e| failed(&e))?;
-        for batch in batches {
+            .with_batch_size(8192);
+        if others {
+            builder = builder.with_row_filter(only(&metadata, open.iter().map(|at| sought[*at].partition)));
+        }
+        let open: HashMap<(&str, i32), usize> = open
+            .into_iter()
+            .map(|at| {
+                let partition: &Partition = sought[at].partition;
+                ((&*partition.topic, partition.number), at)
+            })
+            .collect();
+        let mut rows = 0;
+        for batch in builder.build().map_err(|e| failed(&e))? {
             let batch = file.complete(&batch.map_err(|e| failed(&e))?, wanted)?;
-            let batch = select(&batch, partitions, since)?;
+            let batch = select(&batch, &open, sought, limits)?;
             if batch.num_rows() > 0 {
+                rows += batch.num_rows();
                 each(&batch)?;
             }
         }
-        Ok(())
+        Ok(rows)
     }
+}
+
+impl Sought<'_> {
+    /// Rows before this are not recent.
+    fn since(&self, limits: Option<Limits>) -> Option<i64> {
+        Some(self.newest?.saturating_sub(limits?.window))
+    }
+}
+
+/// Leaves out the rows of other partitions before their other columns are read.
+fn only<'p>(metadata: &ArrowReaderMetadata, partitions: impl Iterator<Item = &'p Partition>) -> RowFilter {
+    let mut numbers: HashMap<String, Vec<i32>> = HashMap::new();
+    partitions.for_each(|partition| numbers.entry(partition.topic.to_string()).or_default().push(partition.number));
+    let chosen = move |batch: RecordBatch| {
+        let column = |name: &str, kind: &DataType| {
+            let missing = || ArrowError::SchemaError(format!("there is no column {name}"));
+            cast(batch.column_by_name(name).ok_or_else(missing)?, kind)
+        };
+        let (topics, these) = (column("_topic", &DataType::Utf8)?, column("_partition", &DataType::Int32)?);
+        let (topics, these) = (topics.as_string::<i32>(), these.as_primitive::<Int32Type>());
+        let is_chosen = |row| numbers.get(topics.value(row)).is_some_and(|numbers| numbers.contains(&these.value(row)));
+        Ok((0..batch.num_rows()).map(|row| Some(is_chosen(row))).collect::<BooleanArray>())
+    };
+    let mask = mask(metadata, ["_topic", "_partition"].into_iter());
+    RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, chosen))])
+}
+
+/// These columns, as far as the file has them.
+fn mask<'n>(metadata: &ArrowReaderMetadata, names: impl Iterator<Item = &'n str>) -> ProjectionMask {
+    let names: HashSet<&str> = names.collect();
+    let fields = metadata.schema().fields().iter().enumerate();
+    let roots = fields.filter_map(|(index, field)| names.contains(field.name().as_str()).then_some(index));
+    ProjectionMask::roots(metadata.parquet_schema(), roots.collect::<Vec<_>>())
 }
 
 /// All rows of a file in the columns `wanted`, batch by batch.
@@ -179,17 +278,10 @@ pub(super) struct Live {
     pub path: String,
     /// Values of the partition columns, which are not in the file.
     pub values: HashMap<String, Option<String>>,
-    /// Newest message time in microseconds; `None` when the statistics do not tell.
-    pub newest: Option<i64>,
-    /// Whether it may hold rows whose message had no time.
-    pub timeless: bool,
+    pub bounds: Bounds,
 }
 
 impl Live {
-    fn may_hold(&self, since: Option<i64>) -> bool {
-        self.timeless || since.is_none_or(|since| self.newest.is_none_or(|newest| newest >= since))
-    }
-
     /// Brings a batch into the wanted order and types, with constants for partition columns.
     fn complete(&self, batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
         let columns = wanted.fields().iter().map(|field| match batch.column_by_name(field.name()) {
@@ -214,65 +306,156 @@ impl Live {
     }
 }
 
-/// Rows of these partitions that are young enough.
-fn select(batch: &RecordBatch, partitions: &[Partition], since: Option<i64>) -> Result<RecordBatch> {
+/// Rows of these partitions, by their places in `sought`, that are wanted. Notes newer times.
+fn select(
+    batch: &RecordBatch,
+    open: &HashMap<(&str, i32), usize>,
+    sought: &mut [Sought<'_>],
+    limits: Option<Limits>,
+) -> Result<RecordBatch> {
     let column = |name: &str| batch.column_by_name(name).expect("lineage is always read");
     let topics = column("_topic").as_string::<i32>();
     let numbers = column("_partition").as_primitive::<Int32Type>();
+    let offsets = column("_offset").as_primitive::<Int64Type>();
     let times = column(TIME).as_primitive::<TimestampMicrosecondType>();
-    let chosen: HashSet<(&str, i32)> = partitions.iter().map(|p| (&*p.topic, p.number)).collect();
-    let keep: BooleanArray = (0..batch.num_rows())
-        .map(|row| {
-            let young = since.is_none_or(|since| times.is_null(row) || times.value(row) >= since);
-            Some(young && chosen.contains(&(topics.value(row), numbers.value(row))))
-        })
-        .collect();
+    let of_row = |row: usize, sought: &[Sought<'_>]| {
+        let at = open.get(&(topics.value(row), numbers.value(row))).copied();
+        at.filter(|at| offsets.value(row) < sought[*at].below)
+    };
+    let places: Vec<Option<usize>> = (0..batch.num_rows()).map(|row| of_row(row, sought)).collect();
+    if let Some(Limits { latest, .. }) = limits {
+        for (row, at) in places.iter().enumerate() {
+            if let Some(at) = *at
+                && times.is_valid(row)
+                && times.value(row) <= latest
+            {
+                sought[at].newest = sought[at].newest.max(Some(times.value(row)));
+            }
+        }
+    }
+    let young = |row: usize, at: usize| {
+        sought[at].since(limits).is_none_or(|since| times.is_null(row) || times.value(row) >= since)
+    };
+    let keep: BooleanArray =
+        places.iter().enumerate().map(|(row, at)| Some(at.is_some_and(|at| young(row, at)))).collect();
     filter_record_batch(batch, &keep).or_bug("archive: select keys")
 }
 
+/// What the statistics of a file or of a row group tell about its rows. They may be wider than the rows; what they do
+/// not tell may be anything.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    topics: Option<(String, String)>,
+    numbers: Option<(i64, i64)>,
+    /// Smallest offset.
+    first: Option<i64>,
+    /// Oldest and newest message time in microseconds.
+    oldest: Option<i64>,
+    newest: Option<i64>,
+    /// There is no row whose message had no time; there is none whose message had one.
+    all_timed: bool,
+    all_timeless: bool,
+}
+
+impl Bounds {
+    /// From the statistics in the log.
+    fn of_file(stats: &str) -> Bounds {
+        let Ok(Stats { num_records, min_values, max_values, null_count }) = serde_json::from_str(stats) else {
+            return Bounds::default();
+        };
+        let time = |text: Option<String>| Some(DateTime::parse_from_rfc3339(&text?).ok()?.timestamp_micros());
+        Bounds {
+            topics: min_values.topic.zip(max_values.topic),
+            numbers: min_values.number.zip(max_values.number),
+            first: min_values.offset,
+            oldest: time(min_values.time),
+            // Other writers round down to milliseconds.
+            newest: time(max_values.time).map(|newest| newest + 999),
+            all_timed: null_count.time == Some(0),
+            all_timeless: null_count.time.is_some() && null_count.time == num_records,
+        }
+    }
+
+    /// From a footer.
+    fn of_group(group: &RowGroupMetaData) -> Bounds {
+        let of = |name: &str| {
+            let column = group.columns().iter().find(|column| column.column_path().parts() == [name]);
+            column.and_then(|column| column.statistics())
+        };
+        let text = |bytes: &ByteArray| bytes.as_utf8().ok().map(str::to_owned);
+        let topics = match of("_topic") {
+            Some(Statistics::ByteArray(stats)) => stats.min_opt().and_then(text).zip(stats.max_opt().and_then(text)),
+            _ => None,
+        };
+        let numbers = match of("_partition") {
+            Some(Statistics::Int32(stats)) => stats.min_opt().zip(stats.max_opt()),
+            _ => None,
+        };
+        let first = match of("_offset") {
+            Some(Statistics::Int64(stats)) => stats.min_opt().copied(),
+            _ => None,
+        };
+        let (oldest, newest, timeless) = match of(TIME) {
+            Some(Statistics::Int64(stats)) => {
+                (stats.min_opt().copied(), stats.max_opt().copied(), stats.null_count_opt())
+            }
+            _ => (None, None, None),
+        };
+        Bounds {
+            topics,
+            numbers: numbers.map(|(min, max)| (i64::from(*min), i64::from(*max))),
+            first,
+            oldest,
+            newest,
+            all_timed: timeless == Some(0),
+            all_timeless: timeless == Some(group.num_rows() as u64),
+        }
+    }
+
+    fn may_hold(&self, sought: &Sought<'_>) -> bool {
+        let Partition { topic, number } = sought.partition;
+        self.topics.as_ref().is_none_or(|(min, max)| **min <= **topic && **topic <= **max)
+            && self.numbers.is_none_or(|(min, max)| (min..=max).contains(&i64::from(*number)))
+            && self.first.is_none_or(|first| first < sought.below)
+    }
+
+    /// Whether its times may be further apart than this.
+    fn may_span(&self, window: i64) -> bool {
+        self.oldest.zip(self.newest).is_none_or(|(oldest, newest)| newest.saturating_sub(oldest) > window)
+    }
+
+    fn may_be_recent(&self, since: Option<i64>) -> bool {
+        !self.all_timed || since.is_none_or(|since| self.newest.is_none_or(|newest| newest >= since))
+    }
+}
+
+/// A file's statistics in the log.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {
+    num_records: Option<i64>,
     #[serde(default)]
-    max_values: Time<Option<String>>,
+    min_values: Lineage,
     #[serde(default)]
-    null_count: Time<Option<i64>>,
+    max_values: Lineage,
+    #[serde(default)]
+    null_count: Nulls,
 }
 
 #[derive(Deserialize, Default)]
-struct Time<T> {
-    #[serde(rename = "_ingested_at", default)]
-    value: T,
+struct Lineage {
+    #[serde(rename = "_topic")]
+    topic: Option<String>,
+    #[serde(rename = "_partition")]
+    number: Option<i64>,
+    #[serde(rename = "_offset")]
+    offset: Option<i64>,
+    #[serde(rename = "_ingested_at")]
+    time: Option<String>,
 }
 
-/// Newest message time, and whether there may be rows without one, by a file's statistics.
-fn times(stats: Option<String>) -> (Option<i64>, bool) {
-    let Some(stats) = stats.and_then(|text| serde_json::from_str::<Stats>(&text).ok()) else { return (None, true) };
-    let newest = stats.max_values.value.and_then(|newest| DateTime::parse_from_rfc3339(&newest).ok());
-    // Other writers round down to milliseconds.
-    (newest.map(|newest| newest.timestamp_micros() + 999), stats.null_count.value != Some(0))
-}
-
-fn statistics<'a>(group: &'a RowGroupMetaData, name: &str) -> Option<&'a Statistics> {
-    let column = group.columns().iter().find(|column| column.column_path().parts() == [name]);
-    column.and_then(|column| column.statistics())
-}
-
-fn group_may_hold(group: &RowGroupMetaData, since: i64) -> bool {
-    match statistics(group, TIME) {
-        Some(Statistics::Int64(stats)) => {
-            stats.null_count_opt() != Some(0) || stats.max_opt().is_none_or(|newest| *newest >= since)
-        }
-        _ => true,
-    }
-}
-
-fn group_has_number(group: &RowGroupMetaData, partitions: &[Partition]) -> bool {
-    match statistics(group, "_partition") {
-        Some(Statistics::Int32(stats)) => match (stats.min_opt(), stats.max_opt()) {
-            (Some(min), Some(max)) => partitions.iter().any(|p| (min..=max).contains(&&p.number)),
-            _ => true,
-        },
-        _ => true,
-    }
+#[derive(Deserialize, Default)]
+struct Nulls {
+    #[serde(rename = "_ingested_at")]
+    time: Option<i64>,
 }

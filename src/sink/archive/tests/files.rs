@@ -15,8 +15,13 @@ fn adds(folder: &Path) -> Vec<serde_json::Value> {
 }
 
 fn keys(bench: &Bench, columns: &[&str], numbers: &[i32], recent: Option<Recent>) -> Vec<RecordBatch> {
+    let below: Vec<_> = numbers.iter().map(|n| (*n, i64::MAX)).collect();
+    keys_below(bench, columns, &below, recent)
+}
+
+fn keys_below(bench: &Bench, columns: &[&str], below: &[(i32, i64)], recent: Option<Recent>) -> Vec<RecordBatch> {
     let columns: Vec<String> = columns.iter().map(|c| (*c).to_owned()).collect();
-    let partitions: Vec<_> = numbers.iter().map(|n| partition(*n)).collect();
+    let partitions: Vec<_> = below.iter().map(|(n, below)| (partition(*n), *below)).collect();
     let reader = bench.try_open().unwrap().reader();
     let mut batches = Vec::new();
     let mut each = |batch: &RecordBatch| {
@@ -160,32 +165,133 @@ fn folders_have_odd_names_and_rows_find_their_way() {
     );
 }
 
+const DAY: i64 = 24 * 3600 * 1000;
+
+fn at(offset: i64, time: Option<i64>) -> Row {
+    Row(offset, format!("NC{offset}"), None, time)
+}
+
+/// Writes and commits rows of a partition, which it covers.
+fn put(archive: &mut Archive, number: i32, rows: &[Row]) {
+    let (from, next) = (rows[0].0, rows[rows.len() - 1].0 + 1);
+    archive.write(&outcome(number, from, next, rows)).unwrap();
+    archive.commit(&covered(number, from, next)).unwrap();
+}
+
+/// Offsets of what is recent, sorted. Times are believed up to a minute after the evening.
+fn recent(bench: &Bench, numbers: &[i32], window_ms: i64) -> Vec<i64> {
+    let below: Vec<_> = numbers.iter().map(|n| (*n, i64::MAX)).collect();
+    recent_below(bench, &below, window_ms)
+}
+
+fn recent_below(bench: &Bench, below: &[(i32, i64)], window_ms: i64) -> Vec<i64> {
+    let latest = DateTime::from_timestamp_millis(EVENING + 60_000).unwrap();
+    let window = std::time::Duration::from_millis(window_ms as u64);
+    let batches = keys_below(bench, &["order_no"], below, Some(Recent { window, latest }));
+    let offsets = batches.iter().flat_map(|batch| batch["_offset"].as_primitive::<Int64Type>().values().to_vec());
+    let mut offsets: Vec<i64> = offsets.collect();
+    offsets.sort_unstable();
+    offsets
+}
+
+#[test]
+fn what_is_recent_is_so_for_each_partition() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0, 1, 2]);
+    // Partition 1 is a year behind, in files of its own and in one with partition 0.
+    put(&mut archive, 1, &[at(100, Some(EVENING - 380 * DAY)), at(101, Some(EVENING - 366 * DAY))]);
+    archive.write(&outcome(1, 102, 103, &[at(102, Some(EVENING - 365 * DAY))])).unwrap();
+    archive.write(&outcome(0, 0, 1, &[at(0, Some(EVENING - 365 * DAY))])).unwrap();
+    let intervals = [covered(1, 102, 103), covered(0, 0, 1)].into_iter().flat_map(|one| one.intervals).collect();
+    archive.commit(&Covered { intervals, ..Covered::default() }).unwrap();
+    put(&mut archive, 0, &[at(1, Some(EVENING - 20 * DAY))]);
+    put(&mut archive, 0, &[at(2, Some(EVENING - 13 * DAY)), at(3, Some(EVENING))]);
+    assert_eq!(recent(&bench, &[0, 1, 2], 14 * DAY), [2, 3, 101, 102]);
+    assert_eq!(recent(&bench, &[1], 14 * DAY), [101, 102]);
+    assert_eq!(recent(&bench, &[1], 15 * DAY), [100, 101, 102]);
+    assert_eq!(recent(&bench, &[0, 2], 14 * DAY), [2, 3]);
+}
+
+#[test]
+fn a_time_in_the_future_hides_nothing() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0, 1]);
+    put(&mut archive, 0, &[at(0, Some(EVENING - 30 * DAY)), at(1, Some(EVENING - 3_600_000))]);
+    put(&mut archive, 0, &[at(2, Some(EVENING + DAY)), at(3, Some(EVENING - 1000)), at(4, Some(EVENING + 900 * DAY))]);
+    carry(&mut archive, 1, 10, 12).unwrap();
+    assert_eq!(recent(&bench, &[0, 1], 2 * 3_600_000), [1, 2, 3, 4, 10, 11]);
+    assert_eq!(recent(&bench, &[0, 1], 1000), [2, 3, 4, 10, 11]);
+    // Nothing else is there.
+    put(&mut archive, 1, &[at(12, Some(EVENING + 900 * DAY))]);
+    assert_eq!(recent(&bench, &[1], 1000), [10, 11, 12]);
+}
+
+/// Partitions of the table need not be days.
+#[test]
+fn of_a_file_that_spans_months_only_what_is_recent_comes() {
+    let bench = Bench::partitioned_by(&["city"]);
+    let mut archive = bench.open(&[0, 1, 2]);
+    let days =
+        |from: i64, to: i64| (from..to).map(|day| at(day, Some(EVENING - (200 - day) * DAY))).collect::<Vec<_>>();
+    archive.write(&outcome(0, 0, 201, &days(0, 201))).unwrap();
+    archive.write(&outcome(1, 0, 50, &days(0, 50))).unwrap();
+    // Covers messages, but has no row.
+    archive.write(&outcome(2, 0, 9, &[])).unwrap();
+    let intervals = [covered(0, 0, 201), covered(1, 0, 50), covered(2, 0, 9)];
+    let intervals = intervals.into_iter().flat_map(|one| one.intervals).collect();
+    archive.commit(&Covered { intervals, ..Covered::default() }).unwrap();
+    put(&mut archive, 0, &[at(201, Some(EVENING))]);
+    assert_eq!(recent(&bench, &[0, 1, 2], 3 * DAY), [46, 47, 48, 49, 197, 198, 199, 200, 201]);
+    assert_eq!(recent(&bench, &[1, 2], 3 * DAY), [46, 47, 48, 49]);
+    assert!(recent(&bench, &[2], 3 * DAY).is_empty());
+}
+
+/// What is read again is judged by what stands before it, however far the archive is ahead.
+#[test]
+fn what_is_recent_is_so_below_an_offset() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    let days = [0, 20, 25, 90, 91];
+    for (offset, day) in days.into_iter().enumerate() {
+        put(&mut archive, 0, &[at(offset as i64, Some(EVENING - 100 * DAY + day * DAY))]);
+    }
+    assert_eq!(recent_below(&bench, &[(0, 5)], 14 * DAY), [3, 4]);
+    assert_eq!(recent_below(&bench, &[(0, 3)], 14 * DAY), [1, 2]);
+    assert_eq!(recent_below(&bench, &[(0, 1)], 14 * DAY), [0]);
+    assert!(recent_below(&bench, &[(0, 0)], 14 * DAY).is_empty());
+}
+
+/// Files that cannot matter are not opened: here they could not even be.
+#[test]
+fn old_files_stay_closed() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0, 1]);
+    for days in (1..=20).rev() {
+        for number in [0, 1] {
+            put(&mut archive, number, &[at(20 - days, Some(EVENING - days * DAY + i64::from(number) * 1000))]);
+        }
+    }
+    for days in 9..=20 {
+        let day =
+            DateTime::from_timestamp_millis(EVENING - days * DAY).unwrap().with_timezone(&chrono_tz::Asia::Shanghai);
+        fs::remove_dir_all(bench.rows().join(format!("ingested_on={}", day.date_naive()))).unwrap();
+    }
+    assert_eq!(recent(&bench, &[0, 1], 8 * DAY - 5000).len(), 2 * 8);
+}
+
 #[test]
 fn keys_leave_out_other_partitions_and_old_rows() {
     let bench = Bench::new();
     let mut archive = bench.open(&[0, 1]);
-    let day = 24 * 3600 * 1000;
-    let at = |offset: i64, time: Option<i64>| Row(offset, format!("NC{offset}"), None, time);
-    let batch = [at(0, Some(EVENING - 9 * day)), at(1, Some(EVENING)), at(2, None)];
-    archive.write(&outcome(0, 0, 3, &batch)).unwrap();
-    archive.commit(&covered(0, 0, 3)).unwrap();
+    let batch = [at(0, Some(EVENING - 9 * DAY)), at(1, Some(EVENING)), at(2, None)];
+    put(&mut archive, 0, &batch);
     carry(&mut archive, 1, 10, 12).unwrap();
 
-    // The newest message is believed up to the evening: what is recent reaches back from there.
-    let offsets = |numbers: &[i32], since: i64| {
-        let latest = DateTime::from_timestamp_millis(EVENING).unwrap();
-        let window = std::time::Duration::from_millis((EVENING - since) as u64);
-        let batches = keys(&bench, &["order_no"], numbers, Some(Recent { window, latest }));
-        let mut offsets: Vec<i64> =
-            batches.iter().flat_map(|b| b["_offset"].as_primitive::<Int64Type>().values().to_vec()).collect();
-        offsets.sort_unstable();
-        offsets
-    };
-    assert_eq!(offsets(&[0, 1], EVENING - 10 * day), [0, 1, 2, 10, 11]);
-    assert_eq!(offsets(&[0], EVENING - 10 * day), [0, 1, 2]);
-    assert_eq!(offsets(&[1], EVENING), [10, 11]);
-    assert_eq!(offsets(&[0], EVENING), [1, 2]);
-    assert!(offsets(&[], 0).is_empty());
+    assert_eq!(recent(&bench, &[0, 1], 10 * DAY), [0, 1, 2, 10, 11]);
+    assert_eq!(recent(&bench, &[0], 10 * DAY), [0, 1, 2]);
+    assert_eq!(recent(&bench, &[1], 1), [10, 11]);
+    assert_eq!(recent(&bench, &[0], 0), [1, 2]);
+    assert!(recent(&bench, &[], 10 * DAY).is_empty());
     let batch = &keys(&bench, &["order_no"], &[1], None)[0];
     let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["order_no", "_topic", "_partition", "_offset", "_row", "_ingested_at"]);

@@ -138,7 +138,7 @@ impl Bench {
     fn offsets(&self) -> Vec<i64> {
         let reader = self.try_open().unwrap().reader();
         let mut offsets = Vec::new();
-        let partitions: Vec<_> = (0..20).map(partition).collect();
+        let partitions: Vec<_> = (0..20).map(|n| (partition(n), i64::MAX)).collect();
         let mut each = |batch: &RecordBatch| {
             offsets.extend(batch["_offset"].as_primitive::<Int64Type>().values());
             Ok(())

@@ -14,7 +14,7 @@ use crate::{
     sink::archive::{
         disk,
         folders::Key,
-        reader::{self, Live},
+        reader::{self, Bounds, Live},
         replay,
         side::Side,
     },
@@ -94,7 +94,7 @@ fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<K
         }
         let values: HashMap<String, Option<String>> = file.partition_values_map();
         let key = table.shape().partition_by.iter().map(|name| values.get(name).cloned().flatten()).collect();
-        let live = Live { path: path.into_owned(), values, newest: None, timeless: true };
+        let live = Live { path: path.into_owned(), values, bounds: Bounds::default() };
         small.entry(key).or_default().push(Small { live, size });
     })?;
     small.retain(|_, files| files.len() >= how.min_files.max(2));
