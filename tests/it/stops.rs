@@ -28,6 +28,7 @@ const SETTINGS: Settings = Settings {
 /// Stops it; gives how long that took.
 #[track_caller]
 fn stop(project: &Project<'_>, huiju: Huiju) -> Duration {
+    eventually("it listens for signals", SOON, || huiju.catches(libc::SIGTERM).then_some(()));
     let asked = Instant::now();
     let status = project.terminate(huiju);
     let took = asked.elapsed();
