@@ -142,7 +142,10 @@ fn rules(text: &mut String, contract: &Contract) {
     line!(text);
     line!(text, "## 质量规则");
     line!(text);
-    line!(text, "条件为假时规则不通过；条件无法判断（为空）时视为通过。");
+    line!(
+        text,
+        "条件为假时规则不通过；条件无法判断（为空）时视为通过；条件无法计算（如除以零）时，标记类规则视为不通过，拒收类规则按 `sql.failed` 拒收。"
+    );
     line!(text);
     line!(text, "| 代码 | 字段 | 不通过的原因 | 处理 | 条件 |");
     line!(text, "| --- | --- | --- | --- | --- |");

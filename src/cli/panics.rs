@@ -9,9 +9,14 @@ use std::{
     panic::PanicHookInfo,
 };
 
+use crate::engine;
+
 pub(super) fn install() {
     let full = std::env::var_os("HUIJU_PANIC").is_some_and(|value| value == "full");
     std::panic::set_hook(Box::new(move |info| {
+        if engine::shielded() {
+            return; // it becomes a reject, or a finding of `check`
+        }
         let thread = std::thread::current();
         let at = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         let name = thread.name().unwrap_or("without a name");

@@ -17,14 +17,14 @@ use hashbrown::HashSet;
 use super::Library;
 use crate::{
     batch::Fault,
-    contract::{Column, Contract, Kind, Severity},
+    contract::{Column, Contract, Kind, Rule, Severity},
     error::Finding,
     text,
 };
 
 /// A row that would not fit into a message of the clean topic, which takes a megabyte by default, is rejected: it must
 /// not stop the rows behind it.
-const LARGEST_ROW: usize = 1_000_000;
+pub(super) const LARGEST_ROW: usize = 1_000_000;
 
 /// How much of an offending value a reject shows, in characters.
 const SHOWN: usize = 64;
@@ -105,6 +105,10 @@ impl Checks {
             });
         }
         if findings.is_empty() { Ok(Checks { contract: contract.clone(), columns }) } else { Err(findings) }
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        &self.contract.rules
     }
 
     /// Number of columns before the rules.

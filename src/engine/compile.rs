@@ -10,9 +10,12 @@
 //!
 //! Meta columns (`_offset`, `_timestamp`, …) pass through every stage without being written down.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::{
+    datatypes::{DataType, Schema, SchemaRef},
+    record_batch::RecordBatch,
+};
 use datafusion::{
     common::{Column as ColumnName, DFSchema, DataFusionError},
     datasource::{empty::EmptyTable, provider_as_source},
@@ -22,13 +25,16 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{choose, interval, lint, meta};
+use super::{choose, evaluate, interval, lint, meta, shield::shield_future};
 use crate::{
     config::{Pipeline, Source, Stage},
     contract::Contract,
     decode::Fields,
     error::Finding,
 };
+
+/// What the computed rules are called, before their number.
+const RULE: &str = "__rule_";
 
 /// One projection: a list of expressions over the batch before it.
 #[derive(Debug)]
@@ -91,7 +97,13 @@ pub(super) fn compile(
             let planned = context.state().create_logical_plan(&stage.sql).await.map_err(fail)?;
             lint::row_local(stage, &planned).map_err(one)?;
             let whole = with_meta(planned).map_err(fail)?;
+            let before = steps.len();
             let (read, schema) = add(stage, &whole, context, &mut steps).await.map_err(fail)?;
+            let hopeless = hopeless(&steps[before..], &read);
+            if !hopeless.is_empty() {
+                let tell = |(column, why): (String, String)| dead_column(stage, &column, &why);
+                return Err(hopeless.into_iter().map(tell).collect());
+            }
             input.get_or_insert(read);
             register(context, &stage.name, Arc::new(EmptyTable::new(schema)))?;
             (from, last) = (stage.name.clone(), stage);
@@ -99,8 +111,21 @@ pub(super) fn compile(
         let table = context.table(from.as_ref()).await.map_err(|error| one(explain(last, source, &error)))?;
         let checks = Stage { name: "checks".into(), ..last.clone() };
         for plan in conform(contract, last, table.into_unoptimized_plan(), context)? {
+            let before = steps.len();
             let added = add(&checks, &plan, context, &mut steps).await;
-            added.map_err(|error| one(explain(last, source, &error)))?;
+            let (read, _) = added.map_err(|error| one(explain(last, source, &error)))?;
+            let hopeless = hopeless(&steps[before..], &read);
+            if !hopeless.is_empty() {
+                let tell = |(column, why): (String, String)| match number_of(&column).map(|at| &contract.rules[at]) {
+                    Some(rule) => {
+                        let todo = "correct its condition, or remove the rule";
+                        let what = format!("rule {} cannot be computed for any row ({why}): {todo}", rule.name);
+                        Finding::new(&rule.at, what)
+                    }
+                    None => dead_column(last, &column, &why),
+                };
+                return Err(hopeless.into_iter().map(tell).collect());
+            }
         }
         let input = input.expect("the map is always there");
         Ok(Compiled { fields, input, steps })
@@ -114,7 +139,8 @@ async fn add(
     context: &SessionContext,
     steps: &mut Vec<Step>,
 ) -> Result<(SchemaRef, SchemaRef), DataFusionError> {
-    let physical = context.state().create_physical_plan(plan).await?;
+    let state = context.state();
+    let physical = shield_future(state.create_physical_plan(plan)).await?;
     let (input, mut more) = flatten(stage, physical)?;
     if let (Some(before), Some(first)) = (steps.last(), more.first_mut()) {
         let take: Result<Vec<usize>, _> =
@@ -124,6 +150,46 @@ async fn add(
     let schema = more.last().map_or_else(|| input.clone(), |step| step.schema.clone());
     steps.extend(more);
     Ok((input, schema))
+}
+
+/// Outputs of a stage's steps that fail without any row already, and the engine's reason: no row will ever pass.
+fn hopeless(steps: &[Step], read: &SchemaRef) -> Vec<(String, String)> {
+    let (mut found, mut schema) = (Vec::new(), read.clone());
+    // Why a column of the step before cannot be computed; what reads it is named instead of it.
+    let mut broken: BTreeMap<usize, String> = BTreeMap::new();
+    for (number, step) in steps.iter().enumerate() {
+        if number > 0
+            && let Some(take) = &step.take
+        {
+            let at = |(to, from): (usize, &usize)| Some((to, broken.get(from)?.clone()));
+            broken = take.iter().enumerate().filter_map(at).collect();
+            schema = Arc::new(schema.project(take).expect("a step takes columns that are there"));
+        }
+        let empty = RecordBatch::new_empty(schema);
+        let fails = |expr: &Arc<dyn PhysicalExpr>| {
+            let inherited = evaluate::columns_of(expr).find_map(|column| broken.get(&column).cloned());
+            inherited.or_else(|| evaluate::alone(expr, &empty).err().map(|error| shorten(&error)))
+        };
+        broken = step.exprs.iter().enumerate().filter_map(|(at, expr)| Some((at, fails(expr)?))).collect();
+        schema = step.schema.clone();
+    }
+    found.extend(broken.into_iter().map(|(at, why)| (schema.field(at).name().clone(), why)));
+    found
+}
+
+fn dead_column(stage: &Stage, column: &str, why: &str) -> Finding {
+    let todo = "correct the expression";
+    let what = format!("column \"{column}\" cannot be computed for any row ({why}): {todo}");
+    lint::finding(stage, lint::line_of_column(&stage.sql, column), what)
+}
+
+/// Which rule of the contract a step's expression is.
+pub(super) fn rule_number(step: &Step, at: usize) -> Option<usize> {
+    number_of(step.schema.field(at).name())
+}
+
+fn number_of(column: &str) -> Option<usize> {
+    column.strip_prefix(RULE)?.parse().ok()
 }
 
 fn one(finding: Finding) -> Vec<Finding> {
@@ -229,7 +295,7 @@ fn conform(
         .collect();
     for (number, rule) in contract.rules.iter().enumerate() {
         match predicate(&rule.predicate, &schema, context) {
-            Ok(expr) => checked.push(expr.alias(format!("__rule_{number}"))),
+            Ok(expr) => checked.push(expr.alias(format!("{RULE}{number}"))),
             Err(what) => {
                 let quiet = !findings.is_empty() && what.contains("No field named");
                 if !quiet {
@@ -332,13 +398,33 @@ fn explain(stage: &Stage, source: &Source, error: &DataFusionError) -> Finding {
     finding
 }
 
-/// DataFusion's text without its prefixes and its second half of hints.
+/// DataFusion's innermost reason, without prefixes and its second half of hints.
 fn shorten(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    let text = text.trim_start_matches("Schema error: ").trim_start_matches("Error during planning: ");
-    let text = text.trim_start_matches("Execution error: ");
-    text.lines().next().unwrap_or(text).to_owned()
+    let text = error.find_root().strip_backtrace();
+    let mut text = text.as_str();
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or(text);
+    match lines.next_back() {
+        // The regex library draws a picture in between.
+        Some(last) if first.ends_with("parse error:") => format!("{first} {}", last.trim_start_matches("error: ")),
+        _ => first.to_owned(),
+    }
 }
+
+const PREFIXES: &[&str] = &[
+    "External error: ",
+    "Schema error: ",
+    "Error during planning: ",
+    "Execution error: ",
+    "Arrow error: ",
+    "Compute error: ",
+    "Invalid argument error: ",
+    "Parser error: ",
+    "Cast error: ",
+];
 
 /// `: did you mean "x"?`, or nothing.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {

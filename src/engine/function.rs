@@ -161,7 +161,7 @@ impl ScalarUDFImpl for Function {
         Ok(Arc::new(Field::new(self.name, self.returns.clone(), true)))
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        Ok(ColumnarValue::Array((self.body)(&args.args, args.number_rows)?))
+        Ok(ColumnarValue::Array(super::shield::open(|| (self.body)(&args.args, args.number_rows))?))
     }
 }
 

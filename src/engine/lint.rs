@@ -231,3 +231,16 @@ pub(super) fn line_of(sql: &str, word: &str) -> Option<usize> {
     let word = word.to_lowercase();
     sql.lines().position(|line| line.split("--").next().unwrap_or("").to_lowercase().contains(&word)).map(|at| at + 1)
 }
+
+/// The line in which a column of a stage's SELECT begins.
+pub(super) fn line_of_column(sql: &str, column: &str) -> Option<usize> {
+    let statements = Parser::parse_sql(&GenericDialect {}, sql).ok()?;
+    let [Statement::Query(query)] = statements.as_slice() else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let named = |item: &&SelectItem| match item {
+        SelectItem::ExprWithAlias { alias, .. } => alias.value == column,
+        SelectItem::UnnamedExpr(expr) => expr.to_string() == column,
+        _ => false,
+    };
+    select.projection.iter().find(named).map(|item| item.span().start.line as usize).filter(|line| *line > 0)
+}

@@ -11,11 +11,13 @@ mod checks;
 mod choose;
 mod classes;
 mod compile;
+mod evaluate;
 mod function;
 mod functions;
 mod interval;
 mod lint;
 mod meta;
+mod shield;
 #[cfg(test)]
 mod tests;
 
@@ -23,18 +25,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::ArrayRef,
-    compute::concat_batches,
     datatypes::{DataType, SchemaRef},
-    error::ArrowError,
     record_batch::{RecordBatch, RecordBatchOptions},
 };
-use datafusion::common::DataFusionError;
-
 pub use compile::nearest;
 pub use functions::{Library, function_docs};
+pub use shield::shielded;
 
 use crate::{
-    batch::{Checked, Fault, Fetched},
+    batch::{Checked, Fetched},
     config::{Pipeline, Source},
     contract::Contract,
     cpu::{self, Step},
@@ -90,15 +89,14 @@ impl Program {
     pub fn run(&self, fetched: Fetched, mut decoded: Decoded) -> Checked {
         let input = self.input(&fetched, &decoded);
         let mut rejects = std::mem::take(&mut decoded.rejects);
-        let (computed, failed) = self.evaluate(&input);
+        let (computed, failed) = evaluate::evaluate(&self.compiled.steps, self.checks.rules(), &input);
         cpu::spent(Step::Stages);
         let mut origins = std::mem::take(&mut decoded.origins);
         let mut places: Option<Vec<usize>> = None;
         if !failed.is_empty() {
             decoded.origins = origins.clone();
-            for (row, Failed { stage, reason }) in &failed {
-                let fault = Fault { code: "sql.failed".into(), field: None, reason: (*reason).to_owned(), value: None };
-                rejects.push(decode::reject(&fetched, &decoded, *row, stage.clone(), vec![fault]));
+            for (row, failed) in &failed {
+                rejects.push(decode::reject(&fetched, &decoded, *row, failed.stage.clone(), vec![failed.fault()]));
             }
             let kept: Vec<usize> =
                 (0..origins.len()).filter(|row| failed.binary_search_by_key(row, |(at, _)| *at).is_err()).collect();
@@ -156,56 +154,6 @@ impl Program {
             .expect("decoded and meta columns have the types they were planned with")
     }
 
-    /// All steps over a batch. Rows that fail are found by halving, and left out: `(row, reason)` in order.
-    fn evaluate(&self, input: &RecordBatch) -> (RecordBatch, Vec<(usize, Failed)>) {
-        match self.steps(input) {
-            Ok(done) => (done, Vec::new()),
-            Err(_) => {
-                let (mut parts, mut failed) = (Vec::new(), Vec::new());
-                self.halve(input, 0, &mut parts, &mut failed);
-                let empty = self.steps(&input.slice(0, 0)).expect("no rows, no failure");
-                let schema = parts.first().map_or(empty.schema(), RecordBatch::schema);
-                parts.insert(
-                    0,
-                    empty.with_schema(schema.clone()).unwrap_or_else(|_| RecordBatch::new_empty(schema.clone())),
-                );
-                (concat_batches(&schema, &parts).expect("parts of one program share a schema"), failed)
-            }
-        }
-    }
-
-    fn halve(&self, input: &RecordBatch, at: usize, parts: &mut Vec<RecordBatch>, failed: &mut Vec<(usize, Failed)>) {
-        match self.steps(input) {
-            Ok(done) => parts.push(done),
-            Err(error) if input.num_rows() == 1 => failed.push((at, error)),
-            Err(_) => {
-                let half = input.num_rows() / 2;
-                self.halve(&input.slice(0, half), at, parts, failed);
-                self.halve(&input.slice(half, input.num_rows() - half), at + half, parts, failed);
-            }
-        }
-    }
-
-    fn steps(&self, input: &RecordBatch) -> Result<RecordBatch, Failed> {
-        let rows = input.num_rows();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let mut batch = input.clone();
-        for step in &self.compiled.steps {
-            let fail = |error| Failed { stage: step.stage.clone(), reason: in_chinese(&error) };
-            if let Some(take) = &step.take {
-                batch = batch.project(take).map_err(|error| fail(error.into()))?;
-            }
-            let mut columns = Vec::with_capacity(step.exprs.len());
-            for expr in &step.exprs {
-                let value = expr.evaluate(&batch).and_then(|value| value.into_array(rows));
-                columns.push(value.map_err(fail)?);
-            }
-            let next = RecordBatch::try_new_with_options(step.schema.clone(), columns, &options);
-            batch = next.map_err(|error| fail(error.into()))?;
-        }
-        Ok(batch)
-    }
-
     fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
         let options = RecordBatchOptions::new().with_row_count(Some(rows)).with_match_field_names(false);
         // A required column may hold NULL in rows that are struck out: they are gone before anyone looks.
@@ -215,25 +163,5 @@ impl Program {
         );
         RecordBatch::try_new_with_options(Arc::new(loose), columns, &options)
             .expect("the program was compiled to the contract's types")
-    }
-}
-
-/// A stage that cannot compute a row.
-#[derive(Debug)]
-struct Failed {
-    stage: Arc<str>,
-    reason: &'static str,
-}
-
-/// Why an expression failed, without any value in it.
-fn in_chinese(error: &DataFusionError) -> &'static str {
-    match error.find_root() {
-        DataFusionError::ArrowError(error, _) => match error.as_ref() {
-            ArrowError::DivideByZero => "SQL 计算失败：除以零",
-            ArrowError::ArithmeticOverflow(_) => "SQL 计算失败：数值溢出",
-            ArrowError::CastError(_) | ArrowError::ParseError(_) => "SQL 计算失败：类型转换（应使用 TRY_CAST）",
-            _ => "SQL 计算失败",
-        },
-        _ => "SQL 计算失败",
     }
 }

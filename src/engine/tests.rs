@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+mod failing;
+
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -188,8 +190,8 @@ fn a_row_that_an_expression_cannot_compute_leaves_its_neighbours_alone() {
         [message(1, "50"), message(2, "0"), message(3, "\"x\""), message(4, "2000"), message(5, "20")].to_vec();
     expect![[r#"
         0.0: {"id":"1","watts":50,"share":2}
-        1.Some(0): clean [Fault { code: "sql.failed", field: None, reason: "SQL 计算失败：除以零", value: None }]
-        2.Some(0): clean [Fault { code: "sql.failed", field: None, reason: "SQL 计算失败：类型转换（应使用 TRY_CAST）", value: None }]
+        1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：除以零", value: None }]
+        2.Some(0): clean [Fault { code: "sql.failed", field: Some("watts"), reason: "SQL 计算失败：类型转换（应使用 TRY_CAST）", value: None }]
         3.Some(0): checks [Fault { code: "too_bright", field: Some("watts"), reason: "功率过大", value: Some("2000") }]
         4.0: {"id":"5","watts":20,"share":5}
     "#]]

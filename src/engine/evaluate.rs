@@ -1,0 +1,194 @@
+//! The steps over a batch. What cannot be computed is found by halving; of a single row it is known which column or
+//! rule it was.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array},
+    compute::concat_batches,
+    error::ArrowError,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+use datafusion::{
+    common::DataFusionError,
+    physical_expr::{PhysicalExpr, utils::collect_columns},
+};
+
+use super::{
+    checks::LARGEST_ROW,
+    compile::{Step, rule_number},
+    shield::shield,
+};
+use crate::{
+    batch::Fault,
+    contract::{Rule, Severity},
+};
+
+/// A row that a stage cannot compute.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub stage: Arc<str>,
+    /// The column it was, or the column whose rule it was.
+    field: Option<Arc<str>>,
+    reason: String,
+}
+
+impl Failed {
+    pub fn fault(&self) -> Fault {
+        Fault { code: "sql.failed".into(), field: self.field.clone(), reason: self.reason.clone(), value: None }
+    }
+}
+
+/// All steps over a batch. Rows that fail are left out: `(row, why)` in order.
+pub(super) fn evaluate(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> (RecordBatch, Vec<(usize, Failed)>) {
+    if let Ok(done) = whole(steps, input) {
+        return (done, Vec::new());
+    }
+    let schema = steps.last().expect("the map is always there").schema.clone();
+    let (mut parts, mut failed) = (vec![RecordBatch::new_empty(schema.clone())], Vec::new());
+    halve(steps, rules, input, 0, &mut parts, &mut failed);
+    match shield(|| Ok(concat_batches(&schema, &parts)?)) {
+        Ok(done) => (done, failed),
+        // Columns of more than 2 GB: each row could be computed, all together cannot.
+        Err(error) => {
+            let stage = &steps[steps.len() - 1].stage;
+            let fail = |row| (row, Failed { stage: stage.clone(), field: None, reason: in_chinese(&error).to_owned() });
+            (RecordBatch::new_empty(schema), (0..input.num_rows()).map(fail).collect())
+        }
+    }
+}
+
+fn halve(
+    steps: &[Step],
+    rules: &[Rule],
+    input: &RecordBatch,
+    at: usize,
+    parts: &mut Vec<RecordBatch>,
+    failed: &mut Vec<(usize, Failed)>,
+) {
+    let rows = input.num_rows();
+    match rows {
+        0 => {}
+        1 => match single(steps, rules, input) {
+            Ok(done) => parts.push(done),
+            Err(error) => failed.push((at, error)),
+        },
+        _ => match whole(steps, input) {
+            // Where batches are that large, a single row may be too large to be put together with others.
+            Ok(done) if text_bytes(&done) <= LARGEST_ROW * 64 => parts.push(done),
+            _ => {
+                let half = rows / 2;
+                halve(steps, rules, &input.slice(0, half), at, parts, failed);
+                halve(steps, rules, &input.slice(half, rows - half), at + half, parts, failed);
+            }
+        },
+    }
+}
+
+/// The fast path: it does not matter what fails.
+fn whole(steps: &[Step], input: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
+    shield(|| {
+        let rows = input.num_rows();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let mut batch = input.clone();
+        for step in steps {
+            if let Some(take) = &step.take {
+                batch = batch.project(take)?;
+            }
+            let mut columns = Vec::with_capacity(step.exprs.len());
+            for expr in &step.exprs {
+                columns.push(expr.evaluate(&batch)?.into_array(rows)?);
+            }
+            batch = RecordBatch::try_new_with_options(step.schema.clone(), columns, &options)?;
+        }
+        Ok(batch)
+    })
+}
+
+/// One row, each expression on its own. A rule of severity warning that cannot be computed does not hold.
+fn single(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> Result<RecordBatch, Failed> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let mut batch = input.clone();
+    // Why a column of `batch` could not be computed: later steps of its stage may yet be given a name for it.
+    let mut broken: Vec<Option<&'static str>> = vec![None; batch.num_columns()];
+    for (number, step) in steps.iter().enumerate() {
+        let fail = |field: Option<Arc<str>>, reason: String| Failed { stage: step.stage.clone(), field, reason };
+        if let Some(take) = &step.take {
+            batch = batch.project(take).map_err(|error| fail(None, in_chinese(&error.into()).to_owned()))?;
+            broken = take.iter().map(|at| broken[*at]).collect();
+        }
+        let last = steps.get(number + 1).is_none_or(|next| next.stage != step.stage);
+        let (mut columns, mut why) = (Vec::new(), Vec::new());
+        for (at, (expr, field)) in step.exprs.iter().zip(step.schema.fields()).enumerate() {
+            let column = match columns_of(expr).find_map(|column| broken[column]) {
+                Some(reason) => Err(reason),
+                None => alone(expr, &batch).map_err(|error| in_chinese(&error)),
+            };
+            let column = match column {
+                Ok(column) if column.data_type() != field.data_type() => Err("SQL 计算失败"),
+                column => column,
+            };
+            let Err(reason) = column else {
+                columns.extend(column);
+                why.push(None);
+                continue;
+            };
+            let rule = rule_number(step, at).map(|number| &rules[number]);
+            match rule {
+                _ if !last => {}
+                Some(rule) if rule.severity == Severity::Warning => {
+                    columns.push(Arc::new(BooleanArray::from(vec![false])));
+                    why.push(None);
+                    continue;
+                }
+                Some(rule) => {
+                    return Err(fail(rule.column.clone(), format!("{reason}（规则 {}）", rule.name)));
+                }
+                None => return Err(fail(Some(field.name().as_str().into()), reason.to_owned())),
+            }
+            columns.push(new_null_array(field.data_type(), 1));
+            why.push(Some(reason));
+        }
+        broken = why;
+        batch = RecordBatch::try_new_with_options(step.schema.clone(), columns, &options)
+            .map_err(|error| fail(None, in_chinese(&error.into()).to_owned()))?;
+    }
+    if text_bytes(&batch) > LARGEST_ROW * 8 {
+        let stage = steps.last().map(|step| step.stage.clone()).unwrap_or_default();
+        return Err(Failed { stage, field: None, reason: "SQL 计算失败：结果过大".to_owned() });
+    }
+    Ok(batch)
+}
+
+/// An expression over a batch, by itself.
+pub(super) fn alone(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
+    shield(|| expr.evaluate(batch)?.into_array(batch.num_rows()))
+}
+
+/// Positions of the columns that an expression reads.
+pub(super) fn columns_of(expr: &Arc<dyn PhysicalExpr>) -> impl Iterator<Item = usize> {
+    let mut columns: Vec<usize> = collect_columns(expr).iter().map(|column| column.index()).collect();
+    columns.sort_unstable();
+    columns.into_iter()
+}
+
+fn text_bytes(batch: &RecordBatch) -> usize {
+    let texts = batch.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
+    texts
+        .filter(|text| !text.is_empty())
+        .map(|text| (text.value_offsets()[text.len()] - text.value_offsets()[0]) as usize)
+        .sum()
+}
+
+/// Why an expression failed, without any value in it.
+fn in_chinese(error: &DataFusionError) -> &'static str {
+    match error.find_root() {
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::DivideByZero => "SQL 计算失败：除以零",
+            ArrowError::ArithmeticOverflow(_) => "SQL 计算失败：数值溢出",
+            ArrowError::CastError(_) | ArrowError::ParseError(_) => "SQL 计算失败：类型转换（应使用 TRY_CAST）",
+            _ => "SQL 计算失败",
+        },
+        _ => "SQL 计算失败",
+    }
+}

@@ -1,0 +1,134 @@
+//! What expressions that cannot be computed become.
+
+use super::*;
+
+/// What becomes of a stage that has `share` computed so.
+fn share(expression: &str) -> Result<(Program, Source), String> {
+    compile_lamps(MAP, &format!("SELECT id,\n  TRY_CAST(w AS BIGINT) AS watts,\n  {expression} AS share\nFROM raw"))
+}
+
+fn message(id: u32, watts: &str) -> Vec<u8> {
+    format!(r#"{{"no":"{id}","power":{{"watts":"{watts}"}}}}"#).into_bytes()
+}
+
+/// Without what the reject carries of the message.
+fn lines(program: &Program, source: &Source, contract: &Contract, messages: &[Vec<u8>]) -> String {
+    let all = outcome(program, source, contract, messages, 0);
+    all.iter().map(|line| line.split(" Some(b").next().unwrap().to_owned() + "\n").collect()
+}
+
+#[test]
+fn what_no_row_can_compute_is_refused() {
+    let mut told = String::new();
+    for expression in [
+        "1 / 0",
+        "CAST(regexp_replace(id, '[', '') AS BIGINT)",
+        "CAST(chr(-1) AS BIGINT)",
+        "CAST(date_part('foo', _timestamp) AS BIGINT)",
+        "length(repeat('x', 3000000000))",
+        "CAST('x' AS BIGINT) + 1 / 0",
+        "CASE WHEN 1 / 0 = 1 THEN 1 ELSE 1 / 0 END",
+    ] {
+        told += &format!("{expression}\n{}\n\n", share(expression).expect_err(expression));
+    }
+    expect![[r#"
+        1 / 0
+        lamps/clean.sql:3: column "share" cannot be computed for any row (Divide by zero error): correct the expression
+
+        CAST(regexp_replace(id, '[', '') AS BIGINT)
+        lamps/clean.sql:3: column "share" cannot be computed for any row (regex parse error: unclosed character class): correct the expression
+
+        CAST(chr(-1) AS BIGINT)
+        lamps/clean.sql:3: column "share" cannot be computed for any row (invalid Unicode scalar value: -1): correct the expression
+
+        CAST(date_part('foo', _timestamp) AS BIGINT)
+        lamps/clean.sql:3: column "share" cannot be computed for any row (Date part 'foo' not supported): correct the expression
+
+        length(repeat('x', 3000000000))
+        lamps/clean.sql:3: column "share" cannot be computed for any row (string size overflow on repeat, max size is 2147483647, but got 3000000000): correct the expression
+
+        CAST('x' AS BIGINT) + 1 / 0
+        lamps/clean.sql: Cannot cast string 'x' to value of Int64 type (for source street)
+
+        CASE WHEN 1 / 0 = 1 THEN 1 ELSE 1 / 0 END
+        lamps/clean.sql:3: column "share" cannot be computed for any row (Divide by zero error): correct the expression
+
+    "#]].assert_eq(&told);
+}
+
+#[test]
+fn a_rule_that_no_row_can_compute_is_refused() {
+    let mut contract = lamps();
+    contract.rules[0].predicate = "1 / 0 = 1".into();
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+    let refused = compile_lamps_with(MAP, stage, contract, &library).map(|_| ()).unwrap_err();
+    expect!["schemas/lamps.odcs.yaml:9: rule too_bright cannot be computed for any row (Divide by zero error): correct its condition, or remove the rule"].assert_eq(&refused);
+}
+
+#[test]
+fn a_batch_without_rows_is_nothing_to_fail() {
+    let (program, source) = share("100 / TRY_CAST(w AS BIGINT)").unwrap();
+    assert_eq!(outcome(&program, &source, &lamps(), &[b"{".to_vec()], 0).len(), 1);
+    assert_eq!(outcome(&program, &source, &lamps(), &[], 0).len(), 0);
+}
+
+#[test]
+fn a_batch_of_nothing_but_failures_is_nothing_but_rejects() {
+    let (program, source) = share("100 / TRY_CAST(w AS BIGINT)").unwrap();
+    let all = lines(&program, &source, &lamps(), &[message(1, "0"), message(2, "0")]);
+    expect![[r#"
+        0.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：除以零", value: None }]
+        1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：除以零", value: None }]
+    "#]].assert_eq(&all);
+}
+
+#[test]
+fn a_kernel_that_panics_rejects_its_row() {
+    // Two texts of 1.2 GB do not fit into a column; one of them does, and is too large a row.
+    let (program, source) = share("length(repeat(id, 1200000000 * TRY_CAST(w AS BIGINT)))").unwrap();
+    let all = lines(&program, &source, &lamps(), &[message(1, "0"), message(2, "2"), message(3, "0")]);
+    expect![[r#"
+        0.0: {"id":"1","watts":0,"share":0}
+        1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败", value: None }]
+        2.0: {"id":"3","watts":0,"share":0}
+    "#]]
+    .assert_eq(&all);
+}
+
+#[test]
+fn the_column_is_named_also_where_two_share_an_expression() {
+    let stage = "SELECT id, 100 / TRY_CAST(w AS BIGINT) AS watts, 100 / TRY_CAST(w AS BIGINT) + 1 AS share FROM raw";
+    let (program, source) = compile_lamps(MAP, stage).unwrap();
+    let all = lines(&program, &source, &lamps(), &[message(1, "0"), message(2, "50")]);
+    expect![[r#"
+        0.Some(0): clean [Fault { code: "sql.failed", field: Some("watts"), reason: "SQL 计算失败：除以零", value: None }]
+        1.0: {"id":"2","watts":2,"share":3}
+    "#]].assert_eq(&all);
+}
+
+#[test]
+fn a_rule_that_cannot_be_computed_rejects_or_flags_as_it_would_if_broken() {
+    let mut contract = lamps();
+    contract.rules[0].predicate = "1000 / watts > 1".into();
+    let warning = Rule {
+        name: "too_dim".into(),
+        severity: Severity::Warning,
+        predicate: "100 / (watts - 7) <> 0".into(),
+        ..contract.rules[0].clone()
+    };
+    contract.rules.push(warning);
+    contract.columns.push(lamp("flags", Kind::Texts));
+    contract.flags = Some("flags".into());
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let stage = "SELECT id, TRY_CAST(w AS BIGINT) AS watts, 2 AS share FROM raw";
+    let (program, source) = compile_lamps_with(MAP, stage, contract.clone(), &library).unwrap();
+    let messages = [message(1, "7"), message(2, "0"), message(3, "8"), message(4, "200"), message(5, "x")];
+    expect![[r#"
+        0.0: {"id":"1","watts":7,"share":2,"flags":["watts:too_dim"]}
+        1.Some(0): checks [Fault { code: "sql.failed", field: Some("watts"), reason: "SQL 计算失败：除以零（规则 too_bright）", value: None }]
+        2.0: {"id":"3","watts":8,"share":2}
+        3.0: {"id":"4","watts":200,"share":2,"flags":["watts:too_dim"]}
+        4.0: {"id":"5","share":2}
+    "#]].assert_eq(&lines(&program, &source, &contract, &messages));
+}
