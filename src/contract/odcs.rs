@@ -79,6 +79,12 @@ pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
     parse(&text, name, &shown, Some(&stems(&folder.join("codes"), ".csv")))
 }
 
+/// How many quality rules of `<folder>/<name>.odcs.yaml` belong to other tools and are not run.
+pub fn rules_of_others(folder: &Path, name: &str) -> usize {
+    let text = std::fs::read_to_string(folder.join(format!("{name}{ENDING}"))).unwrap_or_default();
+    yaml::parse(&text).map_or(0, |node| quality::others(&node))
+}
+
 /// Names of the files in `folder` that end so, without the ending, sorted.
 pub(super) fn stems(folder: &Path, ending: &str) -> Vec<String> {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
@@ -256,6 +262,13 @@ fn check_raw(draft: &Draft, all: &[Draft], findings: &mut Findings) {
         }
         Some(other) if other.kind.as_ref().is_some_and(|kind| *kind != Kind::Text) => {
             findings.add(line, format!("`raw` of column `{name}` names `{raw}`, which is no text: make it a `string`"));
+        }
+        Some(other) if draft.column.personal && !other.column.personal => {
+            let todo = format!("it holds the same as received: give `{raw}` that classification too");
+            findings.add(
+                line,
+                format!("`raw` of the personal column `{name}` names `{raw}`, which is not `personal`: {todo}"),
+            );
         }
         Some(_) => {}
     }

@@ -209,6 +209,43 @@ fn other_tools_are_left_alone() {
 }
 
 #[test]
+fn a_rule_without_an_engine_is_refused() {
+    check(
+        "            engine: huiju\n            name: reporter_phone_short\n",
+        "            name: reporter_phone_short\n",
+        expect![[r#"
+            lamps.odcs.yaml:134: rule `reporter_phone_short` of column `reporter_phone` has no `engine`: write `engine: huiju`, or that of the tool which checks it
+        "#]],
+    );
+    check(
+        "            engine: huiju\n            name: reporter_phone_short\n            implementation",
+        "            name: reporter_phone_short\n            query",
+        expect![[r#"
+            lamps.odcs.yaml:134: rule `reporter_phone_short` of column `reporter_phone` has no `engine`: write `engine: huiju`, or that of the tool which checks it
+        "#]],
+    );
+    check(
+        "          - type: custom\n            engine: huiju\n            name: reporter_phone_short\n",
+        "          - name: reporter_phone_short\n",
+        expect![[r#"
+            lamps.odcs.yaml:134: rule `reporter_phone_short` of column `reporter_phone` has no `engine`: write `engine: huiju`, or that of the tool which checks it
+        "#]],
+    );
+    assert_eq!(odcs::rules_of_others(Path::new(GOOD), NAME), 3);
+}
+
+#[test]
+fn the_text_of_a_personal_column_is_personal_as_received_too() {
+    check(
+        "description: 恢复照明的日期\n",
+        "description: 恢复照明的日期\n        classification: personal\n",
+        expect![[r#"
+            lamps.odcs.yaml:78: `raw` of the personal column `repaired_on` names `repaired_on_raw`, which is not `personal`: it holds the same as received: give `repaired_on_raw` that classification too
+        "#]],
+    );
+}
+
+#[test]
 fn limits_that_nobody_would_check_are_refused() {
     check(
         "logicalTypeOptions: { minimum: 1 }",
