@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     check,
-    cli::{Format, Where},
+    cli::{Format, Where, out::say},
     clock::Clock,
     config::{self, Config},
     error::{Context, Error, Result},
@@ -154,9 +154,9 @@ fn with<T: Serialize>(
             Format::Json => {
                 let mut object = json!(account);
                 object["pipeline"] = json!(&*name);
-                println!("{object}");
+                say!("{object}");
             }
-            Format::Text => println!("{name}: {words}"),
+            Format::Text => say!("{name}: {words}"),
         };
         work(&mut upkeep, config, &tell)?;
     }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     batch::{Fetched, Message, Outcome, Reject},
     check,
-    cli::Where,
+    cli::{Where, out::say},
     clock::Clock,
     config::Config,
     cursor::{Interval, Partition},
@@ -50,16 +50,16 @@ pub fn run(options: &Options) -> Result<()> {
             }
             let wrong = case(&prepared, &folder, options.update)?;
             if wrong.is_empty() {
-                println!("ok    {}/{name}", prepared.pipeline.name);
+                say!("ok    {}/{name}", prepared.pipeline.name);
                 passed += 1;
             } else {
-                println!("FAIL  {}/{name}", prepared.pipeline.name);
-                wrong.iter().for_each(|line| println!("        {line}"));
+                say!("FAIL  {}/{name}", prepared.pipeline.name);
+                wrong.iter().for_each(|line| say!("        {line}"));
                 failed += 1;
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
+    say!("{passed} passed, {failed} failed");
     match failed {
         0 if passed == 0 => Err(Error::config("no case was found under pipelines/*/tests")),
         0 => Ok(()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    cli::Where,
+    cli::{Where, out::say},
     config::{Config, pipeline},
     contract::{codes::CodeTables, odcs},
     dictionary,
@@ -53,7 +53,7 @@ pub fn check(at: &Where) -> Result<()> {
     let config = Config::read(&at.config)?;
     for one in prepare(&config, &[])? {
         let (pipeline, contract) = (&one.pipeline, &one.contract);
-        println!(
+        say!(
             "ok  {}: {} sources, {} stages, contract {} {} ({} columns, {} rules){}",
             pipeline.name,
             pipeline.sources.len(),
@@ -87,7 +87,7 @@ pub fn docs(options: &DocsOptions) -> Result<()> {
     let write = |name: String, text: String| -> Result<()> {
         let path = options.to.join(name);
         std::fs::write(&path, text).or_config(format!("write {}", path.display()))?;
-        println!("{}", path.display());
+        say!("{}", path.display());
         Ok(())
     };
     if let Some(source) = prepared.iter().flat_map(|one| &one.pipeline.sources).next() {

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod out;
 mod panics;
 
 use std::{
@@ -15,12 +16,14 @@ use serde_json::json;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use out::{say, tell};
+
 use crate::{
     archive, cases, check, classifier,
     clock::Clock,
     config::Config,
     cpu, demo,
-    error::{Context, Error, Result, refuse},
+    error::{Context, Error, ErrorKind, Result, refuse},
     metrics::Metrics,
     runtime::{
         Accounts, Committed,
@@ -32,7 +35,8 @@ use crate::{
 };
 
 const EXITS: &str = "\
-Exit codes: 0 done · 2 a file or flag is wrong · 3 Kafka, archive or disk did not answer · 4 another instance took over ·
+Exit codes: 0 done · 2 a file or flag is wrong · 3 Kafka, archive or disk did not answer, or nothing can
+be written to standard output · 4 another instance took over ·
 5 too many rejects · 6 messages are gone (gap) · 70 a mistake in huiju · 130 stopped at once by a second signal";
 
 /// How long leaving may take after what is in flight had its time: groups are left, threads end.
@@ -43,7 +47,7 @@ const LEAVE: Duration = Duration::from_secs(5);
 #[command(version, after_help = EXITS)]
 struct Cli {
     /// What is logged, and from where: a level, or directives as in `info,huiju::source=debug`
-    #[arg(long, global = true, env = "HUIJU_LOG", default_value = "info")]
+    #[arg(long, global = true, env = "HUIJU_LOG", default_value = "info", value_parser = directives)]
     log: String,
     /// How logs are written to standard error
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
     panics::install();
     let cli = Cli::parse();
     log(&cli);
+    let runs = matches!(cli.verb, Verb::Run(_));
     let done = match cli.verb {
         Verb::Run(run) => run.execute(),
         Verb::Check(at) => check::check(&at),
@@ -140,21 +145,50 @@ pub fn main() -> ExitCode {
         Verb::Evaluate(options) => classifier::command::run_evaluate(&options),
         Verb::Docs(options) => check::docs(&options),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("huiju: {error}\n       {}", error.kind.advice());
+    match (done, out::failure()) {
+        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), Some(error)) => {
+            tell!(
+                "huiju: write to standard output: {error}\n       the work is done; what it says of it is not complete"
+            );
+            ExitCode::from(ErrorKind::Unavailable.exit_code())
+        }
+        (Err(error), _) => {
+            // Only what runs could have changed anything.
+            let again =
+                if runs && error.kind == ErrorKind::Config { " and start again; nothing was changed" } else { "" };
+            tell!("huiju: {error}\n       {}{again}", error.kind.advice());
             ExitCode::from(error.kind.exit_code())
         }
     }
 }
 
+/// A level, or directives of [`EnvFilter`]. Those take any word for the name of a module, also a level with a slip in it.
+fn directives(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
+        let is_module = target.is_none() && (part.contains("::") || ["huiju", "librdkafka"].contains(&part));
+        let is_span = part.contains('[');
+        if !is_module && !is_span && !LEVELS.contains(&level.to_lowercase().as_str()) {
+            let near = crate::engine::nearest(level, LEVELS.into_iter());
+            let levels = LEVELS.join(", ");
+            return Err(format!(
+                "\"{level}\" is no level{near}; write one of {levels}, or directives such as info,huiju::source=debug"
+            ));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
 fn log(cli: &Cli) {
     // A bare level is meant for us: the libraries below are talkative.
-    let plain = cli.log.parse::<tracing::Level>().is_ok();
+    let plain = !cli.log.contains([',', '=', ':', '[']) && !["huiju", "librdkafka"].contains(&cli.log.as_str());
     let directives = if plain { format!("huiju={0},librdkafka={0}", cli.log) } else { cli.log.clone() };
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("huiju=info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match cli.log_format {
         Format::Json => logs.json().flatten_event(true).init(),
         Format::Text => {
@@ -324,27 +358,35 @@ impl Summary {
 
     pub fn print(&self, format: Format) {
         if format == Format::Json {
-            println!("{}", self.json());
+            say!("{}", self.json());
             return;
         }
         for (name, committed) in &self.pipelines {
             let total = committed.total;
-            println!(
+            say!(
                 "{name}: in {}  =  written {}  +  rejected {}  +  duplicate {}      files {}   {:.1} s",
-                total.input, total.written, total.rejected, total.duplicate, committed.files, self.seconds
+                total.input,
+                total.written,
+                total.rejected,
+                total.duplicate,
+                committed.files,
+                self.seconds
             );
             for (source, tally) in &committed.by_source {
-                println!(
+                say!(
                     "  {source}: in {} written {} rejected {} duplicate {}",
-                    tally.input, tally.written, tally.rejected, tally.duplicate
+                    tally.input,
+                    tally.written,
+                    tally.rejected,
+                    tally.duplicate
                 );
             }
             let list = |title: &str, counts: &std::collections::BTreeMap<Arc<str>, u64>| {
                 let mut counts: Vec<_> = counts.iter().collect();
                 counts.sort_by_key(|(code, count)| (std::cmp::Reverse(**count), (*code).clone()));
                 if !counts.is_empty() {
-                    println!("  {title}:");
-                    counts.iter().for_each(|(code, count)| println!("    {count:>8}  {code}"));
+                    say!("  {title}:");
+                    counts.iter().for_each(|(code, count)| say!("    {count:>8}  {code}"));
                 }
             };
             list("rejected because of", &committed.reasons);

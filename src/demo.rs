@@ -20,7 +20,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     check,
-    cli::{self, Format},
+    cli::{
+        self, Format,
+        out::{say, tell},
+    },
     config::Config,
     error::{Context, Error, Result},
     runtime::{Accounts, build::committed},
@@ -110,7 +113,7 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
     fs::write(&path, CONFIG).or_config(format!("write {}", path.display()))?;
     let pipelines = cli::all(crate::config::pipeline::read_all(&dir.join("pipelines")))?;
     let sources: u64 = pipelines.iter().map(|pipeline| pipeline.sources.len() as u64).sum();
-    eprintln!("generating {} messages of {sources} sources into {}", options.messages, dir.join("topics").display());
+    tell!("generating {} messages of {sources} sources into {}", options.messages, dir.join("topics").display());
     let mut left = options.messages;
     let mut number = 0;
     for pipeline in &pipelines {
@@ -151,7 +154,7 @@ fn watch(accounts: Vec<(Arc<str>, Accounts)>, total: u64, done: Arc<AtomicBool>)
             match &bar {
                 Some(bar) => bar.set_position(rows.min(total)),
                 None if rows >= shown + (total / 4).max(1) => {
-                    eprintln!("{rows} rows done");
+                    tell!("{rows} rows done");
                     shown = rows;
                 }
                 None => {}
@@ -164,24 +167,22 @@ fn watch(accounts: Vec<(Arc<str>, Accounts)>, total: u64, done: Arc<AtomicBool>)
 fn next(dir: &Path, summary: &cli::Summary) {
     let dir = dir.display();
     if summary.total().total.input == 0 {
-        println!(
-            "Nothing new in {dir}/topics: everything was carried over by an earlier run, nothing is written twice.\n"
-        );
+        say!("Nothing new in {dir}/topics: everything was carried over by an earlier run, nothing is written twice.\n");
     }
-    println!("What you have now, in {dir}/:");
-    println!("  topics/hotline.raw.*       what the cities sent");
-    println!("  topics/hotline.standard.*  the clean stream, JSON Lines");
-    println!("  topics/hotline.rejected.*  what was refused, and why");
-    println!("  archive/                   the same as Parquet with a Delta log");
-    println!("  pipelines/, schemas/       how it was done: SQL, contracts, code tables");
-    println!("\nNext:");
-    println!(
+    say!("What you have now, in {dir}/:");
+    say!("  topics/hotline.raw.*       what the cities sent");
+    say!("  topics/hotline.standard.*  the clean stream, JSON Lines");
+    say!("  topics/hotline.rejected.*  what was refused, and why");
+    say!("  archive/                   the same as Parquet with a Delta log");
+    say!("  pipelines/, schemas/       how it was done: SQL, contracts, code tables");
+    say!("\nNext:");
+    say!(
         "  duckdb -c \"SELECT appeal_type, count(*) FROM read_parquet('{dir}/archive/work_orders/ingested_on=*/*.parquet', hive_partitioning=true) GROUP BY 1\""
     );
-    println!(
+    say!(
         "  python -c \"import deltalake; print(deltalake.DeltaTable('{dir}/archive/work_orders').to_pandas().head())\""
     );
-    println!("  huiju test --config {dir}/huiju.toml       # the pipeline's own test cases");
-    println!("  huiju run --config {dir}/huiju.toml        # follow the topics as files are added");
-    println!("  to use Kafka, replace [files] in {dir}/huiju.toml by [kafka] brokers = \"…\"\n");
+    say!("  huiju test --config {dir}/huiju.toml       # the pipeline's own test cases");
+    say!("  huiju run --config {dir}/huiju.toml        # follow the topics as files are added");
+    say!("  to use Kafka, replace [files] in {dir}/huiju.toml by [kafka] brokers = \"…\"\n");
 }

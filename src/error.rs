@@ -41,7 +41,7 @@ impl ErrorKind {
     /// One sentence for the operator.
     pub fn advice(self) -> &'static str {
         match self {
-            ErrorKind::Config => "fix what is named above and start again; nothing was changed",
+            ErrorKind::Config => "fix what is named above",
             ErrorKind::Unavailable => "nothing is lost: start again when it answers",
             ErrorKind::Fenced => "another instance has taken over; nothing is lost",
             ErrorKind::Evicted => "nothing is lost: start again, or let the other instances go on",

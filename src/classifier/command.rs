@@ -13,7 +13,10 @@ use super::{
     report,
 };
 use crate::{
-    cli::Format,
+    cli::{
+        Format,
+        out::{self, say},
+    },
     config::Config,
     contract::weights,
     demo,
@@ -156,8 +159,8 @@ pub fn run_train(options: &Train) -> Result<()> {
     let (model, training) = (&trained.model, &trained.training);
     match options.format {
         Format::Text => {
-            println!("{}\n", report::text(&training.figures));
-            println!(
+            say!("{}\n", report::text(&training.figures));
+            say!(
                 "{}: version {}, {} features, {} bytes, learned from {} texts in {} groups; threshold {:.2} for a precision of {}",
                 options.to.display(),
                 model.version,
@@ -176,7 +179,7 @@ pub fn run_train(options: &Train) -> Result<()> {
             all["bytes"] = json!(bytes.len());
             all["groups"] = json!(training.groups);
             all["threshold"] = json!(report::round(f64::from(model.threshold)));
-            println!("{all}");
+            say!("{all}");
         }
     }
     Ok(())
@@ -187,16 +190,17 @@ pub fn run_classify(options: &Classify) -> Result<()> {
     let trained = options.weights.read()?;
     let files: Vec<Option<&PathBuf>> =
         if options.files.is_empty() { vec![None] } else { options.files.iter().map(Some).collect() };
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut lines = std::io::BufWriter::new(std::io::stdout().lock());
     for file in files {
         for text in data::texts(file, &options.fields)? {
             let line = verdict(&trained, &text, options);
-            if writeln!(out, "{line}").is_err() {
-                return Ok(()); // whoever reads has seen enough
+            if !out::check(writeln!(lines, "{line}")) {
+                return Ok(());
             }
         }
     }
-    out.flush().or_unavailable("write to standard output")
+    out::check(lines.flush());
+    Ok(())
 }
 
 fn verdict(trained: &Trained, text: &data::Text, options: &Classify) -> String {
@@ -235,11 +239,11 @@ pub fn run_evaluate(options: &Evaluate) -> Result<()> {
         let examples = data::labelled_as(&options.data, &options.fields, &trained.model.classes)?;
         let figures = evaluate(&trained.model, &examples);
         match options.format {
-            Format::Text => println!("weights {}\n{}", trained.model.version, report::text(&figures)),
+            Format::Text => say!("weights {}\n{}", trained.model.version, report::text(&figures)),
             Format::Json => {
                 let mut all = report::json(&figures);
                 all["version"] = json!(trained.model.version);
-                println!("{all}");
+                say!("{all}");
             }
         }
         return Ok(());
@@ -254,13 +258,10 @@ pub fn run_evaluate(options: &Evaluate) -> Result<()> {
     let others: Vec<(&str, Figures)> = others.collect();
     match options.format {
         Format::Text => {
-            println!("{folds} folds, seed {}\n{}", options.seed, report::text(&figures));
+            say!("{folds} folds, seed {}\n{}", options.seed, report::text(&figures));
             for (name, figures) in others {
                 let (f1, error) = (figures.macro_f1, figures.calibration_error);
-                println!(
-                    "\n{name}: macro-F1 {f1:.4}   accuracy {:.4}   calibration error {error:.4}",
-                    figures.accuracy
-                );
+                say!("\n{name}: macro-F1 {f1:.4}   accuracy {:.4}   calibration error {error:.4}", figures.accuracy);
             }
         }
         Format::Json => {
@@ -271,7 +272,7 @@ pub fn run_evaluate(options: &Evaluate) -> Result<()> {
                 let others = others.iter().map(|(name, figures)| ((*name).to_owned(), report::json(figures)));
                 all["compared"] = serde_json::Value::Object(others.collect());
             }
-            println!("{all}");
+            say!("{all}");
         }
     }
     Ok(())

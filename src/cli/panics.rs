@@ -9,6 +9,7 @@ use std::{
     panic::PanicHookInfo,
 };
 
+use super::out::tell;
 use crate::engine;
 
 pub(super) fn install() {
@@ -20,10 +21,10 @@ pub(super) fn install() {
         let thread = std::thread::current();
         let at = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         let name = thread.name().unwrap_or("without a name");
-        eprintln!("huiju: a mistake in huiju: thread {name} panicked at {at}: {}", words(info, full));
+        tell!("huiju: a mistake in huiju: thread {name} panicked at {at}: {}", words(info, full));
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
-            eprintln!("{backtrace}");
+            tell!("{backtrace}");
         }
     }));
 }

@@ -57,6 +57,14 @@ pub fn read(folder: &Path) -> Result<Pipeline, Vec<Finding>> {
     read_placed(folder).map(|placed| placed.pipeline)
 }
 
+/// Where `key` is written in the folder's `pipeline.toml`: the file and, where there is one, the line.
+pub fn place(folder: &Path, key: &str) -> String {
+    let path = folder.join("pipeline.toml");
+    let text = read_text(&path).unwrap_or_default();
+    let line = text.lines().position(|line| line.trim_start().starts_with(key));
+    line.map_or_else(|| path.display().to_string(), |line| format!("{}:{}", path.display(), line + 1))
+}
+
 fn read_placed(folder: &Path) -> Result<Placed, Vec<Finding>> {
     let mut findings = Vec::new();
     let name = folder_name(folder, &mut findings);

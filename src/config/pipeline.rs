@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-pub use super::folder::{read, read_all};
+pub use super::folder::{place, read, read_all};
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {

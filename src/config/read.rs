@@ -21,7 +21,13 @@ impl Config {
     /// Reads `huiju.toml`; all its mistakes are reported together, a line each.
     pub fn read(path: &Path) -> Result<Config> {
         let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let document = Document::read(path).map_err(|finding| refuse(vec![finding]))?;
+        let document = Document::read(path).map_err(|mut finding| {
+            if !path.exists() {
+                finding.what += ": name yours with --config FILE, or begin one from huiju.example.toml; \
+                                 `huiju demo` makes one with all that belongs to it";
+            }
+            refuse(vec![finding])
+        })?;
         read(path, document, &env).map_err(refuse)
     }
 

@@ -212,7 +212,7 @@ fn byte_order_mark_and_carriage_returns_are_harmless() {
 #[test]
 fn a_file_that_is_not_there() {
     let error = Config::read(Path::new("nowhere/huiju.toml")).unwrap_err();
-    assert_eq!(error.to_string(), "nowhere/huiju.toml: cannot be read: No such file or directory (os error 2)");
+    expect!["nowhere/huiju.toml: cannot be read: No such file or directory (os error 2): name yours with --config FILE, or begin one from huiju.example.toml; `huiju demo` makes one with all that belongs to it"].assert_eq(&error.to_string());
 }
 
 mod properties {

@@ -12,7 +12,7 @@ use rdkafka::{
 
 use super::{Generator, Options as Settings, write_files};
 use crate::{
-    cli::{self, Where},
+    cli::{self, Where, out::say},
     clock::Clock,
     config::{self, Config, Topics, pipeline},
     error::{Context, Error, Result},
@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> Result<()> {
     match (&options.to, &config.topics) {
         (Some(folder), _) | (None, Topics::Files { folder }) => {
             let written = write_files(generators, folder, 1, &mut |_| {})?;
-            println!("{} messages in {} files under {}", written.messages, written.files, folder.display());
+            say!("{} messages in {} files under {}", written.messages, written.files, folder.display());
             Ok(())
         }
         (None, Topics::Kafka(kafka)) => {
@@ -156,7 +156,7 @@ fn produce(config: &config::Kafka, generators: Vec<Generator>) -> Result<()> {
         }
     }
     producer.flush(Duration::from_secs(120)).map_err(failed("wait until everything is produced"))?;
-    println!("{sent} messages, {} bytes on average", bytes / sent.max(1));
+    say!("{sent} messages, {} bytes on average", bytes / sent.max(1));
     Ok(())
 }
 

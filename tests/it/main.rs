@@ -5,6 +5,7 @@ mod clock;
 mod compaction;
 mod conformance;
 mod discreet;
+mod doors;
 mod faults;
 mod files;
 mod fuzz;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::support::Huiju;
 
 /// A copy of the fixture, with topics of its own.
-fn project() -> tempfile::TempDir {
+pub fn project() -> tempfile::TempDir {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/street_lamps");
     let folder = tempfile::tempdir().unwrap();
     for part in ["pipelines", "schemas", "huiju.toml"] {
@@ -18,7 +18,7 @@ fn project() -> tempfile::TempDir {
     folder
 }
 
-fn account(output: &str) -> Value {
+pub fn account(output: &str) -> Value {
     serde_json::from_str(output.lines().last().expect("a last line")).expect("the last line is one object")
 }
 

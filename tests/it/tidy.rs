@@ -86,3 +86,23 @@ fn modules_used(line: &str) -> Vec<String> {
     used.retain(|module| !module.is_empty());
     used
 }
+
+/// `println!` and its like panic where nobody reads: `cli::out` has what to write with instead.
+#[test]
+fn nothing_is_written_by_what_panics_when_nobody_reads() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    all.retain(|path| !path.ends_with("tests.rs") && !path.components().any(|part| part.as_os_str() == "tests"));
+    let mut wrong = Vec::new();
+    for path in &all {
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            if ["println!", "print!", "eprintln!", "eprint!"].iter().any(|way| line.contains(way)) {
+                wrong.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

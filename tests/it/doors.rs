@@ -1,0 +1,100 @@
+//! The command line as people use it: slips in files and flags are told, and nobody has to read what it says.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    other_feed::{account, project},
+    support::Huiju,
+};
+
+/// Exit code, standard output and standard error.
+fn huiju(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let (status, huiju) = Huiju::run(folder, arguments, &[]);
+    (status.code().expect("an exit code"), huiju.stdout(), huiju.stderr())
+}
+
+/// It ends with 2 and says all of this.
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
+    let (code, out, said) = huiju(folder, arguments);
+    assert_eq!(code, 2, "{arguments:?}: {out}{said}");
+    for word in words {
+        assert!(said.contains(word) || out.contains(word), "{arguments:?}: no \"{word}\" in {out}{said}");
+    }
+}
+
+/// Lines that go through, in the topic of the fixture.
+fn lamps(folder: &Path) {
+    let topic = folder.join("topics/lamps.raw.east");
+    fs::create_dir_all(&topic).unwrap();
+    let lamp = |number: u32| {
+        format!(
+            "{{\"id\":\"LD{number:06}\",\"at\":\"2026-06-01 21:05:00\",\"what\":\"K1\",\"pole\":{{\"state\":\"1\",\"lamps\":{{\"out\":1}}}}}}\n"
+        )
+    };
+    fs::write(topic.join("2026-06-02.jsonl"), (0..10).map(lamp).collect::<String>()).unwrap();
+}
+
+#[test]
+fn nobody_has_to_read_what_it_says() {
+    let folder = project();
+    let folder = folder.path();
+    lamps(folder);
+    let end = |arguments: &[&str], out: Stdio, err: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_huiju"));
+        command.args(arguments).current_dir(folder).env_remove("HUIJU_LOG").stdin(Stdio::null());
+        command.stdout(out).stderr(err).spawn().unwrap()
+    };
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let run = ["run", "--until-end", "--format", "json"];
+    for arguments in [&["test"][..], &["check"], &["docs"], &run, &["archive", "history"], &["archive", "compact"]] {
+        let done = end(arguments, closed(), Stdio::piped()).wait_with_output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {said}");
+        assert!(!said.contains("huiju:"), "{arguments:?}: {said}");
+        let done = end(arguments, full(), Stdio::piped()).wait_with_output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(3), "{arguments:?}: {said}");
+        assert!(said.contains("huiju: write to standard output: No space left"), "{arguments:?}: {said}");
+        for broken in [closed, full] {
+            let done = end(arguments, full(), broken()).wait().unwrap();
+            assert_eq!(done.code(), Some(3), "{arguments:?}, standard error gone too");
+        }
+    }
+    let done = end(&["check", "--config", "nowhere.toml"], closed(), closed()).wait().unwrap();
+    assert_eq!(done.code(), Some(2));
+    let (_, out, _) = huiju(folder, &run);
+    assert_eq!(account(&out)["in"], 0, "all of it was carried when nobody read");
+}
+
+#[test]
+fn only_a_run_could_have_changed_anything() {
+    let folder = project();
+    fs::write(folder.path().join("pipelines/street_lamps/1_standard.sql"), "SELECT").unwrap();
+    for (arguments, again) in [(&["run"][..], true), (&["check"], false), (&["test"], false), (&["docs"], false)] {
+        let (code, _, said) = huiju(folder.path(), arguments);
+        assert_eq!((code, said.contains("nothing was changed")), (2, again), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn flags_with_slips_are_refused() {
+    let folder = project();
+    refused(folder.path(), &["check", "--log", "debgu"], &["\"debgu\" is no level: did you mean \"debug\"?", "warn"]);
+    refused(folder.path(), &["check", "--log", "info,huiju::source=loud"], &["\"loud\" is no level"]);
+    for good in ["debug", "WARN", "off", "huiju=debug,librdkafka=info", "info,huiju::source=debug", "huiju::source"] {
+        let (code, _, said) = huiju(folder.path(), &["check", "--log", good]);
+        assert_eq!(code, 0, "{good}: {said}");
+    }
+    let nowhere = tempfile::tempdir().unwrap();
+    refused(nowhere.path(), &["check"], &["--config FILE", "huiju.example.toml", "huiju demo"]);
+}
