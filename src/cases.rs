@@ -2,14 +2,23 @@
 //!
 //! A case is a folder `pipelines/<pipeline>/tests/<case>/`. Each line of its `input.jsonl` is one message:
 //! `{"source": "nanchang", "at": "2026-06-01T08:00:00+08:00", "key": "…", "message": {…}}`, with `"text"` or `"hex"` in
-//! place of `"message"` for what is not JSON, and `null` for a tombstone. `output.jsonl` holds the rows that must come
-//! out, `rejects.jsonl` the rejects; a missing file stands for an empty one. Messages go through one by one and once
-//! more all together: batch boundaries must not matter.
+//! place of `"message"` for what is not JSON, and `null` for a tombstone; a message reaches the decoder as it is written.
+//! `output.jsonl` holds the rows that must come out, `rejects.jsonl` the rejects; a missing file stands for an empty
+//! one. Messages go through one by one and once more all together: batch boundaries must not matter.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor},
+};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     batch::{Fetched, Message, Outcome, Reject},
@@ -20,6 +29,7 @@ use crate::{
     cursor::{Interval, Partition},
     decode::Decoder,
     dedup::Dedup,
+    engine::nearest,
     error::{Context, Error, Result},
     runtime::build::Prepared,
 };
@@ -42,27 +52,38 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let config = Config::read(&options.at.config)?;
     let (mut passed, mut failed) = (0, 0);
+    let mut names = Vec::new();
     for prepared in check::prepare(&config, &options.pipelines)? {
         for folder in folders(&prepared)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if options.case.as_ref().is_some_and(|wanted| !name.contains(wanted.as_str())) {
+            let wanted = options.case.as_ref().is_none_or(|wanted| name.contains(wanted.as_str()));
+            names.push(format!("{}/{name}", prepared.pipeline.name));
+            if !wanted {
                 continue;
             }
-            let wrong = case(&prepared, &folder, options.update)?;
-            if wrong.is_empty() {
+            let told = case(&prepared, &folder, options.update)?;
+            if told.wrong.is_empty() {
                 say!("ok    {}/{name}", prepared.pipeline.name);
                 passed += 1;
             } else {
                 say!("FAIL  {}/{name}", prepared.pipeline.name);
-                wrong.iter().for_each(|line| say!("        {line}"));
+                told.wrong.iter().for_each(|line| say!("        {line}"));
                 failed += 1;
             }
+            told.written.iter().for_each(|path| say!("        {}", path));
         }
     }
     say!("{passed} passed, {failed} failed");
-    match failed {
-        0 if passed == 0 => Err(Error::config("no case was found under pipelines/*/tests")),
-        0 => Ok(()),
+    match (failed, &options.case) {
+        (0, Some(case)) if passed == 0 && !names.is_empty() => {
+            Err(Error::config(format!("no case has \"{case}\" in its name; there are {}", names.join(", "))))
+        }
+        (0, _) if passed == 0 => Err(Error::config(format!(
+            "{}/*/tests: there is no case: a case is a folder with an input.jsonl",
+            config.pipelines.display()
+        ))),
+        (0, _) => Ok(()),
+        (1, _) => Err(Error::config("1 case failed")),
         _ => Err(Error::config(format!("{failed} cases failed"))),
     }
 }
@@ -81,23 +102,40 @@ fn folders(prepared: &Prepared) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// What is wrong with a case, a line each.
-pub fn case(prepared: &Prepared, folder: &Path, update: bool) -> Result<Vec<String>> {
-    let messages = read_messages(prepared, &folder.join("input.jsonl"))?;
+/// What came out of a case.
+#[derive(Default)]
+pub struct Told {
+    /// What is wrong, a line each.
+    pub wrong: Vec<String>,
+    /// What became of the files of what is expected, a line each.
+    pub written: Vec<String>,
+}
+
+/// Runs a case.
+pub fn case(prepared: &Prepared, folder: &Path, update: bool) -> Result<Told> {
+    let input = folder.join("input.jsonl");
+    let messages = read_messages(prepared, &input)?;
+    let mut told = Told::default();
+    if messages.is_empty() {
+        let what = if input.exists() { "has no message" } else { "is not there" };
+        told.wrong.push(format!("{} {what}: write the messages of the case, a line each", input.display()));
+        return Ok(told);
+    }
     let (rows, rejects) = through(prepared, &messages, 1)?;
-    let mut wrong = Vec::new();
-    let at_once = through(prepared, &messages, messages.len().max(1))?;
+    let at_once = through(prepared, &messages, messages.len())?;
     if sorted(&rows) != sorted(&at_once.0) || sorted(&rejects) != sorted(&at_once.1) {
-        wrong.push("the result depends on the boundaries of batches".to_owned());
+        told.wrong.push("the result depends on the boundaries of batches".to_owned());
     }
-    if update {
-        write(&folder.join("output.jsonl"), &rows)?;
-        write(&folder.join("rejects.jsonl"), &rejects)?;
-        return Ok(wrong);
+    let parts = [("output.jsonl", "row", &rows), ("rejects.jsonl", "reject", &rejects)];
+    for (name, what, found) in parts {
+        let path = folder.join(name);
+        if update {
+            told.written.extend(write(&path, found)?);
+        } else {
+            compare(what, &read(&path)?, found, &mut told.wrong);
+        }
     }
-    compare("row", &read(&folder.join("output.jsonl"))?, &rows, &mut wrong);
-    compare("reject", &read(&folder.join("rejects.jsonl"))?, &rejects, &mut wrong);
-    Ok(wrong)
+    Ok(told)
 }
 
 fn sorted(values: &[Value]) -> Vec<String> {
@@ -114,37 +152,83 @@ struct Sent {
     payload: Option<Vec<u8>>,
 }
 
-fn read_messages(prepared: &Prepared, path: &Path) -> Result<Vec<Sent>> {
-    let mut messages = Vec::new();
-    for (number, line) in read(path)?.into_iter().enumerate() {
-        let wrong = |what: String| Error::config(format!("{}:{}: {what}", path.display(), number + 1));
-        let name = line["source"].as_str().unwrap_or_default();
-        let names = || prepared.pipeline.sources.iter().map(|source| source.name.as_ref());
-        let source = names().position(|known| known == name);
-        let source = source
-            .ok_or_else(|| wrong(format!("there is no source \"{name}\"{}", crate::engine::nearest(name, names()))))?;
-        let at = match &line["at"] {
-            Value::Null => None,
-            Value::String(text) => Some(
-                chrono::DateTime::parse_from_rfc3339(text)
-                    .map_err(|error| wrong(format!("at \"{text}\": {error}")))?
-                    .timestamp_millis(),
-            ),
-            other => return Err(wrong(format!("at {other}: write a time as 2026-06-01T08:00:00+08:00"))),
-        };
-        let payload = match (line.get("message"), line.get("text"), line.get("hex")) {
-            (Some(Value::Null), None, None) => None,
-            (Some(message), None, None) => Some(message.to_string().into_bytes()),
-            (None, Some(Value::String(text)), None) => Some(text.clone().into_bytes()),
-            (None, None, Some(Value::String(hex))) => {
-                Some(from_hex(hex).ok_or_else(|| wrong(format!("hex \"{hex}\" is not hexadecimal")))?)
+/// The keys of a line of the input.
+const KEYS: [&str; 6] = ["source", "at", "key", "message", "text", "hex"];
+
+/// An object as it is written: keys that come twice, and numbers in their own form.
+struct Line(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Line, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Line;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
-            _ => return Err(wrong("has none, or more than one, of message, text and hex".to_owned())),
-        };
-        let key = line["key"].as_str().map(|key| key.as_bytes().to_vec());
-        messages.push(Sent { source, at, key, payload });
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Line(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
     }
-    Ok(messages)
+}
+
+fn read_messages(prepared: &Prepared, path: &Path) -> Result<Vec<Sent>> {
+    read::<Line>(path)?
+        .into_iter()
+        .map(|(number, line)| {
+            message(prepared, &line).map_err(|what| Error::config(format!("{}:{number}: {what}", path.display())))
+        })
+        .collect()
+}
+
+/// A line of the input, or what is wrong with it.
+fn message(prepared: &Prepared, Line(entries): &Line) -> Result<Sent, String> {
+    for (at, (key, _)) in entries.iter().enumerate() {
+        if !KEYS.contains(&key.as_str()) {
+            let near = nearest(key, KEYS.into_iter());
+            return Err(format!("there is no key \"{key}\"{near}; the keys are {}", KEYS.join(", ")));
+        }
+        if entries[..at].iter().any(|(before, _)| before == key) {
+            return Err(format!("\"{key}\" is there twice: keep one"));
+        }
+    }
+    let raw = |key: &str| entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.get());
+    let text = |key: &str| match raw(key) {
+        None | Some("null") => Ok(None),
+        Some(json) => match serde_json::from_str::<String>(json) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(format!("{key} is {json}: write a text, in quotes")),
+        },
+    };
+    let names = || prepared.pipeline.sources.iter().map(|source| source.name.as_ref());
+    let known = || names().collect::<Vec<_>>().join(", ");
+    let name = text("source")?.ok_or_else(|| format!("has no source: the sources are {}", known()))?;
+    let source = names().position(|known| known == name).ok_or_else(|| {
+        format!("there is no source \"{name}\"{}; the sources are {}", nearest(&name, names()), known())
+    })?;
+    let at = match text("at")? {
+        None => None,
+        Some(text) => match chrono::DateTime::parse_from_rfc3339(&text) {
+            Ok(time) => Some(time.timestamp_millis()),
+            Err(_) => return Err(format!("at \"{text}\" is no time with its zone: write 2026-06-01T08:00:00+08:00")),
+        },
+    };
+    let payload = match (raw("message"), text("text")?, text("hex")?) {
+        (Some("null"), None, None) => None,
+        (Some(message), None, None) => Some(message.as_bytes().to_vec()),
+        (None, Some(text), None) => Some(text.into_bytes()),
+        (None, None, Some(hex)) => {
+            Some(from_hex(&hex).ok_or_else(|| format!("hex \"{hex}\" is not hexadecimal: write 7b7d for {{}}"))?)
+        }
+        _ => return Err("has none, or more than one, of message, text and hex".to_owned()),
+    };
+    Ok(Sent { source, at, key: text("key")?.map(String::into_bytes), payload })
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -221,11 +305,13 @@ fn reject_value(source: &Arc<str>, reject: &Reject) -> Value {
     Value::Object(object)
 }
 
-fn compare(what: &str, expected: &[Value], found: &[Value], wrong: &mut Vec<String>) {
+fn compare(what: &str, expected: &[(usize, Value)], found: &[Value], wrong: &mut Vec<String>) {
     for number in 0..expected.len().max(found.len()) {
         match (expected.get(number), found.get(number)) {
-            (Some(expected), Some(found)) => differences(&format!("{what} {}", number + 1), expected, found, wrong),
-            (Some(expected), None) => wrong.push(format!("{what} {}: missing: {expected}", number + 1)),
+            (Some((_, expected)), Some(found)) => {
+                differences(&format!("{what} {}", number + 1), expected, found, wrong)
+            }
+            (Some((_, expected)), None) => wrong.push(format!("{what} {}: missing: {expected}", number + 1)),
             (None, Some(found)) => wrong.push(format!("{what} {}: not expected: {found}", number + 1)),
             (None, None) => {}
         }
@@ -247,21 +333,36 @@ fn differences(at: &str, expected: &Value, found: &Value, wrong: &mut Vec<String
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Value>> {
-    let Ok(text) = fs::read_to_string(path) else { return Ok(Vec::new()) };
-    let mut values = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let value = serde_json::from_str(line);
-        values.push(value.or_config(format!("{}:{}", path.display(), number + 1))?);
-    }
-    Ok(values)
+/// The lines of a file with their numbers; none when it is not there.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::config(format!("{}: {error}", path.display()))),
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let value = |(number, line)| match serde_json::from_str(line) {
+        Ok(value) => Ok((number, value)),
+        Err(error) => Err(Error::config(format!("{}:{number}: {error}", path.display()))),
+    };
+    lines.map(value).collect()
 }
 
-fn write(path: &Path, values: &[Value]) -> Result<()> {
+/// Makes the file hold these values; tells what it did, if anything.
+fn write(path: &Path, values: &[Value]) -> Result<Option<String>> {
+    let shown = path.display();
     if values.is_empty() {
-        let _ = fs::remove_file(path);
-        return Ok(());
+        return match fs::remove_file(path) {
+            Ok(()) => Ok(Some(format!("removed {shown}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::config(format!("remove {shown}: {error}"))),
+        };
     }
-    let lines: Vec<String> = values.iter().map(Value::to_string).collect();
-    fs::write(path, lines.join("\n") + "\n").or_config(format!("write {}", path.display()))
+    let text: String = values.iter().map(|value| format!("{value}\n")).collect();
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return Ok(None);
+    }
+    fs::write(path, text).or_config(format!("write {shown}"))?;
+    Ok(Some(format!("wrote {shown}")))
 }

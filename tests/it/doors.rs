@@ -27,6 +27,13 @@ fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
     }
 }
 
+#[track_caller]
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{from}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
 /// Lines that go through, in the topic of the fixture.
 fn lamps(folder: &Path) {
     let topic = folder.join("topics/lamps.raw.east");
@@ -38,6 +45,8 @@ fn lamps(folder: &Path) {
     };
     fs::write(topic.join("2026-06-02.jsonl"), (0..10).map(lamp).collect::<String>()).unwrap();
 }
+
+const CASE: &str = "pipelines/street_lamps/tests/one_of_each/input.jsonl";
 
 #[test]
 fn nobody_has_to_read_what_it_says() {
@@ -97,4 +106,61 @@ fn flags_with_slips_are_refused() {
     }
     let nowhere = tempfile::tempdir().unwrap();
     refused(nowhere.path(), &["check"], &["--config FILE", "huiju.example.toml", "huiju demo"]);
+}
+
+#[test]
+fn a_case_that_tests_nothing_fails() {
+    let folder = project();
+    let folder = folder.path();
+    let tests = folder.join("pipelines/street_lamps/tests");
+    fs::create_dir(tests.join("hollow")).unwrap();
+    refused(folder, &["test"], &["FAIL  street_lamps/hollow", "hollow/input.jsonl is not there", "1 passed, 1 failed"]);
+    fs::write(tests.join("hollow/input.jsonl"), "\n").unwrap();
+    refused(folder, &["test"], &["hollow/input.jsonl has no message"]);
+    fs::remove_dir_all(tests.join("hollow")).unwrap();
+    refused(folder, &["test", "--case", "nope"], &["no case has \"nope\" in its name", "street_lamps/one_of_each"]);
+}
+
+#[test]
+fn slips_in_the_input_of_a_case_are_told() {
+    let folder = project();
+    let folder = folder.path();
+    let input = folder.join(CASE);
+    let good = fs::read_to_string(&input).unwrap();
+    for (from, to, words) in [
+        ("\"at\"", "\"att\"", &["input.jsonl:1: there is no key \"att\": did you mean \"at\"?", "source, at, key"][..]),
+        ("\"text\"", "\"textt\"", &["input.jsonl:6: there is no key \"textt\": did you mean \"text\"?"]),
+        ("+08:00", "", &["input.jsonl:1: at \"2026-06-02T08:00:00\"", "write 2026-06-01T08:00:00+08:00"]),
+        ("\"east\"", "\"eats\"", &["input.jsonl:1: there is no source \"eats\": did you mean \"east\"?"]),
+        ("\"source\":\"east\",", "", &["input.jsonl:1: has no source: the sources are east"]),
+        ("\"source\"", "\"key\":7,\"source\"", &["input.jsonl:1: key is 7: write a text"]),
+        ("\"source\"", "\"source\":\"east\",\"source\"", &["input.jsonl:1: \"source\" is there twice"]),
+    ] {
+        fs::write(&input, good.replacen(from, to, 1)).unwrap();
+        refused(folder, &["test"], words);
+    }
+    fs::write(&input, format!("\u{feff}{good}")).unwrap();
+    let (code, out, said) = huiju(folder, &["test"]);
+    assert_eq!(code, 0, "a byte order mark is no slip: {out}{said}");
+}
+
+#[test]
+fn a_message_reaches_the_decoder_as_it_is_written_and_an_update_says_what_it_wrote() {
+    let folder = project();
+    let folder = folder.path();
+    edit(&folder.join("pipelines/street_lamps/1_standard.sql"), "given(fault_no) ", "'LD123456' ");
+    edit(
+        &folder.join("pipelines/street_lamps/1_standard.sql"),
+        "reporter_phone                           AS",
+        "fault_no AS",
+    );
+    edit(&folder.join(CASE), "\"id\":\"LD20260601001\"", "\"id\":1.780243200123e12");
+    let (code, out, said) = huiju(folder, &["test", "--update"]);
+    assert_eq!(code, 0, "{out}{said}");
+    let wrote = |name: &str| out.contains(&format!("wrote pipelines/street_lamps/tests/one_of_each/{name}"));
+    assert!(wrote("output.jsonl") && wrote("rejects.jsonl"), "{out}");
+    let rows = fs::read_to_string(folder.join("pipelines/street_lamps/tests/one_of_each/output.jsonl")).unwrap();
+    assert!(rows.contains("\"1.780243200123e12\""), "{rows}");
+    let (_, out, _) = huiju(folder, &["test", "--update"]);
+    assert!(!out.contains("wrote"), "nothing to write: {out}");
 }
