@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     cli::{Where, out::say},
-    config::{Config, pipeline},
+    config::{Config, Sink, pipeline},
     contract::{codes::CodeTables, odcs},
     dictionary,
     engine::{Library, function_docs},
@@ -34,7 +34,10 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
             pipelines.into_iter().filter(|one| only.is_empty() || only.iter().any(|name| *name == *one.name))
         {
             match build::prepare(&config.schemas, library, pipeline) {
-                Ok(one) => prepared.push(one),
+                Ok(one) => {
+                    findings.extend(personal_folders(&one));
+                    prepared.push(one);
+                }
                 Err(found) => findings.extend(found),
             }
         }
@@ -48,13 +51,35 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
     }
 }
 
+/// Values of partition columns stand in the names of folders and in the log, where nothing masks them.
+fn personal_folders(prepared: &Prepared) -> Vec<Finding> {
+    let Prepared { pipeline, contract, .. } = prepared;
+    let partitions = pipeline.sinks.iter().flat_map(|sink| match sink {
+        Sink::Archive { partition_by, .. } => partition_by.as_slice(),
+        Sink::Kafka { .. } => &[],
+    });
+    let personal = |name: &&String| contract.columns.iter().any(|it| it.personal && *it.name == ***name);
+    let tell = |name: &String| {
+        let todo = "partition by another column";
+        let what = format!(
+            "partition_by names column \"{name}\", which holds personal data: its values would be names of folders; {todo}"
+        );
+        Finding::new(pipeline::place(&pipeline.folder, "partition_by"), what)
+    };
+    partitions.filter(personal).map(tell).collect()
+}
+
 /// `huiju check`.
 pub fn check(at: &Where) -> Result<()> {
     let config = Config::read(&at.config)?;
     for one in prepare(&config, &[])? {
         let (pipeline, contract) = (&one.pipeline, &one.contract);
+        let others = match odcs::rules_of_others(&config.schemas, &pipeline.contract) {
+            0 => String::new(),
+            others => format!("; {others} rules of other engines are not run"),
+        };
         say!(
-            "ok  {}: {} sources, {} stages, contract {} {} ({} columns, {} rules){}",
+            "ok  {}: {} sources, {} stages, contract {} {} ({} columns, {} rules{others}){}",
             pipeline.name,
             pipeline.sources.len(),
             pipeline.stages.len(),

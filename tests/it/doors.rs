@@ -164,3 +164,29 @@ fn a_message_reaches_the_decoder_as_it_is_written_and_an_update_says_what_it_wro
     let (_, out, _) = huiju(folder, &["test", "--update"]);
     assert!(!out.contains("wrote"), "nothing to write: {out}");
 }
+
+#[test]
+fn personal_data_stays_out_of_the_names_of_folders() {
+    let folder = project();
+    let folder = folder.path();
+    edit(
+        &folder.join("pipelines/street_lamps/pipeline.toml"),
+        "[\"fault_kind\"]",
+        "[\"fault_kind\", \"reporter_phone\"]",
+    );
+    for verb in ["check", "run"] {
+        refused(
+            folder,
+            &[verb],
+            &["pipeline.toml:18: partition_by names column \"reporter_phone\", which holds personal"],
+        );
+    }
+}
+
+#[test]
+fn rules_of_others_are_counted() {
+    let folder = project();
+    let (code, out, _) = huiju(folder.path(), &["check"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("7 rules; 3 rules of other engines are not run"), "{out}");
+}
