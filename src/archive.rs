@@ -1,6 +1,6 @@
 //! `huiju archive`: the tables of a pipeline looked after, while it runs or not.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use clap::{Args, Subcommand};
@@ -89,8 +89,8 @@ pub struct HistoryOptions {
     #[command(flatten)]
     which: Which,
     /// Versions of each table, the newest first
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
 }
 
 pub fn run(verb: &Verb) -> Result<()> {
@@ -105,7 +105,7 @@ pub fn run(verb: &Verb) -> Result<()> {
             upkeep.vacuum(&how, |done| tell(done, vacuumed(done)))
         }),
         Verb::History(options) => look(&options.which, |upkeep, _, tell| {
-            upkeep.history(options.limit, |version| {
+            upkeep.history(options.limit as usize, |version| {
                 tell(version, told(version));
                 Ok(())
             })
@@ -143,6 +143,7 @@ fn with<T: Serialize>(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.or_unavailable("start the runtime")?;
     let mut archives = 0;
+    let mut none = Vec::new();
     for prepared in check::prepare(config, &which.pipelines)? {
         let name: Arc<str> = prepared.pipeline.name.clone();
         let Some(settings) = settings(config, &prepared) else { continue };
@@ -150,15 +151,26 @@ fn with<T: Serialize>(
         let schema = prepared.contract.arrow_schema();
         let handle = runtime.handle().clone();
         let mut upkeep = Upkeep::open(&settings, &prepared.contract, &schema, Clock::system(), handle)?;
-        let tell = |account: &T, words: String| match which.format {
-            Format::Json => {
-                let mut object = json!(account);
-                object["pipeline"] = json!(&*name);
-                say!("{object}");
+        let told = Cell::new(false);
+        let tell = |account: &T, words: String| {
+            told.set(true);
+            match which.format {
+                Format::Json => {
+                    let mut object = json!(account);
+                    object["pipeline"] = json!(&*name);
+                    say!("{object}");
+                }
+                Format::Text => say!("{name}: {words}"),
             }
-            Format::Text => say!("{name}: {words}"),
         };
         work(&mut upkeep, config, &tell)?;
+        if !told.get() {
+            none.push(format!("{name}: there is no table under {} yet", config.archive.location.display()));
+        }
+    }
+    if !none.is_empty() {
+        let todo = "`huiju run` makes it; or name another configuration with --config FILE";
+        return Err(Error::config(format!("{}: {todo}", none.join("\n"))));
     }
     if archives == 0 {
         return Err(Error::config(format!("{}: no pipeline named here has an archive", which.at.config.display())));

@@ -121,8 +121,7 @@ pub fn texts(path: Option<&PathBuf>, fields: &Fields) -> Result<Vec<Text>> {
     };
     let is_table = shown.extension().is_some_and(|ending| ending == "csv");
     if !is_table && !starts_with_object(&bytes) {
-        // Bytes that are no UTF-8 are characters that no weights know.
-        let text = String::from_utf8_lossy(&bytes);
+        let text = utf8(&shown, &bytes)?;
         return Ok(text.lines().map(|line| Text { title: String::new(), content: line.to_owned() }).collect());
     }
     let rows = rows(&shown, &bytes, &fields.content)?;
@@ -154,12 +153,17 @@ fn starts_with_object(bytes: &[u8]) -> bool {
 
 /// Rows of JSON Lines or CSV, with their lines; `must` is a column that a CSV header needs.
 fn rows(path: &Path, bytes: &[u8], must: &str) -> Result<Rows> {
+    let text = utf8(path, bytes)?;
+    if starts_with_object(bytes) { objects(path, text) } else { table(path, text, must) }
+}
+
+/// The text, without a byte order mark.
+fn utf8<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
         Error::config(format!("{}:{line}: this is not UTF-8: save the file as UTF-8", path.display()))
     })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if starts_with_object(bytes) { objects(path, text) } else { table(path, text, must) }
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 fn objects(path: &Path, text: &str) -> Result<Rows> {

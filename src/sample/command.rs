@@ -10,7 +10,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use super::{Generator, Options as Settings, write_files};
+use super::{Generator, Options as Settings, taken, write_files};
 use crate::{
     cli::{self, Where, out::say},
     clock::Clock,
@@ -65,6 +65,10 @@ pub fn run(options: &Options) -> Result<()> {
     let generators = generators(options, &pipeline, &config.topics)?;
     match (&options.to, &config.topics) {
         (Some(folder), _) | (None, Topics::Files { folder }) => {
+            if let Some(path) = taken(self::generators(options, &pipeline, &config.topics)?, folder, 1) {
+                let todo = "remove it, or write elsewhere with --to, or of other days with --start";
+                return Err(Error::config(format!("{} is there already: {todo}", path.display())));
+            }
             let written = write_files(generators, folder, 1, &mut |_| {})?;
             say!("{} messages in {} files under {}", written.messages, written.files, folder.display());
             Ok(())

@@ -66,6 +66,33 @@ pub fn write_files(
     Ok(written)
 }
 
+/// A file that [`write_files`] would replace.
+pub fn taken(generators: Vec<Generator>, folder: &Path, parts: u8) -> Option<PathBuf> {
+    for mut generator in generators {
+        let topic = folder.join(generator.topic());
+        if fs::read_dir(&topic).map_or(true, |mut entries| entries.next().is_none()) {
+            continue;
+        }
+        let mut last = None;
+        while let Some(sample) = generator.next() {
+            let number = time::day(sample.timestamp, generator.row.offset);
+            let there = |part| Some(path(&topic, number, part)).filter(|path| path.exists());
+            if last != Some(number)
+                && let Some(path) = (0..parts.max(1).into()).find_map(there)
+            {
+                return Some(path);
+            }
+            last = Some(number);
+        }
+    }
+    None
+}
+
+fn path(topic: &Path, day: i64, part: usize) -> PathBuf {
+    let (year, month, date) = time::civil(day);
+    topic.join(format!("{year:04}-{month:02}-{date:02}-{:02}.jsonl", part + 1))
+}
+
 /// The files of one day.
 struct Day {
     number: i64,
@@ -90,9 +117,8 @@ struct Part {
 
 impl Part {
     fn create(topic: &Path, day: i64, part: usize) -> Result<Part> {
-        let (year, month, date) = time::civil(day);
-        let name = format!("{year:04}-{month:02}-{date:02}-{:02}.jsonl", part + 1);
-        let path = topic.join(&name);
+        let path = path(topic, day, part);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unfinished = topic.join(format!(".{name}.unfinished"));
         let file = File::create(&unfinished).or_unavailable(format_args!("create {}", unfinished.display()))?;
         Ok(Part { path, unfinished, file: BufWriter::with_capacity(1 << 18, file) })

@@ -63,7 +63,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use self::{damage::Kind, parts::Row, template::Template, writer::Writer};
 use crate::{config::Pipeline, error::Finding};
 
-pub use self::files::{Written, write_files};
+pub use self::files::{Written, taken, write_files};
 
 /// Every this many good messages one is remembered, to be sent again.
 const REMEMBER_EVERY: u64 = 8;

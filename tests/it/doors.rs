@@ -109,6 +109,50 @@ fn flags_with_slips_are_refused() {
 }
 
 #[test]
+fn an_archive_without_a_table_is_said_to_have_none() {
+    let folder = project();
+    for verb in ["history", "compact", "vacuum"] {
+        refused(folder.path(), &["archive", verb], &["street_lamps: there is no table under", "--config FILE"]);
+    }
+    lamps(folder.path());
+    assert_eq!(huiju(folder.path(), &["run", "--until-end"]).0, 0);
+    for verb in ["history", "compact", "vacuum"] {
+        assert_eq!(huiju(folder.path(), &["archive", verb]).0, 0, "{verb}");
+    }
+}
+
+#[test]
+fn a_sample_replaces_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::write(
+        folder.path().join("huiju.toml"),
+        format!(
+            "pipelines = \"{0}/pipelines\"\nschemas = \"{0}/schemas\"\n[files]\nfolder = \"topics\"\n",
+            root.display()
+        ),
+    )
+    .unwrap();
+    let sample = ["sample", "work_orders", "--source", "nanchang", "--messages", "20"];
+    assert_eq!(huiju(folder.path(), &sample).0, 0);
+    refused(folder.path(), &sample, &["2026-06-01-01.jsonl is there already", "--to", "--start"]);
+    let later = [&sample[..], &["--start", "2027-01-01T00:00:00+08:00"]].concat();
+    let (code, _, said) = huiju(folder.path(), &later);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn texts_to_classify_are_utf_8() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("texts.txt"),
+        [b"\xe8\xb7\xaf\xe7\x81\xaf\n".as_slice(), b"\xc2\xb7\xb5\xc6\n"].concat(),
+    )
+    .unwrap();
+    refused(folder.path(), &["classify", "texts.txt"], &["texts.txt:2: this is not UTF-8"]);
+}
+
+#[test]
 fn a_case_that_tests_nothing_fails() {
     let folder = project();
     let folder = folder.path();
