@@ -23,6 +23,7 @@ use datafusion::{
     physical_expr::{PhysicalExpr, expressions::Column},
     physical_plan::{ExecutionPlan, projection::ProjectionExec},
     prelude::{SessionConfig, SessionContext},
+    sql::sqlparser::ast::{self, Spanned},
 };
 
 use super::{choose, evaluate, interval, lint, meta, shield::shield_future};
@@ -92,13 +93,22 @@ pub(super) fn compile(
         let map = Stage { name: "raw".into(), ..source.map.clone() };
         let mut last = &map;
         for stage in std::iter::once(&map).chain(&pipeline.stages) {
-            lint::parse(stage, &from).map_err(one)?;
-            let fail = |error: DataFusionError| one(explain(stage, source, &error));
-            let planned = context.state().create_logical_plan(&stage.sql).await.map_err(fail)?;
+            let select = lint::parse(stage, &from).map_err(one)?;
+            lint::one_row(stage, &select, &context.state()).map_err(one)?;
+            let planned = match context.state().create_logical_plan(&stage.sql).await {
+                Ok(planned) => planned,
+                Err(error) => return Err(explain(stage, source, &select, context, &error).await),
+            };
             lint::row_local(stage, &planned).map_err(one)?;
-            let whole = with_meta(planned).map_err(fail)?;
             let before = steps.len();
-            let (read, schema) = add(stage, &whole, context, &mut steps).await.map_err(fail)?;
+            let added = match with_meta(planned) {
+                Ok(whole) => add(stage, &whole, context, &mut steps).await,
+                Err(error) => Err(error),
+            };
+            let (read, schema) = match added {
+                Ok(added) => added,
+                Err(error) => return Err(explain(stage, source, &select, context, &error).await),
+            };
             let hopeless = hopeless(&steps[before..], &read);
             if !hopeless.is_empty() {
                 let tell = |(column, why): (String, String)| dead_column(stage, &column, &why);
@@ -108,12 +118,13 @@ pub(super) fn compile(
             register(context, &stage.name, Arc::new(EmptyTable::new(schema)))?;
             (from, last) = (stage.name.clone(), stage);
         }
-        let table = context.table(from.as_ref()).await.map_err(|error| one(explain(last, source, &error)))?;
+        let lost = |error: DataFusionError| one(lint::finding(last, None, shorten(&error)));
+        let table = context.table(from.as_ref()).await.map_err(lost)?;
         let checks = Stage { name: "checks".into(), ..last.clone() };
         for plan in conform(contract, last, table.into_unoptimized_plan(), context)? {
             let before = steps.len();
             let added = add(&checks, &plan, context, &mut steps).await;
-            let (read, _) = added.map_err(|error| one(explain(last, source, &error)))?;
+            let (read, _) = added.map_err(lost)?;
             let hopeless = hopeless(&steps[before..], &read);
             if !hopeless.is_empty() {
                 let tell = |(column, why): (String, String)| match number_of(&column).map(|at| &contract.rules[at]) {
@@ -383,19 +394,47 @@ fn nullable(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A planning error as a finding with file and line.
-fn explain(stage: &Stage, source: &Source, error: &DataFusionError) -> Finding {
-    let mut line = error.diagnostic().and_then(|diagnostic| Some(diagnostic.span?.start.line as usize));
+/// A planning error as a finding with file and line: that of the engine's span, or else of the column that fails when
+/// it is planned alone.
+async fn explain(
+    stage: &Stage,
+    source: &Source,
+    select: &ast::Select,
+    context: &SessionContext,
+    error: &DataFusionError,
+) -> Vec<Finding> {
     let text = shorten(error);
-    if line.is_none_or(|line| line == 0) {
-        let quoted = text.split(['"', '\'']).nth(1).filter(|word| word.len() > 1);
-        line = quoted.and_then(|word| lint::line_of(&stage.sql, word.rsplit('.').next().unwrap_or(word)));
-    }
+    let span = error.diagnostic().and_then(|diagnostic| Some(diagnostic.span?.start.line as usize));
+    let line = match span.filter(|line| *line > 0) {
+        Some(line) => Some(line),
+        None => culprit(stage, select, context, &text).await,
+    };
     let mut finding = lint::finding(stage, line, text);
     if stage.path != source.map.path {
         finding.what = format!("{} (for source {})", finding.what, source.name);
     }
-    finding
+    one(finding)
+}
+
+/// The line of the column that cannot be planned; within it that of the word which the engine quotes.
+async fn culprit(stage: &Stage, select: &ast::Select, context: &SessionContext, text: &str) -> Option<usize> {
+    let word = text.split(['"', '\'']).nth(1).filter(|word| word.len() > 1);
+    let word = word.map(|word| word.rsplit('.').next().unwrap_or(word));
+    let from = &select.from.first()?.relation;
+    for item in &select.projection {
+        let plan = async {
+            let state = context.state();
+            let plan = state.create_logical_plan(&format!("SELECT {item} FROM {from}")).await?;
+            shield_future(state.create_physical_plan(&plan)).await
+        };
+        if plan.await.is_err() {
+            let span = item.span();
+            let (first, last) = (span.start.line as usize, span.end.line as usize);
+            let quoted = word.and_then(|word| lint::line_of_within(&stage.sql, word, first, last));
+            return quoted.or(Some(first)).filter(|line| *line > 0);
+        }
+    }
+    word.and_then(|word| lint::line_of(&stage.sql, word))
 }
 
 /// DataFusion's innermost reason, without prefixes and its second half of hints.

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
+    execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Volatility},
     sql::sqlparser::{
         ast::{self, AccessExpr, SelectItem, SetExpr, Spanned, Statement, Subscript, TableFactor, visit_expressions},
@@ -220,6 +221,26 @@ pub(super) fn immutable(expr: &Expr) -> Result<(), (String, &'static str)> {
     wrong.map_or(Ok(()), Err)
 }
 
+/// Refuses functions that look at more than one row, before the engine advises a GROUP BY.
+pub(super) fn one_row(stage: &Stage, select: &ast::Select, known: &SessionState) -> Result<(), Finding> {
+    let found = visit_expressions(&select.projection, |expr| match expr {
+        ast::Expr::Function(call) => {
+            let name = call.name.to_string().to_lowercase();
+            let several =
+                known.aggregate_functions().contains_key(&name) || known.window_functions().contains_key(&name);
+            if call.over.is_some() || several && !known.scalar_functions().contains_key(&name) {
+                ControlFlow::Break((name, call.name.span().start.line as usize))
+            } else {
+                ControlFlow::Continue(())
+            }
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    let ControlFlow::Break((name, line)) = found else { return Ok(()) };
+    let text = format!("{name}() looks at more than one row: a stage sees one row at a time");
+    Err(finding(stage, Some(line).filter(|line| *line > 0), text))
+}
+
 /// A finding in a stage's file.
 pub(super) fn finding(stage: &Stage, line: Option<usize>, what: String) -> Finding {
     let path = stage.path.display();
@@ -230,6 +251,13 @@ pub(super) fn finding(stage: &Stage, line: Option<usize>, what: String) -> Findi
 pub(super) fn line_of(sql: &str, word: &str) -> Option<usize> {
     let word = word.to_lowercase();
     sql.lines().position(|line| line.split("--").next().unwrap_or("").to_lowercase().contains(&word)).map(|at| at + 1)
+}
+
+/// The line that holds `word`, of those from `first` to `last`.
+pub(super) fn line_of_within(sql: &str, word: &str, first: usize, last: usize) -> Option<usize> {
+    let lines = sql.lines().enumerate().map(|(at, line)| (at + 1, line));
+    let mut within = lines.skip_while(|(at, _)| *at < first).take_while(|(at, _)| *at <= last);
+    within.find(|(_, line)| line.contains(word)).map(|(at, _)| at)
 }
 
 /// The line in which a column of a stage's SELECT begins.

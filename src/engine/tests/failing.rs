@@ -48,7 +48,7 @@ fn what_no_row_can_compute_is_refused() {
         lamps/clean.sql:3: column "share" cannot be computed for any row (string size overflow on repeat, max size is 2147483647, but got 3000000000): correct the expression
 
         CAST('x' AS BIGINT) + 1 / 0
-        lamps/clean.sql: Cannot cast string 'x' to value of Int64 type (for source street)
+        lamps/clean.sql:3: Cannot cast string 'x' to value of Int64 type (for source street)
 
         CASE WHEN 1 / 0 = 1 THEN 1 ELSE 1 / 0 END
         lamps/clean.sql:3: column "share" cannot be computed for any row (Divide by zero error): correct the expression
@@ -131,4 +131,77 @@ fn a_rule_that_cannot_be_computed_rejects_or_flags_as_it_would_if_broken() {
         3.0: {"id":"4","watts":200,"share":2,"flags":["watts:too_dim"]}
         4.0: {"id":"5","share":2}
     "#]].assert_eq(&lines(&program, &source, &contract, &messages));
+}
+
+#[test]
+fn mistakes_that_the_engine_finds_are_told_with_their_line() {
+    let mut told = String::new();
+    for expression in [
+        "CAST('x' AS BIGINT)",
+        "CASE WHEN w > '1'\n  THEN nosuch END",
+        "substr(id)",
+        "id + 1",
+        "nosuch(id)",
+        "code('lampz',\n  'lamp')",
+        "max(watts)",
+        "count(*)",
+        "row_number() OVER (ORDER BY id)",
+        "id.x",
+        "watts",
+        "CAST(id AS NOSUCH)",
+        "to_timestamp('x')",
+        "DATE 'x'",
+        "1 << 1 || 'a'",
+    ] {
+        told += &format!("{expression}\n{}\n\n", share(expression).map(|_| ()).expect_err(expression));
+    }
+    expect![[r#"
+        CAST('x' AS BIGINT)
+        lamps/clean.sql:3: Cannot cast string 'x' to value of Int64 type (for source street)
+
+        CASE WHEN w > '1'
+          THEN nosuch END
+        lamps/clean.sql:4: No field named nosuch. (for source street)
+
+        substr(id)
+        lamps/clean.sql:3: Substring without for/from is not valid Substring { expr: Identifier(Ident { value: "id", quote_style: None, span: Span(Location(3,10)..Location(3,12)) }), substring_from: None, substring_for: None, special: false, shorthand: false } (for source street)
+
+        id + 1
+        lamps/clean.sql:3: Cannot coerce arithmetic expression Utf8 + Int64 to valid types (for source street)
+
+        nosuch(id)
+        lamps/clean.sql:3: Invalid function 'nosuch'. (for source street)
+
+        code('lampz',
+          'lamp')
+        lamps/clean.sql:3: code('lampz', …): there is no 'lampz' (for source street)
+
+        max(watts)
+        lamps/clean.sql:3: max() looks at more than one row: a stage sees one row at a time
+
+        count(*)
+        lamps/clean.sql:3: count() looks at more than one row: a stage sees one row at a time
+
+        row_number() OVER (ORDER BY id)
+        lamps/clean.sql:3: row_number() looks at more than one row: a stage sees one row at a time
+
+        id.x
+        lamps/clean.sql:3: Cannot access field at argument 1: type Utf8 is not Struct, Map, or Null (for source street)
+
+        watts
+        lamps/clean.sql:3: No field named watts. (for source street)
+
+        CAST(id AS NOSUCH)
+        lamps/clean.sql:3: This feature is not implemented: Unsupported SQL type NOSUCH (for source street)
+
+        to_timestamp('x')
+        lamps/clean.sql:3: column "share" cannot be computed for any row (Error parsing timestamp from 'x': timestamp must contain at least 10 characters): correct the expression
+
+        DATE 'x'
+        lamps/clean.sql:3: Cannot cast string 'x' to value of Date32 type (for source street)
+
+        1 << 1 || 'a'
+        lamps/clean.sql:3: Cannot infer common type for bitwise operation Int64 << Utf8 (for source street)
+
+    "#]].assert_eq(&told);
 }
