@@ -39,6 +39,8 @@ Exit codes: 0 done · 2 a file or flag is wrong · 3 Kafka, archive or disk did 
 be written to standard output · 4 another instance took over ·
 5 too many rejects · 6 messages are gone (gap) · 70 a mistake in huiju · 130 stopped at once by a second signal";
 
+/// Signals that come together are one: `timeout` tells the process and its group.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// How long leaving may take after what is in flight had its time: groups are left, threads end.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -238,7 +240,7 @@ pub fn run(
         let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
         info!(%address, "serving /metrics, /health and /ready");
     }
-    signals(&runtime, stop.clone(), config.drain)?;
+    signals(&runtime, stop.clone(), config.drain, bounded)?;
     let memory = config.memory / prepared.len().max(1);
     let mut accounts = Vec::new();
     let mut threads = Vec::new();
@@ -296,8 +298,8 @@ fn primary(accounts: &Accounts) -> Committed {
 }
 
 /// The first signal asks to stop; the second ends the process at once. So does the time: a commit that is under way
-/// waits for a broker or a disk for as long as that takes, and a stop must not.
-fn signals(runtime: &tokio::runtime::Runtime, stop: Stop, drain: Duration) -> Result<()> {
+/// waits for a broker or a disk for as long as that takes, and a stop must not. Of a bounded run that is no success.
+fn signals(runtime: &tokio::runtime::Runtime, stop: Stop, drain: Duration, bounded: bool) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _entered = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).or_unavailable("listen for SIGTERM")?;
@@ -309,13 +311,19 @@ fn signals(runtime: &tokio::runtime::Runtime, stop: Stop, drain: Duration) -> Re
         }
         info!("stopping: finishing what is in flight");
         stop.ask();
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = tokio::time::sleep(drain + LEAVE) => {
-                let waited_s = (drain + LEAVE).as_secs();
-                warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
-                std::process::exit(0);
+        let first = Instant::now();
+        let leave = tokio::time::sleep(drain + LEAVE);
+        tokio::pin!(leave);
+        while first.elapsed() < TOGETHER {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = &mut leave => {
+                    let waited_s = (drain + LEAVE).as_secs();
+                    warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
+                    let code = if bounded { ErrorKind::Unavailable.exit_code() } else { 0 };
+                    std::process::exit(code.into());
+                }
             }
         }
         warn!("second signal: exiting at once; what was in flight is read again at the next start");

@@ -269,6 +269,8 @@ fn a_second_sigterm_exits_at_once() {
     huiju.says("assigned", SOON);
     project.send(&messages);
     kafka.pause();
+    // As `timeout` does it, which tells the process and its group: this is one.
+    huiju.process.signal(libc::SIGTERM);
     huiju.process.signal(libc::SIGTERM);
     huiju.says("stopping", SOON);
     assert!(huiju.process.wait(Duration::from_millis(500)).is_none(), "it waits for the broker:\n{}", huiju.stderr());
@@ -277,6 +279,21 @@ fn a_second_sigterm_exits_at_once() {
     assert_eq!(status.code(), Some(130), "{status}");
     project.keep_log(&huiju);
     kafka.resume();
+    project.drained();
+    assert_eq!(project.settle().account, truth(&messages));
+}
+
+#[test]
+fn a_bounded_run_that_is_stopped_before_its_end_is_no_success() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "cut", Settings::default());
+    let messages = samples(600, 27);
+    project.send(&messages);
+    let mut huiju = project.start(&["run", "--until-end"], &[("HUIJU_FAULT", "line.after_decode:1:1500")]);
+    huiju.says("standing still", SOON);
+    let status = project.terminate(huiju);
+    assert_eq!(status.code(), Some(3), "{}", project.logs());
+    assert!(project.logs().contains("told to stop before the end was reached"), "{}", project.logs());
     project.drained();
     assert_eq!(project.settle().account, truth(&messages));
 }
