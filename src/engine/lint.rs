@@ -64,6 +64,11 @@ pub(super) fn parse(stage: &Stage, from: &str) -> Result<ast::Select, Finding> {
     }
     let table = select.from.first().map(|from| &from.relation);
     match table {
+        // Fields of a message are known by their names in the SQL: `m.id` would be the field `id` of an object `m`.
+        Some(TableFactor::Table { name, alias: Some(alias), .. }) if from == MESSAGE && name.to_string() == from => {
+            let line = line_of(&stage.sql, "FROM");
+            return Err(finding(stage, line, format!("FROM {from} cannot have another name: leave \"{alias}\" out")));
+        }
         Some(TableFactor::Table { name, .. }) if name.to_string() == from => {}
         Some(other) => {
             let line = Some(other.span().start.line as usize).filter(|line| *line > 0);

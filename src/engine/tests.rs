@@ -223,6 +223,11 @@ fn a_stage_is_one_row_local_select() {
         expect![[r#"lamps/clean.sql:1: GROUP BY is not allowed in a stage: a stage sees one row at a time"#]],
     );
     check(MAP, "SELECT * FROM raw", expect![[r#"lamps/clean.sql:1: "*" is not allowed: name each column"#]]);
+    check(
+        "SELECT m.no AS id FROM message m",
+        "SELECT id FROM raw",
+        expect![[r#"lamps/street.sql:1: FROM message cannot have another name: leave "m" out"#]],
+    );
     check(MAP, "SELECT id FROM clean", expect![[r#"lamps/clean.sql:1: selects FROM clean; it must select FROM raw"#]]);
     check(
         MAP,
