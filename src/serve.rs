@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use chrono::SecondsFormat;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -69,7 +70,7 @@ fn answer(shown: &Shown, well: bool) -> Response {
                 Doing::Finished => "finished",
                 Doing::Stopped => "stopped",
             };
-            (name.to_string(), json!({"state": state, "since": status.since.to_rfc3339(), "reason": status.reason}))
+            (name.to_string(), json!({"state": state, "since": status.since.to_rfc3339_opts(SecondsFormat::Secs, true), "reason": status.reason}))
         })
         .collect();
     let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
