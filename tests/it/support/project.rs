@@ -246,7 +246,8 @@ impl<'k> Project<'k> {
         }
         let words: Vec<&String> = planted.iter().collect();
         let finder = aho_corasick::AhoCorasick::new(&words).unwrap();
-        let tells = |line: &&str| finder.find_overlapping_iter(*line).any(|hit| stands_alone(line.as_bytes(), hit.range()));
+        let tells =
+            |line: &&str| finder.find_overlapping_iter(*line).any(|hit| stands_alone(line.as_bytes(), hit.range()));
         let lines: Vec<&str> = logs.lines().filter(tells).take(5).collect();
         assert!(lines.is_empty(), "personal values of messages were told:\n{}", lines.join("\n"));
     }
