@@ -84,7 +84,7 @@ fn a_batch_of_nothing_but_failures_is_nothing_but_rejects() {
 }
 
 #[test]
-fn a_kernel_that_panics_rejects_its_row() {
+fn a_kernel_that_cannot_hold_a_result_rejects_its_row() {
     // Two texts of 1.2 GB do not fit into a column; one of them does, and is too large a row.
     let (program, source) = share("length(repeat(id, 1200000000 * TRY_CAST(w AS BIGINT)))").unwrap();
     let all = lines(&program, &source, &lamps(), &[message(1, "0"), message(2, "2"), message(3, "0")]);

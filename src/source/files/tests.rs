@@ -252,7 +252,11 @@ fn a_file_that_is_replaced_while_it_is_read_is_refused() {
         }
         world.file("t/b.partial", "111111\n222222\n333333\n");
         fs::rename(world.folder.path().join("t/b.partial"), world.folder.path().join("t/a.jsonl")).unwrap();
-        run.join().unwrap().unwrap_err()
+        while !run.is_finished() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        stop.ask(); // who has not noticed would follow it for ever
+        run.join().unwrap().expect_err("it is refused")
     });
     assert_eq!(error.kind, ErrorKind::Gap);
     assert!(error.to_string().contains("up to byte 4, but no line begins there"), "{error}");
