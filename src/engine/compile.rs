@@ -10,23 +10,25 @@
 //!
 //! Meta columns (`_offset`, `_timestamp`, …) pass through every stage without being written down.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use arrow::{
-    datatypes::{DataType, Schema, SchemaRef},
-    record_batch::RecordBatch,
-};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
-    common::{Column as ColumnName, DFSchema, DataFusionError},
-    datasource::{empty::EmptyTable, provider_as_source},
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, ident},
+    common::DataFusionError,
+    datasource::empty::EmptyTable,
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     physical_expr::{PhysicalExpr, expressions::Column},
     physical_plan::{ExecutionPlan, projection::ProjectionExec},
     prelude::{SessionConfig, SessionContext},
-    sql::sqlparser::ast::{self, Spanned},
 };
 
-use super::{choose, evaluate, interval, lint, meta, shield::shield_future};
+use super::{
+    choose,
+    conform::conform,
+    interval, lint, meta,
+    mistakes::{dead_column, explain, hopeless, shorten},
+    shield::shield_future,
+};
 use crate::{
     config::{Pipeline, Source, Stage},
     contract::Contract,
@@ -35,7 +37,7 @@ use crate::{
 };
 
 /// What the computed rules are called, before their number.
-const RULE: &str = "__rule_";
+pub(super) const RULE: &str = "__rule_";
 
 /// One projection: a list of expressions over the batch before it.
 #[derive(Debug)]
@@ -163,37 +165,6 @@ async fn add(
     Ok((input, schema))
 }
 
-/// Outputs of a stage's steps that fail without any row already, and the engine's reason: no row will ever pass.
-fn hopeless(steps: &[Step], read: &SchemaRef) -> Vec<(String, String)> {
-    let (mut found, mut schema) = (Vec::new(), read.clone());
-    // Why a column of the step before cannot be computed; what reads it is named instead of it.
-    let mut broken: BTreeMap<usize, String> = BTreeMap::new();
-    for (number, step) in steps.iter().enumerate() {
-        if number > 0
-            && let Some(take) = &step.take
-        {
-            let at = |(to, from): (usize, &usize)| Some((to, broken.get(from)?.clone()));
-            broken = take.iter().enumerate().filter_map(at).collect();
-            schema = Arc::new(schema.project(take).expect("a step takes columns that are there"));
-        }
-        let empty = RecordBatch::new_empty(schema);
-        let fails = |expr: &Arc<dyn PhysicalExpr>| {
-            let inherited = evaluate::columns_of(expr).find_map(|column| broken.get(&column).cloned());
-            inherited.or_else(|| evaluate::alone(expr, &empty).err().map(|error| shorten(&error)))
-        };
-        broken = step.exprs.iter().enumerate().filter_map(|(at, expr)| Some((at, fails(expr)?))).collect();
-        schema = step.schema.clone();
-    }
-    found.extend(broken.into_iter().map(|(at, why)| (schema.field(at).name().clone(), why)));
-    found
-}
-
-fn dead_column(stage: &Stage, column: &str, why: &str) -> Finding {
-    let todo = "correct the expression";
-    let what = format!("column \"{column}\" cannot be computed for any row ({why}): {todo}");
-    lint::finding(stage, lint::line_of_column(&stage.sql, column), what)
-}
-
 /// Which rule of the contract a step's expression is.
 pub(super) fn rule_number(step: &Step, at: usize) -> Option<usize> {
     number_of(step.schema.field(at).name())
@@ -235,134 +206,6 @@ fn with_meta(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     LogicalPlanBuilder::from(input).project(exprs)?.build()
 }
 
-/// Puts the contract on top: its columns in its order and types, then its rules.
-fn conform(
-    contract: &Contract,
-    last: &Stage,
-    plan: LogicalPlan,
-    context: &SessionContext,
-) -> Result<Vec<LogicalPlan>, Vec<Finding>> {
-    let mut findings = Vec::new();
-    let wanted = contract.arrow_schema();
-    let is_flags = |name: &str| contract.flags.as_deref() == Some(name);
-    let had: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
-    for name in had.iter().filter(|name| !meta::is_meta(name)) {
-        if is_flags(name) {
-            let text = format!("column \"{name}\" is filled by the checks; leave it out");
-            findings.push(lint::finding(last, lint::line_of(&last.sql, name), text));
-        } else if wanted.field_with_name(name).is_err() {
-            let near = nearest(name, wanted.fields().iter().map(|field| field.name().as_str()));
-            let text = format!("column \"{name}\" is not in contract {}{near}", contract.name);
-            findings.push(lint::finding(last, lint::line_of(&last.sql, name), text));
-        }
-    }
-    let mut exprs = Vec::new();
-    for (field, column) in wanted.fields().iter().zip(&contract.columns) {
-        if is_flags(field.name()) {
-            continue;
-        }
-        let Some(found) = plan.schema().fields().iter().find(|have| have.name() == field.name()) else {
-            let near = nearest(field.name(), had.iter().copied());
-            let text =
-                format!("column \"{}\" of contract {} ({}) is missing{near}", field.name(), contract.name, column.at);
-            findings.push(lint::finding(last, None, text));
-            continue;
-        };
-        if !converts(found.data_type(), field.data_type()) {
-            let hint = match field.data_type() {
-                DataType::Timestamp(..) => ": use local_time()",
-                DataType::Date32 => ": use local_date()",
-                DataType::Boolean => ": use flag_yes()",
-                DataType::Utf8 => ": use CAST(… AS VARCHAR)",
-                _ => ": use TRY_CAST(… AS …)",
-            };
-            let text = format!(
-                "column \"{}\" is {}, contract {} wants {}{hint}",
-                field.name(),
-                found.data_type(),
-                contract.name,
-                field.data_type()
-            );
-            findings.push(lint::finding(last, lint::line_of(&last.sql, field.name()), text));
-            continue;
-        }
-        exprs.push(cast(ident(field.name()), field.data_type().clone()).alias(field.name()));
-    }
-    // Rules see the contract's columns in the contract's types, and the meta columns.
-    let meta = meta::NAMES.iter().map(|name| col(ColumnName::from_name(*name)));
-    let typed = LogicalPlanBuilder::from(plan).project(exprs.iter().cloned().chain(meta)).and_then(|plan| plan.build());
-    let (typed, schema, plan) = match typed {
-        Ok(plan) => (typed_table(&plan), unqualified(&plan), plan),
-        Err(error) => {
-            findings.push(lint::finding(last, None, shorten(&error)));
-            return Err(findings);
-        }
-    };
-    let mut checked: Vec<Expr> = schema
-        .columns()
-        .into_iter()
-        .filter(|column| !meta::is_meta(&column.name))
-        .map(|column| ident(column.name))
-        .collect();
-    for (number, rule) in contract.rules.iter().enumerate() {
-        match predicate(&rule.predicate, &schema, context) {
-            Ok(expr) => checked.push(expr.alias(format!("{RULE}{number}"))),
-            Err(what) => {
-                let quiet = !findings.is_empty() && what.contains("No field named");
-                if !quiet {
-                    findings.push(Finding::new(&rule.at, format!("rule {}: {what}", rule.name)));
-                }
-            }
-        }
-    }
-    if !findings.is_empty() {
-        return Err(findings);
-    }
-    let checked = typed.and_then(|typed| LogicalPlanBuilder::from(typed).project(checked)?.build());
-    Ok(vec![plan, checked.map_err(|error| one(lint::finding(last, None, shorten(&error))))?])
-}
-
-fn unqualified(plan: &LogicalPlan) -> DFSchema {
-    DFSchema::try_from(plan.schema().as_arrow().clone()).expect("the columns of a plan have names of their own")
-}
-
-/// An empty table with the columns of a plan: what the rules are planned over.
-fn typed_table(plan: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
-    let table = EmptyTable::new(Arc::new(plan.schema().as_arrow().clone()));
-    LogicalPlanBuilder::scan("typed", provider_as_source(Arc::new(table)), None)?.build()
-}
-
-fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<Expr, String> {
-    let expr = context.state().create_logical_expr(sql, schema).map_err(|error| shorten(&error))?;
-    lint::immutable(&expr).map_err(|(name, why)| format!("{name}() {why}"))?;
-    use datafusion::logical_expr::ExprSchemable;
-    match expr.get_type(schema) {
-        Ok(DataType::Boolean) => Ok(expr),
-        Ok(other) => Err(format!("\"{sql}\" is {other}, not a condition")),
-        Err(error) => Err(shorten(&error)),
-    }
-}
-
-/// Whether a column may be cast to the contract's type without losing meaning. Texts are never parsed here: that is
-/// what `local_time()` and `TRY_CAST` are for, which give reasons.
-fn converts(from: &DataType, to: &DataType) -> bool {
-    use DataType::*;
-    match (from, to) {
-        (from, to) if from == to => true,
-        (Null, _) => true,
-        (Utf8View | LargeUtf8, Utf8) => true,
-        (Int8 | Int16 | Int32 | UInt8 | UInt16, Int32 | Int64 | Float64 | Decimal128(..)) => true,
-        (Int64 | UInt32, Int64 | Float64 | Decimal128(..)) => true,
-        (Int64, Int32) => true,
-        (Float32 | Float64, Float64) => true,
-        (Decimal128(..), Decimal128(..)) => true,
-        (Timestamp(_, Some(_)), Timestamp(..)) => true,
-        (Date64, Date32) => true,
-        (List(from), List(to)) => converts(from.data_type(), to.data_type()),
-        _ => false,
-    }
-}
-
 /// The projections between the leaf and the top of a physical plan.
 fn flatten(stage: &Stage, plan: Arc<dyn ExecutionPlan>) -> Result<(SchemaRef, Vec<Step>), DataFusionError> {
     let mut steps = Vec::new();
@@ -392,88 +235,4 @@ fn flatten(stage: &Stage, plan: Arc<dyn ExecutionPlan>) -> Result<(SchemaRef, Ve
 fn nullable(schema: &Schema) -> SchemaRef {
     let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     Arc::new(Schema::new(fields))
-}
-
-/// A planning error as a finding with file and line: that of the engine's span, or else of the column that fails when
-/// it is planned alone.
-async fn explain(
-    stage: &Stage,
-    source: &Source,
-    select: &ast::Select,
-    context: &SessionContext,
-    error: &DataFusionError,
-) -> Vec<Finding> {
-    let text = shorten(error);
-    let span = error.diagnostic().and_then(|diagnostic| Some(diagnostic.span?.start.line as usize));
-    let line = match span.filter(|line| *line > 0) {
-        Some(line) => Some(line),
-        None => culprit(stage, select, context, &text).await,
-    };
-    let mut finding = lint::finding(stage, line, text);
-    if stage.path != source.map.path {
-        finding.what = format!("{} (for source {})", finding.what, source.name);
-    }
-    one(finding)
-}
-
-/// The line of the column that cannot be planned; within it that of the word which the engine quotes.
-async fn culprit(stage: &Stage, select: &ast::Select, context: &SessionContext, text: &str) -> Option<usize> {
-    let word = text.split(['"', '\'']).nth(1).filter(|word| word.len() > 1);
-    let word = word.map(|word| word.rsplit('.').next().unwrap_or(word));
-    let from = &select.from.first()?.relation;
-    for item in &select.projection {
-        let plan = async {
-            let state = context.state();
-            let plan = state.create_logical_plan(&format!("SELECT {item} FROM {from}")).await?;
-            shield_future(state.create_physical_plan(&plan)).await
-        };
-        if plan.await.is_err() {
-            let span = item.span();
-            let (first, last) = (span.start.line as usize, span.end.line as usize);
-            let quoted = word.and_then(|word| lint::line_of_within(&stage.sql, word, first, last));
-            return quoted.or(Some(first)).filter(|line| *line > 0);
-        }
-    }
-    word.and_then(|word| lint::line_of(&stage.sql, word))
-}
-
-/// DataFusion's innermost reason, without prefixes and its second half of hints.
-fn shorten(error: &DataFusionError) -> String {
-    let text = error.find_root().strip_backtrace();
-    let mut text = text.as_str();
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        text = rest;
-    }
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or(text);
-    match lines.next_back() {
-        // The regex library draws a picture in between.
-        Some(last) if first.ends_with("parse error:") => format!("{first} {}", last.trim_start_matches("error: ")),
-        _ => first.to_owned(),
-    }
-}
-
-const PREFIXES: &[&str] = &[
-    "External error: ",
-    "Schema error: ",
-    "Error during planning: ",
-    "Execution error: ",
-    "Arrow error: ",
-    "Compute error: ",
-    "Invalid argument error: ",
-    "Parser error: ",
-    "Cast error: ",
-];
-
-/// `: did you mean "x"?`, or nothing.
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    // What is longer than any name is no slip of one, and comparing it with each would take its time.
-    if word.len() > 100 {
-        return String::new();
-    }
-    let close = known.map(|name| (strsim::damerau_levenshtein(word, name), name)).min();
-    match close {
-        Some((distance, name)) if distance <= 1 + word.chars().count() / 4 => format!(": did you mean \"{name}\"?"),
-        _ => String::new(),
-    }
 }

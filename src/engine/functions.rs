@@ -273,7 +273,7 @@ impl Library {
         }
         for alias in &source.aliases {
             let Some(meanings) = all.get_mut(&alias.table) else {
-                let near = super::compile::nearest(&alias.table, self.tables.iter().map(|table| table.name.as_ref()));
+                let near = super::nearest(&alias.table, self.tables.iter().map(|table| table.name.as_ref()));
                 findings.push(Finding::new(&alias.at, format!("there is no code table \"{}\"{near}", alias.table)));
                 continue;
             };

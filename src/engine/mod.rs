@@ -11,12 +11,14 @@ mod checks;
 mod choose;
 mod classes;
 mod compile;
+mod conform;
 mod evaluate;
 mod function;
 mod functions;
 mod interval;
 mod lint;
 mod meta;
+mod mistakes;
 mod shield;
 #[cfg(test)]
 mod tests;
@@ -28,8 +30,8 @@ use arrow::{
     datatypes::{DataType, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
-pub use compile::nearest;
 pub use functions::{Library, function_docs};
+pub use mistakes::nearest;
 pub use shield::shielded;
 
 use crate::{

@@ -50,6 +50,7 @@
 //! Compaction, vacuum and history are [`upkeep`]'s; log cleanup is anybody's. `delta.setTransactionRetentionDuration` must
 //! stay unset: it makes cursors of idle partitions disappear.
 
+mod bounds;
 mod commit;
 mod disk;
 mod entry;

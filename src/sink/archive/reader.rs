@@ -33,20 +33,16 @@ use arrow::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use deltalake_core::logstore::LogStoreRef;
-use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{
-            ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
-        },
+use parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{
+        ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
     },
-    data_type::ByteArray,
-    file::{metadata::RowGroupMetaData, statistics::Statistics},
 };
-use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use super::{
+    bounds::Bounds,
     disk, replay,
     schema::{Shape, TIME},
 };
@@ -127,7 +123,7 @@ impl Reader {
             if let Some(Limits { window, latest }) = limits
                 && file.bounds.newest.is_some_and(|newest| newest <= latest)
                 && file.bounds.may_span(window)
-                && sought.iter().any(|sought| sought.newest.is_none() && file.bounds.may_hold(sought))
+                && sought.iter().any(|sought| sought.newest.is_none() && sought.may_be_in(&file.bounds))
                 && self.read(file, &self.wanted(&[])?, &mut sought, limits, &mut |_| Ok(()))? == 0
             {
                 continue;
@@ -166,9 +162,9 @@ impl Reader {
         limits: Option<Limits>,
         each: &mut dyn FnMut(&RecordBatch) -> Result<()>,
     ) -> Result<usize> {
-        let held = |sought: &&Sought<'_>| file.bounds.may_hold(sought);
+        let held = |sought: &&Sought<'_>| sought.may_be_in(&file.bounds);
         let matters = |bounds: &Bounds, sought: &Sought<'_>| {
-            bounds.may_hold(sought) && bounds.may_be_recent(sought.since(limits))
+            sought.may_be_in(bounds) && bounds.may_be_recent(sought.since(limits))
         };
         let open: Vec<usize> = (0..sought.len()).filter(|at| matters(&file.bounds, &sought[*at])).collect();
         if open.is_empty() {
@@ -218,6 +214,10 @@ impl Reader {
 }
 
 impl Sought<'_> {
+    fn may_be_in(&self, bounds: &Bounds) -> bool {
+        bounds.may_hold(self.partition, self.below)
+    }
+
     /// Rows before this are not recent.
     fn since(&self, limits: Option<Limits>) -> Option<i64> {
         Some(self.newest?.saturating_sub(limits?.window))
@@ -339,123 +339,4 @@ fn select(
     let keep: BooleanArray =
         places.iter().enumerate().map(|(row, at)| Some(at.is_some_and(|at| young(row, at)))).collect();
     filter_record_batch(batch, &keep).or_bug("archive: select keys")
-}
-
-/// What the statistics of a file or of a row group tell about its rows. They may be wider than the rows; what they do
-/// not tell may be anything.
-#[derive(Debug, Default)]
-pub(super) struct Bounds {
-    topics: Option<(String, String)>,
-    numbers: Option<(i64, i64)>,
-    /// Smallest offset.
-    first: Option<i64>,
-    /// Oldest and newest message time in microseconds.
-    oldest: Option<i64>,
-    newest: Option<i64>,
-    /// There is no row whose message had no time; there is none whose message had one.
-    all_timed: bool,
-    all_timeless: bool,
-}
-
-impl Bounds {
-    /// From the statistics in the log.
-    fn of_file(stats: &str) -> Bounds {
-        let Ok(Stats { num_records, min_values, max_values, null_count }) = serde_json::from_str(stats) else {
-            return Bounds::default();
-        };
-        let time = |text: Option<String>| Some(DateTime::parse_from_rfc3339(&text?).ok()?.timestamp_micros());
-        Bounds {
-            topics: min_values.topic.zip(max_values.topic),
-            numbers: min_values.number.zip(max_values.number),
-            first: min_values.offset,
-            oldest: time(min_values.time),
-            // Other writers round down to milliseconds.
-            newest: time(max_values.time).map(|newest| newest + 999),
-            all_timed: null_count.time == Some(0),
-            all_timeless: null_count.time.is_some() && null_count.time == num_records,
-        }
-    }
-
-    /// From a footer.
-    fn of_group(group: &RowGroupMetaData) -> Bounds {
-        let of = |name: &str| {
-            let column = group.columns().iter().find(|column| column.column_path().parts() == [name]);
-            column.and_then(|column| column.statistics())
-        };
-        let text = |bytes: &ByteArray| bytes.as_utf8().ok().map(str::to_owned);
-        let topics = match of("_topic") {
-            Some(Statistics::ByteArray(stats)) => stats.min_opt().and_then(text).zip(stats.max_opt().and_then(text)),
-            _ => None,
-        };
-        let numbers = match of("_partition") {
-            Some(Statistics::Int32(stats)) => stats.min_opt().zip(stats.max_opt()),
-            _ => None,
-        };
-        let first = match of("_offset") {
-            Some(Statistics::Int64(stats)) => stats.min_opt().copied(),
-            _ => None,
-        };
-        let (oldest, newest, timeless) = match of(TIME) {
-            Some(Statistics::Int64(stats)) => {
-                (stats.min_opt().copied(), stats.max_opt().copied(), stats.null_count_opt())
-            }
-            _ => (None, None, None),
-        };
-        Bounds {
-            topics,
-            numbers: numbers.map(|(min, max)| (i64::from(*min), i64::from(*max))),
-            first,
-            oldest,
-            newest,
-            all_timed: timeless == Some(0),
-            all_timeless: timeless == Some(group.num_rows() as u64),
-        }
-    }
-
-    fn may_hold(&self, sought: &Sought<'_>) -> bool {
-        let Partition { topic, number } = sought.partition;
-        self.topics.as_ref().is_none_or(|(min, max)| **min <= **topic && **topic <= **max)
-            && self.numbers.is_none_or(|(min, max)| (min..=max).contains(&i64::from(*number)))
-            && self.first.is_none_or(|first| first < sought.below)
-    }
-
-    /// Whether its times may be further apart than this.
-    fn may_span(&self, window: i64) -> bool {
-        self.oldest.zip(self.newest).is_none_or(|(oldest, newest)| newest.saturating_sub(oldest) > window)
-    }
-
-    fn may_be_recent(&self, since: Option<i64>) -> bool {
-        !self.all_timed || since.is_none_or(|since| self.newest.is_none_or(|newest| newest >= since))
-    }
-}
-
-/// A file's statistics in the log.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Stats {
-    num_records: Option<i64>,
-    #[serde(default)]
-    min_values: Lineage,
-    #[serde(default)]
-    max_values: Lineage,
-    #[serde(default)]
-    null_count: Nulls,
-}
-
-#[derive(Deserialize, Default)]
-struct Lineage {
-    #[serde(rename = "_topic")]
-    topic: Option<String>,
-    #[serde(rename = "_partition")]
-    number: Option<i64>,
-    #[serde(rename = "_offset")]
-    offset: Option<i64>,
-    #[serde(rename = "_ingested_at")]
-    time: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct Nulls {
-    #[serde(rename = "_ingested_at")]
-    time: Option<i64>,
 }

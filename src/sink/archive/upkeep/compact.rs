@@ -12,9 +12,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     fault,
     sink::archive::{
+        bounds::Bounds,
         disk,
         folders::Key,
-        reader::{self, Bounds, Live},
+        reader::{self, Live},
         replay,
         side::Side,
     },
