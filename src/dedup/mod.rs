@@ -130,11 +130,6 @@ impl Dedup {
         }
     }
 
-    /// Columns of the contract that make the key.
-    pub fn key(&self) -> &[String] {
-        &self.key
-    }
-
     /// How far the memory reaches back from the newest message of a partition: rows older than that it need not learn. A
     /// second more than two windows, because the memory counts whole ones.
     pub fn reach(&self) -> Duration {

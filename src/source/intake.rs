@@ -56,9 +56,6 @@ impl Permit {
     }
 }
 
-/// Start offsets and cuts for newly assigned partitions.
-pub type Assigned = Cursors;
-
 /// The source's end of the line.
 pub struct Intake {
     feed: SyncSender<Feed>,
@@ -101,11 +98,6 @@ impl Intake {
     /// How long a stop waits for what is in flight.
     pub fn drain(&self) -> Duration {
         self.drain
-    }
-
-    /// The permit, for callbacks that must kill without the intake.
-    pub fn permit(&self) -> Permit {
-        self.permit.clone()
     }
 
     /// Whether there is room for more bytes; waits up to `patience` for it.

@@ -16,7 +16,7 @@ pub mod files;
 pub mod intake;
 pub mod kafka;
 
-pub use intake::{Assigned, Feed, Intake, Permit};
+pub use intake::{Feed, Intake, Permit};
 
 use crate::{error::Result, stop::Stop};
 

@@ -50,10 +50,10 @@ fn t22_a_line_that_is_stuck_beyond_the_poll_interval_stays_in_the_group() {
     let patience = [("max.poll.interval.ms", "3000"), ("session.timeout.ms", "3000"), ("heartbeat.interval.ms", "300")];
     let (_, mut source) = source(kafka, &topic, &topic, &patience);
     let bound = 4 << 20;
-    let budget = Budget::new(bound);
+    let (budget, permit) = (Budget::new(bound), Permit::default());
     // Batches without number may wait: it is the bytes that bind.
-    let (mut intake, feed) = Intake::new(100_000, budget.clone(), Permit::default(), Duration::from_secs(10));
-    let (stop, permit) = (Stop::new(), intake.permit());
+    let (mut intake, feed) = Intake::new(100_000, budget.clone(), permit.clone(), Duration::from_secs(10));
+    let stop = Stop::new();
     let most = std::thread::scope(|scope| {
         let asked = stop.clone();
         let run = scope.spawn(move || source.run(&mut intake, &asked));
