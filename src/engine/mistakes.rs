@@ -16,8 +16,8 @@ use crate::{
     error::Finding,
 };
 
-/// A planning error as a finding with file and line: that of the engine's span, or else of the column that fails when
-/// it is planned alone.
+/// What keeps a stage from being planned, with file and line: each column that cannot be planned alone, or else what the
+/// engine says of the whole.
 pub(super) async fn explain(
     stage: &Stage,
     source: &Source,
@@ -25,38 +25,51 @@ pub(super) async fn explain(
     context: &SessionContext,
     error: &DataFusionError,
 ) -> Vec<Finding> {
-    let text = shorten(error);
-    let span = error.diagnostic().and_then(|diagnostic| Some(diagnostic.span?.start.line as usize));
-    let line = match span.filter(|line| *line > 0) {
-        Some(line) => Some(line),
-        None => culprit(stage, select, context, &text).await,
-    };
-    let mut finding = lint::finding(stage, line, text);
-    if stage.path != source.map.path {
-        finding.what = format!("{} (for source {})", finding.what, source.name);
-    }
-    vec![finding]
-}
-
-/// The line of the column that cannot be planned; within it that of the word which the engine quotes.
-async fn culprit(stage: &Stage, select: &ast::Select, context: &SessionContext, text: &str) -> Option<usize> {
-    let word = text.split(['"', '\'']).nth(1).filter(|word| word.len() > 1);
-    let word = word.map(|word| word.rsplit('.').next().unwrap_or(word));
-    let from = &select.from.first()?.relation;
-    for item in &select.projection {
-        let plan = async {
-            let state = context.state();
-            let plan = state.create_logical_plan(&format!("SELECT {item} FROM {from}")).await?;
-            shield_future(state.create_physical_plan(&plan)).await
-        };
-        if plan.await.is_err() {
-            let span = item.span();
-            let (first, last) = (span.start.line as usize, span.end.line as usize);
-            let quoted = word.and_then(|word| lint::line_of_within(&stage.sql, word, first, last));
-            return quoted.or(Some(first)).filter(|line| *line > 0);
+    let mut found = Vec::new();
+    if let Some(from) = select.from.first() {
+        for item in &select.projection {
+            let Err(error) = plan(&format!("SELECT {item} FROM {}", from.relation), context).await else { continue };
+            let text = shorten(&error);
+            found.push((line_of_item(stage, item, &text), text));
         }
     }
-    word.and_then(|word| lint::line_of(&stage.sql, word))
+    if found.is_empty() {
+        let text = shorten(error);
+        let span = error.diagnostic().and_then(|diagnostic| Some(diagnostic.span?.start.line as usize));
+        let line = span.filter(|line| *line > 0);
+        found.push((line.or_else(|| lint::line_of(&stage.sql, quoted(&text)?)), text));
+    }
+    let tell = |(line, text)| {
+        let mut finding = lint::finding(stage, line, text);
+        if stage.path != source.map.path {
+            finding.what = format!("{} (for source {})", finding.what, source.name);
+        }
+        finding
+    };
+    found.into_iter().map(tell).collect()
+}
+
+async fn plan(sql: &str, context: &SessionContext) -> Result<(), DataFusionError> {
+    let state = context.state();
+    let plan = state.create_logical_plan(sql).await?;
+    shield_future(state.create_physical_plan(&plan)).await.map(|_| ())
+}
+
+/// The line of a column that cannot be planned; within it that of the word which the engine names.
+fn line_of_item(stage: &Stage, item: &ast::SelectItem, text: &str) -> Option<usize> {
+    let span = item.span();
+    let (first, last) = (span.start.line as usize, span.end.line as usize);
+    let named = quoted(text).and_then(|word| lint::line_of_within(&stage.sql, word, first, last));
+    named.or(Some(first)).filter(|line| *line > 0)
+}
+
+/// The name that the engine complains of, without its table.
+fn quoted(text: &str) -> Option<&str> {
+    let word = match text.split_once(" named ") {
+        Some((_, rest)) => rest.split([' ', ',']).next()?.trim_end_matches('.').trim_matches(['"', '\'']),
+        None => text.split(['"', '\'']).nth(1)?,
+    };
+    Some(word.rsplit('.').next().unwrap_or(word)).filter(|word| word.len() > 1)
 }
 
 /// DataFusion's innermost reason, without prefixes and its second half of hints.
@@ -71,6 +84,11 @@ pub(super) fn shorten(error: &DataFusionError) -> String {
     match lines.next_back() {
         // The regex library draws a picture in between.
         Some(last) if first.ends_with("parse error:") => format!("{first} {}", last.trim_start_matches("error: ")),
+        // Of functions it names the nearest, however far it is.
+        Some(last) if let Some(known) = last.strip_prefix("Did you mean '") => {
+            let near = nearest(quoted(first).unwrap_or_default(), known.strip_suffix("'?").into_iter());
+            format!("{}{near}", first.trim_end_matches('.'))
+        }
         _ => first.to_owned(),
     }
 }

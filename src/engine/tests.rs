@@ -291,6 +291,15 @@ fn a_stage_must_yield_the_contract() {
         "SELECT id, code('lampz', w) AS watts, 1 AS share FROM raw",
         expect!["lamps/clean.sql:1: code('lampz', …): there is no 'lampz' (for source street)"],
     );
+    check(
+        MAP,
+        "SELECT ids AS id,\n code('lampz', w) AS watts,\n given(watts,\n   wats) + 1 AS share, given_n(id) AS more, id AS id FROM raw",
+        expect![[r#"
+            lamps/clean.sql:1: No field named ids. Did you mean 'raw.id'? (for source street)
+            lamps/clean.sql:2: code('lampz', …): there is no 'lampz' (for source street)
+            lamps/clean.sql:3: No field named watts. (for source street)
+            lamps/clean.sql:4: Invalid function 'given_n': did you mean "given"? (for source street)"#]],
+    );
 }
 
 #[test]
