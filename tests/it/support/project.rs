@@ -152,10 +152,24 @@ impl<'k> Project<'k> {
         Huiju::start(self.folder.path(), arguments, &variables)
     }
 
-    /// Runs up to the end of the topics.
+    /// Runs up to the end of the topics, as long as that takes while it gets on.
     pub fn drain(&self, variables: &[(&str, &str)]) -> (ExitStatus, Huiju) {
         let mut huiju = self.start(&["run", "--until-end", "--format", "json"], variables);
-        let status = huiju.wait(Duration::from_secs(240));
+        let counted = |huiju: &Huiju| {
+            let (_, metrics) = huiju.get("/metrics")?;
+            let rows = metrics.lines().filter(|line| line.starts_with("huiju_rows_total"));
+            Some(rows.collect::<Vec<_>>().join("\n"))
+        };
+        let mut before = None;
+        let status = loop {
+            if let Some(status) = huiju.process.wait(Duration::from_secs(240)) {
+                break status;
+            }
+            match counted(&huiju) {
+                Some(now) if before.as_ref() != Some(&now) => before = Some(now),
+                _ => break huiju.wait(Duration::ZERO),
+            }
+        };
         self.keep_log(&huiju);
         (status, huiju)
     }
