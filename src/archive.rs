@@ -6,17 +6,19 @@ use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use crate::{
     check,
     cli::{Format, Where, out::say},
     clock::Clock,
     config::{self, Config},
+    contract::Contract,
     error::{Context, Error, Result},
     runtime::build::Prepared,
     sink::archive::{
         Settings,
-        upkeep::{Compact, Compacted, Upkeep, Vacuum, Vacuumed, Version},
+        upkeep::{Compact, Compacted, Upkeep, Vacuum, Vacuumed, Version, Widened},
     },
 };
 
@@ -28,6 +30,9 @@ pub enum Verb {
     /// Delete files that no version within the retention refers to
     #[command(after_help = VACUUM)]
     Vacuum(VacuumOptions),
+    /// Add columns that the contract has gained; rows that are there have NULL in them
+    #[command(after_help = ADD_COLUMNS)]
+    AddColumns(AddColumnsOptions),
     /// Tell what happened to the tables: who committed what, and when
     #[command(after_help = "Example: huiju archive history work_orders --limit 20 --format json")]
     History(HistoryOptions),
@@ -44,6 +49,13 @@ const VACUUM: &str = concat!(
     "Example: huiju archive vacuum --retention 7d --dry-run\n\n",
     "Never deletes what a running huiju is about to commit, nor anything in the log. The retention is for readers of ",
     "older versions, and for uploads of other programs.",
+);
+
+const ADD_COLUMNS: &str = concat!(
+    "Example: huiju archive add-columns work_orders --dry-run\n\n",
+    "Stop the pipeline (SIGTERM), add the column to contract and SQL, run this, start it again. Nothing is written but an ",
+    "entry in the log, and descriptions are brought up to date with it. What the contract has no longer, or with another ",
+    "type, is refused.",
 );
 
 #[derive(Args)]
@@ -85,6 +97,15 @@ pub struct VacuumOptions {
 }
 
 #[derive(Args)]
+pub struct AddColumnsOptions {
+    #[command(flatten)]
+    which: Which,
+    /// Only say what would be added
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
 pub struct HistoryOptions {
     #[command(flatten)]
     which: Which,
@@ -95,17 +116,21 @@ pub struct HistoryOptions {
 
 pub fn run(verb: &Verb) -> Result<()> {
     match verb {
-        Verb::Compact(options) => each(&options.which, options.file_size, |upkeep, config, tell| {
+        Verb::Compact(options) => each(&options.which, options.file_size, |tables, config, tell| {
             let file_size = config.archive.file_size as u64;
             let how = Compact { file_size, min_files: options.min_files, remove_replaced: options.remove_replaced };
-            upkeep.compact(&how, |done| tell(done, compacted(done)))
+            tables.open()?.compact(&how, |done| tell(done, compacted(done)))
         }),
-        Verb::Vacuum(options) => each(&options.which, None, |upkeep, _, tell| {
+        Verb::Vacuum(options) => each(&options.which, None, |tables, _, tell| {
             let how = Vacuum { retention: options.retention, dry_run: options.dry_run };
-            upkeep.vacuum(&how, |done| tell(done, vacuumed(done)))
+            tables.open()?.vacuum(&how, |done| tell(done, vacuumed(done)))
         }),
-        Verb::History(options) => look(&options.which, |upkeep, _, tell| {
-            upkeep.history(options.limit as usize, |version| {
+        Verb::AddColumns(options) => each(&options.which, None, |tables, _, tell| {
+            tables.add_columns(options.dry_run)?.iter().for_each(|done| tell(done, widened(done)));
+            Ok(())
+        }),
+        Verb::History(options) => look(&options.which, |tables, _, tell| {
+            tables.open()?.history(options.limit as usize, |version| {
                 tell(version, told(version));
                 Ok(())
             })
@@ -113,11 +138,30 @@ pub fn run(verb: &Verb) -> Result<()> {
     }
 }
 
+/// The tables of a pipeline's archive sink, not opened yet.
+struct Tables<'a> {
+    settings: Settings,
+    contract: &'a Contract,
+    runtime: &'a Handle,
+}
+
+impl Tables<'_> {
+    fn open(&self) -> Result<Upkeep> {
+        let schema = self.contract.arrow_schema();
+        Upkeep::open(&self.settings, self.contract, &schema, Clock::system(), self.runtime.clone())
+    }
+
+    fn add_columns(&self, dry_run: bool) -> Result<Vec<Widened>> {
+        let schema = self.contract.arrow_schema();
+        Upkeep::add_columns(&self.settings, self.contract, &schema, Clock::system(), self.runtime.clone(), dry_run)
+    }
+}
+
 /// How an account is told: as an object, or in words.
 type Tell<'t, T> = &'t dyn Fn(&T, String);
 
 /// The same where nothing is changed: whoever asks what has happened wants to see the strangers too.
-fn look<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>) -> Result<()> {
+fn look<T: Serialize>(which: &Which, work: impl Fn(&Tables<'_>, &Config, Tell<'_, T>) -> Result<()>) -> Result<()> {
     let mut config = Config::read(&which.at.config)?;
     config.archive.accept_foreign_writes = true;
     with(&config, which, work)
@@ -127,7 +171,7 @@ fn look<T: Serialize>(which: &Which, work: impl Fn(&mut Upkeep, &Config, Tell<'_
 fn each<T: Serialize>(
     which: &Which,
     file_size: Option<usize>,
-    work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>,
+    work: impl Fn(&Tables<'_>, &Config, Tell<'_, T>) -> Result<()>,
 ) -> Result<()> {
     let mut config = Config::read(&which.at.config)?;
     // What is small, and where new files end, must be one measure: else they would be small again.
@@ -138,7 +182,7 @@ fn each<T: Serialize>(
 fn with<T: Serialize>(
     config: &Config,
     which: &Which,
-    work: impl Fn(&mut Upkeep, &Config, Tell<'_, T>) -> Result<()>,
+    work: impl Fn(&Tables<'_>, &Config, Tell<'_, T>) -> Result<()>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.or_unavailable("start the runtime")?;
@@ -148,9 +192,7 @@ fn with<T: Serialize>(
         let name: Arc<str> = prepared.pipeline.name.clone();
         let Some(settings) = settings(config, &prepared) else { continue };
         archives += 1;
-        let schema = prepared.contract.arrow_schema();
-        let handle = runtime.handle().clone();
-        let mut upkeep = Upkeep::open(&settings, &prepared.contract, &schema, Clock::system(), handle)?;
+        let tables = Tables { settings, contract: &prepared.contract, runtime: runtime.handle() };
         let told = Cell::new(false);
         let tell = |account: &T, words: String| {
             told.set(true);
@@ -163,7 +205,7 @@ fn with<T: Serialize>(
                 Format::Text => say!("{name}: {words}"),
             }
         };
-        work(&mut upkeep, config, &tell)?;
+        work(&tables, config, &tell)?;
         if !told.get() {
             none.push(format!("{name}: there is no table under {} yet", config.archive.location.display()));
         }
@@ -203,6 +245,20 @@ fn vacuumed(done: &Vacuumed) -> String {
     let Vacuumed { table, deleted, bytes, kept, dry_run } = done;
     let would = if *dry_run { "would be " } else { "" };
     format!("{table}: {deleted} files with {bytes} bytes {would}deleted, {kept} kept")
+}
+
+fn widened(done: &Widened) -> String {
+    let Widened { table, added, described, version, .. } = done;
+    let changes = match (added.len(), described) {
+        (0, 0) => return format!("{table}: has all columns of the contract"),
+        (0, _) => format!("descriptions changed: {described}"),
+        (_, 0) => format!("{} added", added.join(", ")),
+        _ => format!("{} added, descriptions changed: {described}", added.join(", ")),
+    };
+    match version {
+        Some(version) => format!("{table}: {changes} in version {version}"),
+        None => format!("{table}: {changes}, if it were not --dry-run"),
+    }
 }
 
 fn told(version: &Version) -> String {

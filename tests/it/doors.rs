@@ -19,7 +19,7 @@ fn huiju(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 
 /// It ends with 2 and says all of this.
 #[track_caller]
-fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
+pub fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
     let (code, out, said) = huiju(folder, arguments);
     assert_eq!(code, 2, "{arguments:?}: {out}{said}");
     for word in words {
@@ -28,14 +28,14 @@ fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
 }
 
 #[track_caller]
-fn edit(path: &Path, from: &str, to: &str) {
+pub fn edit(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{from}");
     fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
-/// Lines that go through, in the topic of the fixture.
-fn lamps(folder: &Path) {
+/// Ten lines that go through, in the topic of the fixture, on the second of June and on the days after it.
+pub fn lamps(folder: &Path, days: u32) {
     let topic = folder.join("topics/lamps.raw.east");
     fs::create_dir_all(&topic).unwrap();
     let lamp = |number: u32| {
@@ -43,7 +43,10 @@ fn lamps(folder: &Path) {
             "{{\"id\":\"LD{number:06}\",\"at\":\"2026-06-01 21:05:00\",\"what\":\"K1\",\"pole\":{{\"state\":\"1\",\"lamps\":{{\"out\":1}}}}}}\n"
         )
     };
-    fs::write(topic.join("2026-06-02.jsonl"), (0..10).map(lamp).collect::<String>()).unwrap();
+    for day in 0..days {
+        let lines: String = (day * 10..day * 10 + 10).map(lamp).collect();
+        fs::write(topic.join(format!("2026-06-{:02}.jsonl", day + 2)), lines).unwrap();
+    }
 }
 
 const CASE: &str = "pipelines/street_lamps/tests/one_of_each/input.jsonl";
@@ -52,7 +55,7 @@ const CASE: &str = "pipelines/street_lamps/tests/one_of_each/input.jsonl";
 fn nobody_has_to_read_what_it_says() {
     let folder = project();
     let folder = folder.path();
-    lamps(folder);
+    lamps(folder, 1);
     let end = |arguments: &[&str], out: Stdio, err: Stdio| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_huiju"));
         command.args(arguments).current_dir(folder).env_remove("HUIJU_LOG").stdin(Stdio::null());
@@ -114,7 +117,7 @@ fn an_archive_without_a_table_is_said_to_have_none() {
     for verb in ["history", "compact", "vacuum"] {
         refused(folder.path(), &["archive", verb], &["street_lamps: there is no table under", "--config FILE"]);
     }
-    lamps(folder.path());
+    lamps(folder.path(), 1);
     assert_eq!(huiju(folder.path(), &["run", "--until-end"]).0, 0);
     for verb in ["history", "compact", "vacuum"] {
         assert_eq!(huiju(folder.path(), &["archive", verb]).0, 0, "{verb}");

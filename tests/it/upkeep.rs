@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::{
     conformance::stands::files,
+    doors::{edit, lamps, refused},
     files::raw,
+    other_feed::project,
     support::{
         Huiju,
         project::{SOURCES, was_killed},
@@ -107,4 +109,48 @@ fn t07_t29_others_work_on_the_table_between_our_runs() {
     assert!(count(&deleted, "deleted") > 0 && count(&second, "written") > 0, "{deleted} {second}");
     assert_eq!((count(&last, "rows"), count(&last, "places")), (expected, expected));
     assert_eq!(huiju(folder, &run).summary()["in"], 0);
+}
+
+/// A contract gains a column while rows are there: told at the start, added on request, filled from then on.
+#[test]
+fn t28_a_column_is_added_to_a_table_that_is_there() {
+    let folder = project();
+    let folder = folder.path();
+    lamps(folder, 1);
+    let run = ["run", "--until-end", "--format", "json"];
+    assert_eq!(huiju(folder, &run).summary()["written"], 10);
+    let column = "      - name: height\n        logicalType: integer\n        physicalType: int\n        description: 灯杆高度，米\n";
+    edit(
+        &folder.join("schemas/street_lamp_faults.odcs.yaml"),
+        "      - name: lng\n",
+        &format!("{column}      - name: lng\n"),
+    );
+    edit(
+        &folder.join("pipelines/street_lamps/1_standard.sql"),
+        "FROM raw",
+        "    , CAST(12 AS INTEGER) AS height\nFROM raw",
+    );
+    lamps(folder, 2);
+    let words = ["column `height` (integer) is not in the table", "huiju archive add-columns street_lamps"];
+    refused(folder, &run, &words);
+    refused(folder, &["archive", "compact"], &words);
+
+    let verb = ["archive", "add-columns", "street_lamps", "--format", "json"];
+    let account = |arguments: &[&str]| -> Value {
+        let said = huiju(folder, arguments).stdout();
+        said.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .find(|one: &Value| one["table"] == "lamps")
+            .unwrap()
+    };
+    let would = account(&[&verb[..], &["--dry-run"]].concat());
+    assert_eq!((&would["added"][0], &would["version"]), (&"height".into(), &Value::Null), "{would}");
+    refused(folder, &run, &words);
+    let done = account(&verb);
+    assert!(done["added"][0] == "height" && done["version"].is_u64(), "{done}");
+    assert_eq!(huiju(folder, &run).summary()["written"], 10, "the rows that waited");
+    let table = folder.join("archive/lamps").display().to_string();
+    let Some(said) = python("readers/column.py", &[&table, "height"]) else { return };
+    let expected = serde_json::json!({ "rows": 20, "filled": 10, "comment": "灯杆高度，米", "plain": 10 });
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), expected);
 }

@@ -16,6 +16,7 @@ use deltalake_core::{
     logstore::LogStoreRef,
 };
 use futures::StreamExt;
+use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::{
@@ -43,10 +44,18 @@ pub(super) fn snapshot(log: &LogStoreRef, runtime: &Handle) -> DeltaResult<Optio
     }
 }
 
+/// The table's metadata as its log has them, and its protocol.
+pub(super) fn metadata(snapshot: &Snapshot) -> serde_json::Result<(Value, Protocol)> {
+    Ok((
+        serde_json::to_value(snapshot.metadata())?,
+        serde_json::from_value(serde_json::to_value(snapshot.protocol())?)?,
+    ))
+}
+
 /// All cursors in one pass over the `txn` actions, newest first.
 pub(super) fn state(log: &LogStoreRef, runtime: &Handle, snapshot: &Snapshot) -> DeltaResult<State> {
-    let metadata = serde_json::from_value(serde_json::to_value(snapshot.metadata())?)?;
-    let protocol = serde_json::from_value(serde_json::to_value(snapshot.protocol())?)?;
+    let (metadata, protocol) = metadata(snapshot)?;
+    let metadata = serde_json::from_value(metadata)?;
     let kernel = snapshot.scan_builder().build()?.snapshot().clone();
     let checkpoint = kernel.log_segment().checkpoint_version;
     let engine = runtime.block_on(async { log.engine(None) });

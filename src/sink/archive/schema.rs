@@ -150,12 +150,41 @@ impl Shape {
         differences
     }
 
+    /// A table's schema with our columns that it lacks at its end, and with our descriptions.
+    pub fn widen(&self, there: &Value) -> Widen {
+        let ours = self.delta();
+        let mut widen = Widen { schema: there.clone(), added: Vec::new(), described: 0 };
+        let Some(fields) = widen.schema["fields"].as_array_mut() else { return widen };
+        for field in ours["fields"].as_array().into_iter().flatten() {
+            let Some(there) = fields.iter_mut().find(|there| there["name"] == field["name"]) else {
+                widen.added.extend(field["name"].as_str().map(str::to_owned));
+                fields.push(field.clone());
+                continue;
+            };
+            let comment = &field["metadata"]["comment"];
+            if there["metadata"].is_object() && !comment.is_null() && there["metadata"]["comment"] != *comment {
+                there["metadata"]["comment"] = comment.clone();
+                widen.described += 1;
+            }
+        }
+        widen
+    }
+
     /// Column names and their descriptions, for readers without Delta.
     pub fn comments(&self) -> String {
         let comments: serde_json::Map<String, Value> =
             self.columns.fields().iter().map(|f| (f.name().clone(), json!(comment(f)))).collect();
         Value::Object(comments).to_string()
     }
+}
+
+/// What [`Shape::widen`] makes of a schema.
+pub(super) struct Widen {
+    pub schema: Value,
+    /// Columns that were not in it.
+    pub added: Vec<String>,
+    /// Columns that have another description now.
+    pub described: usize,
 }
 
 /// The rows that `take` lets through, with their lineage; `None` when there are none.

@@ -112,29 +112,13 @@ impl Table {
 
     fn open_or(
         store: Arc<dyn ObjectStore>,
-        mut place: Place,
+        place: Place,
         shape: Shape,
         clock: Clock,
         runtime: Handle,
         create: fn(&Table) -> Result<()>,
     ) -> Result<Table> {
-        fs::create_dir_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
-        place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
-        let url = Url::from_directory_path(&place.root).expect("it is absolute");
-        let log =
-            logstore_with(store, &url, StorageConfig::default()).map_err(|e| disk::failed("open", &place.root, e))?;
-        let mut table = Table {
-            place,
-            shape,
-            clock,
-            runtime,
-            log,
-            version: 0,
-            cursors: HashMap::new(),
-            checkpoint: 0,
-            checkpoint_every: CHECKPOINT_EVERY,
-            gone: None,
-        };
+        let mut table = Table::unread(store, place, shape, clock, runtime)?;
         match table.snapshot()? {
             Some(snapshot) => table.load(snapshot)?,
             None => {
@@ -148,6 +132,33 @@ impl Table {
         table.refresh()?;
         table.recover()?;
         Ok(table)
+    }
+
+    /// The place of a table, nothing of which was read or compared yet.
+    pub fn unread(
+        store: Arc<dyn ObjectStore>,
+        mut place: Place,
+        shape: Shape,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Table> {
+        fs::create_dir_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
+        place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
+        let url = Url::from_directory_path(&place.root).expect("it is absolute");
+        let log =
+            logstore_with(store, &url, StorageConfig::default()).map_err(|e| disk::failed("open", &place.root, e))?;
+        Ok(Table {
+            place,
+            shape,
+            clock,
+            runtime,
+            log,
+            version: 0,
+            cursors: HashMap::new(),
+            checkpoint: 0,
+            checkpoint_every: CHECKPOINT_EVERY,
+            gone: None,
+        })
     }
 
     /// Settles what dead writers left.
@@ -276,14 +287,15 @@ impl Table {
         Ok(())
     }
 
-    /// Looks at what was written while we were away: everything after the last commit of ours.
+    /// Looks at the data that was written while we were away: everything after the last commit of ours. What the table's
+    /// columns were in between does not matter.
     fn look_back(&self) -> Result<()> {
         if self.place.accept_foreign {
             return Ok(());
         }
         for version in (0..=self.version).rev() {
             match self.read(version)? {
-                Some(entry) if entry.commit().is_none() => self.accept(version, &entry)?,
+                Some(entry) if entry.commit().is_none() => self.check_data(version, &entry)?,
                 _ => break,
             }
         }
@@ -297,6 +309,10 @@ impl Table {
         if let Some(protocol) = &entry.protocol {
             self.check_protocol(version, protocol)?;
         }
+        self.check_data(version, entry)
+    }
+
+    fn check_data(&self, version: u64, entry: &Entry) -> Result<()> {
         if self.place.accept_foreign {
             return Ok(());
         }
@@ -308,7 +324,7 @@ impl Table {
         )))
     }
 
-    fn check_metadata(&self, version: u64, metadata: &Metadata) -> Result<()> {
+    pub fn check_metadata(&self, version: u64, metadata: &Metadata) -> Result<()> {
         let schema = metadata.schema().map_err(|e| self.failed(format_args!("understand the schema"), e))?;
         let mut wrong = self.shape.differences(&schema, &metadata.partition_columns);
         if metadata.configuration.contains_key("delta.setTransactionRetentionDuration") {
@@ -319,6 +335,9 @@ impl Table {
         if wrong.is_empty() {
             return Ok(());
         }
+        if self.shape.differences(&self.shape.widen(&schema).schema, &metadata.partition_columns).is_empty() {
+            wrong.push(format!("`huiju archive add-columns {}` adds what is not in the table", self.place.pipeline));
+        }
         Err(Error::config(format!(
             "table {} (version {version}) is not what contract {} says; nothing was changed:\n  {}",
             self.root().display(),
@@ -327,7 +346,7 @@ impl Table {
         )))
     }
 
-    fn check_protocol(&self, version: u64, protocol: &Protocol) -> Result<()> {
+    pub fn check_protocol(&self, version: u64, protocol: &Protocol) -> Result<()> {
         let Some(unknown) = protocol.beyond_us() else { return Ok(()) };
         Err(Error::config(format!(
             "table {} (version {version}) needs {unknown}, which this version of huiju cannot write",

@@ -1,4 +1,4 @@
-//! Maintenance of the tables, beside a running writer: compaction, vacuum, history.
+//! Maintenance of the tables, beside a running writer: compaction, vacuum, columns, history.
 //!
 //! # Compaction
 //!
@@ -29,6 +29,15 @@
 //! intent written before; so the intent is still there, or its commit has ended, and the log tells how. Files of other
 //! programs have no intents; their age protects them (see [`LEAST_RETENTION`]).
 
+//!
+//! # Columns
+//!
+//! Columns that the contract has gained are added by an entry of metadata alone: rows that are there have NULL in them. A
+//! writer with the contract of before sees the entry, takes its files back and stops with the difference; its cursor has
+//! not moved, so it begins there with the new contract. Nothing else is ever changed: a column that is gone, or of another
+//! type, would change what readers get for rows that are there.
+
+mod columns;
 mod compact;
 mod history;
 mod vacuum;
@@ -41,6 +50,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 pub use self::{
+    columns::Widened,
     compact::{Compact, Compacted},
     history::Version,
     vacuum::{Vacuum, Vacuumed},
@@ -58,6 +68,38 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
+    /// Adds the contract's columns that the tables lack; tells of each table that is there.
+    pub fn add_columns(
+        settings: &Settings,
+        contract: &Contract,
+        schema: &SchemaRef,
+        clock: Clock,
+        runtime: Handle,
+        dry_run: bool,
+    ) -> Result<Vec<Widened>> {
+        Upkeep::add_columns_over(store::local(), settings, contract, schema, clock, runtime, dry_run)
+    }
+
+    // Over another object store for the log: tests make it fail.
+    pub(super) fn add_columns_over(
+        store: Arc<dyn ObjectStore>,
+        settings: &Settings,
+        contract: &Contract,
+        schema: &SchemaRef,
+        clock: Clock,
+        runtime: Handle,
+        dry_run: bool,
+    ) -> Result<Vec<Widened>> {
+        let mut done = Vec::new();
+        for (place, shape) in places(settings, contract, schema)? {
+            if place.root.join("_delta_log").is_dir() {
+                let table = Table::unread(store.clone(), place, shape, clock.clone(), runtime.clone())?;
+                done.extend(columns::add(&table, dry_run)?);
+            }
+        }
+        Ok(done)
+    }
+
     /// Opens what is there; creates nothing. `settings` are those of the pipeline's archive sink.
     pub fn open(
         settings: &Settings,
@@ -69,7 +111,6 @@ impl Upkeep {
         Upkeep::open_over(store::local(), settings, contract, schema, clock, runtime)
     }
 
-    /// The same over another object store for the log: tests make it fail.
     pub(super) fn open_over(
         store: Arc<dyn ObjectStore>,
         settings: &Settings,

@@ -1,5 +1,6 @@
 //! The archive on a temporary folder, with and without trouble.
 
+mod columns;
 mod faults;
 mod faulty;
 mod files;
