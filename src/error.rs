@@ -38,6 +38,11 @@ impl ErrorKind {
         }
     }
 
+    /// Whether it may pass: then a line is built anew.
+    pub fn may_pass(self) -> bool {
+        matches!(self, ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Evicted)
+    }
+
     /// One sentence for the operator.
     pub fn advice(self) -> &'static str {
         match self {

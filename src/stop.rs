@@ -35,6 +35,11 @@ impl Stop {
             || self.parent.as_ref().is_some_and(|parent| parent.asked())
     }
 
+    /// Whether it was asked from above, and not this child alone: then nobody comes back.
+    pub fn for_good(&self) -> bool {
+        self.parent.as_ref().map_or_else(|| self.asked(), |parent| parent.asked())
+    }
+
     /// Waits for `patience` or until asked to stop; tells whether asked.
     pub fn wait(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
@@ -50,5 +55,20 @@ impl Stop {
             let slice = if self.parent.is_some() { left.min(LOOK) } else { left };
             drop(self.own.1.wait_timeout_while(asked, slice, |asked| !*asked));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_is_asked_alone_comes_back() {
+        let above = Stop::new();
+        let child = above.child();
+        child.ask();
+        assert!(child.asked() && !child.for_good() && !above.asked());
+        above.ask();
+        assert!(child.for_good() && above.for_good());
     }
 }

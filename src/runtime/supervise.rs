@@ -109,7 +109,7 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
             ErrorKind::Fenced => fenced < FENCED_OFTEN,
             _ => false,
         };
-        if stop.asked() && matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Evicted | ErrorKind::Fenced) {
+        if stop.asked() && error.kind.may_pass() {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
             statuses.set(name, State::Stopped, Some(error.to_string()), setup.clock.now());
@@ -143,11 +143,16 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
     let build::Built { mut source, line, budget } = build::build(setup, &permit, pause)?;
     let (mut intake, feed) = Intake::new(DEPTH, budget.clone(), permit.clone(), setup.config.drain);
     info!(pipeline = %name, "line built");
-    let stop = stop.child();
+    // The line's end is the source's; one that does not come back ends it for good.
+    let for_good = stop.child();
+    let stop = for_good.child();
     let ask = stop.clone();
     let thread = std::thread::Builder::new().name(format!("line-{name}"));
     let line = thread.spawn(move || {
         let ended = line.run(feed);
+        if ended.as_ref().is_err_and(|error| !error.kind.may_pass()) {
+            for_good.ask();
+        }
         ask.ask();
         ended
     });

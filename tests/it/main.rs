@@ -1,5 +1,6 @@
 //! Everything that is tested from outside: one binary, so that it is linked once.
 
+mod behind;
 mod chaos;
 mod clock;
 mod compaction;

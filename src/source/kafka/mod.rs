@@ -41,7 +41,7 @@ use std::{
 use crate::{
     config::{self, Gaps, Start},
     cursor::Partition,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     kafka::SharedGroup,
     source::{Intake, Source},
     stop::Stop,
@@ -130,9 +130,7 @@ impl Source for Kafka {
             intake.kill();
         }
         // Otherwise a new line comes back under the same name.
-        let again =
-            |error: &Error| matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Evicted);
-        let for_good = stop.asked() || !outcome.as_ref().is_err_and(again);
+        let for_good = stop.for_good() || !outcome.as_ref().is_err_and(|error| error.kind.may_pass());
         member::leave(client, for_good);
         outcome
     }

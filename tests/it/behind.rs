@@ -1,0 +1,52 @@
+//! A sink is left behind, and comes back: nobody else is disturbed.
+
+use std::time::Duration;
+
+use crate::support::{Project, Sent, Settings, eventually, kafka, samples, truth};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Small batches, so that the queue of a sink that takes nothing is soon full.
+const SETTINGS: Settings =
+    Settings { partitions: 3, interval: "150ms", session: "30000", properties: "", top: "memory = \"1MiB\"" };
+
+#[track_caller]
+fn settle(project: &Project<'_>, messages: &[Sent]) {
+    project.drained();
+    assert_eq!(project.settle().account, truth(messages));
+}
+
+/// The line of one process is built anew under its name: the group does not notice, or every other process would have to
+/// take partitions over and give them back.
+#[test]
+fn a_line_that_is_built_anew_does_not_disturb_the_group() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "anew", SETTINGS);
+    let messages = samples(9000, 501);
+    let mut other = project.start(&["run"], &[]);
+    other.says("assigned", SOON);
+    let mut ill = project.start(&["run"], &[("HUIJU_FAULT", "archive.before_commit:3:9000")]);
+    ill.says("assigned", SOON);
+    let mut slices = messages.chunks(100);
+    let disturbed =
+        |log: String| log.lines().filter(|line| line.contains("assigned") || line.contains("revoked")).count();
+    let mut before = 0;
+    eventually("the archive is left behind", SOON, || {
+        if ill.stderr().contains("standing still") && before == 0 {
+            before = disturbed(other.stderr());
+        }
+        slices.next().into_iter().for_each(|slice| project.send(slice));
+        ill.stderr().contains("sink left behind").then_some(())
+    });
+    slices.for_each(|slice| project.send(slice));
+    ill.says("sink can take rows again", SOON);
+    eventually("it is a member again", SOON, || {
+        let log = ill.stderr();
+        log.split("sink can take rows again").nth(1).is_some_and(|after| after.contains("assigned")).then_some(())
+    });
+    eventually("everything is carried", SOON, || project.has_carried(&messages).then_some(()));
+    assert_eq!(disturbed(other.stderr()), before, "{}", other.stderr());
+    for huiju in [ill, other] {
+        assert!(project.terminate(huiju).success(), "{}", project.logs());
+    }
+    settle(&project, &messages);
+}
