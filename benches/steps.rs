@@ -204,6 +204,7 @@ fn archive(bench: &Bench, location: &Path, runtime: &tokio::runtime::Handle) -> 
     let contract = bench.prepared.contract.clone();
     let settings = Settings {
         location: location.to_owned(),
+        create: true,
         path: "work_orders".to_owned(),
         partition_by: vec!["ingested_on".to_owned()],
         interval: Duration::from_secs(60),

@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -257,6 +257,7 @@ pub fn run(
             bounded,
             memory,
             accounts: account,
+            archived: AtomicBool::new(false),
             slot: Slot::take(&config.instance)?,
         };
         let (stop, statuses) = (stop.clone(), statuses.clone());

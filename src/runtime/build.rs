@@ -6,7 +6,10 @@ use std::{
     io::Write,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -152,6 +155,8 @@ pub struct Setup {
     pub memory: usize,
     /// Accounts of what was committed, by sink; survives rebuilding.
     pub accounts: Accounts,
+    /// The archive's tables have been there: when they are not, they are waited for.
+    pub archived: AtomicBool,
     pub slot: Slot,
 }
 
@@ -298,16 +303,21 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
         }
         (config::Sink::Archive { path, partition_by }, _) => {
             let settings = sink::archive::Settings::new(&setup.config, path, partition_by, &pipeline.name);
-            let at = settings.location.clone();
-            let (contract, clock) = (contract.clone(), setup.clock.clone());
-            let schema = contract.arrow_schema();
-            let opened =
-                sink::archive::Archive::open(settings, contract, schema, clock.clone(), setup.runtime.clone())?;
+            let (contract, clock, runtime) = (contract.clone(), setup.clock.clone(), setup.runtime.clone());
+            let open = move |create: bool| {
+                let (contract, schema) = (contract.clone(), contract.arrow_schema());
+                let settings = sink::archive::Settings { create, ..settings.clone() };
+                sink::archive::Archive::open(settings, contract, schema, clock.clone(), runtime.clone())
+            };
+            let opened = open(!setup.archived.load(Ordering::SeqCst))?;
+            setup.archived.store(true, Ordering::SeqCst);
+            let at = setup.config.archive.location.clone();
+            let probe: Probe = Box::new(move || writable(&at).and_then(|()| open(false).map(drop)));
             let reader = opened.reader();
             let columns = pipeline.dedup.as_ref().map(|dedup| dedup.key.clone()).unwrap_or_default();
             let keys: Keys =
                 Box::new(move |partitions, recent, each| reader.keys(&columns, partitions, Some(recent), each));
-            Ok((Box::new(opened), Box::new(move || writable(&at)), Some(keys)))
+            Ok((Box::new(opened), probe, Some(keys)))
         }
     }
 }

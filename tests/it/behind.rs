@@ -1,8 +1,8 @@
-//! A sink is left behind, and comes back: nobody else is disturbed.
+//! A sink is left behind, and comes back: nobody else is disturbed, and nothing is begun anew.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
-use crate::support::{Project, Sent, Settings, eventually, kafka, samples, truth};
+use crate::support::{Project, Sent, Settings, eventually, kafka, read_committed, samples, truth};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Small batches, so that the queue of a sink that takes nothing is soon full.
@@ -48,5 +48,30 @@ fn a_line_that_is_built_anew_does_not_disturb_the_group() {
     for huiju in [ill, other] {
         assert!(project.terminate(huiju).success(), "{}", project.logs());
     }
+    settle(&project, &messages);
+}
+
+/// As a disk does that is taken away: a new table in its place would lack what is in the old one.
+#[test]
+fn an_archive_that_vanishes_is_waited_for_and_not_begun_anew() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "vanished", SETTINGS);
+    let messages = samples(1800, 502);
+    let (before, after) = messages.split_at(900);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(before);
+    eventually("the first half is carried", SOON, || project.has_carried(before).then_some(()));
+    let (table, away) = (project.path("archive/work_orders"), project.path("away"));
+    fs::rename(&table, &away).unwrap();
+    project.send(after);
+    huiju.says("sink still not answering", SOON);
+    let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic()).len() as u64;
+    eventually("the clean topic goes on", SOON, || (clean() == truth(&messages).written).then_some(()));
+    assert!(huiju.stderr().contains("is not there any more: bring it back"), "{}", huiju.stderr());
+    assert!(!table.exists(), "{}", huiju.stderr());
+    fs::rename(&away, &table).unwrap();
+    eventually("the rest is archived", SOON, || project.has_carried(&messages).then_some(()));
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
     settle(&project, &messages);
 }

@@ -109,6 +109,8 @@ pub struct Settings {
     pub location: PathBuf,
     /// The rows table's folder in it; the rejects' is `{path}_rejects`.
     pub path: String,
+    /// Whether tables that are not there are begun. When they have been there, they have vanished.
+    pub create: bool,
     /// `ingested_on` (the day of `_ingested_at` in `time_zone`) or text, date and integer columns of the contract.
     pub partition_by: Vec<String>,
     pub interval: Duration,
@@ -125,6 +127,7 @@ impl Settings {
         Settings {
             location: config.archive.location.clone(),
             path: path.to_owned(),
+            create: true,
             partition_by: partition_by.to_vec(),
             interval: config.archive.interval,
             file_size: config.archive.file_size,
@@ -175,7 +178,8 @@ struct Own {
 }
 
 impl Archive {
-    /// Opens the tables, and creates them (without data) when they are not there. Puts right what a crash left behind.
+    /// Opens the tables, and creates them (without data) when they are not there and may be. Puts right what a crash left
+    /// behind.
     ///
     /// `schema` is the contract's ([`Outcome::rows`] has exactly it). Call it from a thread outside `runtime`.
     pub fn open(
@@ -199,7 +203,11 @@ impl Archive {
     ) -> Result<Archive> {
         let writer = Uuid::new_v4();
         let open = |(place, shape): (Place, Shape)| {
-            let table = Table::open(store.clone(), place, shape, clock.clone(), runtime.clone())?;
+            let (root, store, clock, runtime) = (place.root.clone(), store.clone(), clock.clone(), runtime.clone());
+            let table = match settings.create {
+                true => Table::open(store, place, shape, clock, runtime)?,
+                false => Table::find(store, place, shape, clock, runtime)?.ok_or_else(|| table::vanished(&root))?,
+            };
             Side::open(table, writer, settings.file_size)
         };
         let [rows, rejects] = places(&settings, &contract, &schema)?;

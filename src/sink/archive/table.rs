@@ -83,6 +83,15 @@ struct Gone {
     unknown: bool,
 }
 
+/// A new one in its place would lack all rows so far, and be in the way when the old one comes back.
+pub(super) fn vanished(root: &Path) -> Error {
+    Error::unavailable(format!(
+        "archive: the table {} is not there any more: bring it back; if it is to be begun anew, delete it and its rejects (or \
+         its rows), and start again",
+        root.display()
+    ))
+}
+
 impl Table {
     /// Opens the table, creates it when it is not there, and settles what dead writers left.
     pub fn open(
@@ -193,8 +202,7 @@ impl Table {
                 gone.unknown = true;
             }
             let snapshot = self.snapshot()?;
-            let gone = || Error::config(format!("archive: the log of {} is gone", self.root().display()));
-            self.load(snapshot.ok_or_else(gone)?)?;
+            self.load(snapshot.ok_or_else(|| vanished(self.root()))?)?;
         }
         Ok(())
     }

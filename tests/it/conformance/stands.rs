@@ -175,6 +175,7 @@ impl Stand for ArchiveStand {
         let settings = sink::archive::Settings {
             location: self.folder.clone(),
             path: "orders".into(),
+            create: true,
             partition_by: vec!["ingested_on".into()],
             interval: Duration::from_secs(60),
             file_size: 64 << 20,

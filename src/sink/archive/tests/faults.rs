@@ -351,3 +351,25 @@ fn a_checkpoint_that_landed_but_was_reported_failed_is_used() {
         assert_eq!(bench.offsets().len(), 110, "{trick:?}");
     }
 }
+
+/// Of its rows or its rejects: neither is begun anew beside the other.
+#[test]
+fn a_table_that_has_vanished_is_not_begun_anew() {
+    for away in ["orders", "orders_rejects"] {
+        let mut bench = Bench::new();
+        let mut archive = bench.open(&[0]);
+        carry(&mut archive, 0, 0, 5).unwrap();
+        let (from, to) = (bench.settings.location.join(away), bench.folder.path().join("away"));
+        fs::rename(&from, &to).unwrap();
+        let error = carry(&mut archive, 0, 5, 9).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        drop(archive);
+        bench.settings.create = false;
+        let error = bench.try_open().err().expect("it is not there");
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("bring it back") && !from.exists(), "{error}");
+        fs::rename(&to, &from).unwrap();
+        carry(&mut bench.open(&[0]), 0, 5, 9).unwrap();
+        assert_eq!(bench.offsets(), (0..9).collect::<Vec<_>>());
+    }
+}

@@ -74,6 +74,7 @@ impl Bench {
         let settings = Settings {
             location: folder.path().join("归档 一"),
             path: "orders".into(),
+            create: true,
             partition_by: columns.iter().map(|c| (*c).to_owned()).collect(),
             interval: Duration::from_secs(60),
             file_size: 64 << 20,
