@@ -1,10 +1,11 @@
-//! Named points at which a test may kill the process, or hold it up.
+//! Named points at which a test may kill the process, hold it up, or make it panic.
 //!
 //! `HUIJU_FAULT=kafka.after_produce:3` ends the process, as `kill -9` would, the third time that point is passed.
 //! `HUIJU_FAULT=kafka.after_produce:3:1500` lets the thread stand still there for 1500 ms, and says so in the log, so that
-//! something can be done to the process in the middle of it. Release builds have no such points.
+//! something can be done to the process in the middle of it. `HUIJU_FAULT=kafka.after_produce:3:panic` makes the thread
+//! panic there, with words that could be of the data. Release builds have no such points.
 
-/// Passes the point `name`, dies there, or stands still.
+/// Passes the point `name`, dies there, stands still, or panics.
 #[inline(always)]
 pub fn point(name: &'static str) {
     #[cfg(debug_assertions)]
@@ -26,8 +27,13 @@ mod armed {
     struct Fault {
         name: String,
         left: AtomicU64,
-        /// How long to stand still instead of dying.
-        hold: Option<Duration>,
+        what: What,
+    }
+
+    enum What {
+        Die,
+        StandStill(Duration),
+        Panic,
     }
 
     static FAULT: LazyLock<Option<Fault>> = LazyLock::new(|| {
@@ -35,16 +41,24 @@ mod armed {
         let mut parts = text.split(':');
         let name = parts.next()?.to_owned();
         let left = AtomicU64::new(parts.next().unwrap_or("1").parse().ok()?);
-        let hold = parts.next().map(str::parse).transpose().ok()?.map(Duration::from_millis);
-        Some(Fault { name, left, hold })
+        let what = match parts.next() {
+            None => What::Die,
+            Some("panic") => What::Panic,
+            Some(hold) => What::StandStill(Duration::from_millis(hold.parse().ok()?)),
+        };
+        Some(Fault { name, left, what })
     });
 
     pub fn point(name: &'static str) {
         let Some(fault) = &*FAULT else { return };
         if fault.name == name && fault.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            if let Some(hold) = fault.hold {
-                tracing::warn!("standing still at {name}");
-                return std::thread::sleep(hold);
+            match fault.what {
+                What::Die => {}
+                What::StandStill(hold) => {
+                    tracing::warn!("standing still at {name}");
+                    return std::thread::sleep(hold);
+                }
+                What::Panic => panic!("{name}: 欧阳建国 13870012345"),
             }
             // SAFETY: ends this process at once, without destructors or buffers: that is the point.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };

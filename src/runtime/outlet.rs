@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
@@ -77,8 +78,10 @@ impl Outlet {
         let name = format!("{kind}-{}", watch.pipeline);
         let mut worker = Worker { sink, permit, watch, next: BTreeMap::new(), pending: None, files: 0 };
         let body = move || {
-            if let Err(error) = worker.run(&queue) {
-                worker.sink.abort();
+            // After a panic the sink is as after a crash: what it has open is found by whoever opens it next.
+            let ran = catch_unwind(AssertUnwindSafe(|| worker.run(&queue).inspect_err(|_| worker.sink.abort())));
+            let ran = ran.unwrap_or_else(|_| Err(Error::bug(format!("the {kind} sink panicked"))));
+            if let Err(error) = ran {
                 worker.watch.metrics.sink_up.with_label_values(&[&worker.watch.pipeline, kind]).set(0);
                 *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
@@ -117,6 +120,10 @@ impl Outlet {
 
     /// The error it stopped with.
     pub fn error(&self) -> Error {
+        // Who waits for an answer hears of a panic a moment before the thread has kept it.
+        while !self.failed() && !self.ended() {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         let kept = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         kept.unwrap_or_else(|| Error::unavailable(format!("the {} sink has stopped", self.kind)))
     }

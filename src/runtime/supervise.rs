@@ -146,14 +146,14 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
     // The line's end is the source's; one that does not come back ends it for good.
     let for_good = stop.child();
     let stop = for_good.child();
-    let ask = stop.clone();
+    let ask = AskAtEnd { stop: stop.clone(), for_good };
     let thread = std::thread::Builder::new().name(format!("line-{name}"));
     let line = thread.spawn(move || {
         let ended = line.run(feed);
         if ended.as_ref().is_err_and(|error| !error.kind.may_pass()) {
-            for_good.ask();
+            ask.for_good.ask();
         }
-        ask.ask();
+        drop(ask);
         ended
     });
     let line = line.map_err(|error| Error::unavailable(format!("start a thread: {error}")))?;
@@ -173,6 +173,21 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
         (Err(_), Err(fetched)) if fetched.kind != ErrorKind::Unavailable => Err(fetched),
         (Err(line), Err(fetched)) if line.kind == ErrorKind::Unavailable && echo(&line) => Err(fetched),
         (Err(line), _) => Err(line),
+    }
+}
+
+/// However the line ends, by a panic too: a source that has nothing to hand on would not notice.
+struct AskAtEnd {
+    stop: Stop,
+    for_good: Stop,
+}
+
+impl Drop for AskAtEnd {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.for_good.ask();
+        }
+        self.stop.ask();
     }
 }
 

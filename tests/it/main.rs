@@ -17,6 +17,7 @@ mod memory;
 mod operator;
 mod other_feed;
 mod outages;
+mod panics;
 mod poison;
 mod protocol;
 mod retention;
