@@ -1,6 +1,6 @@
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
     mpsc,
 };
 
@@ -26,6 +26,12 @@ struct Told {
     committed: Mutex<Vec<Interval>>,
     broken: AtomicBool,
     stuck: AtomicBool,
+    /// A write returns when more than what is written has been handed over.
+    hurried: AtomicBool,
+    handed: AtomicUsize,
+    /// Stuck in what follows a commit; and whether it is there.
+    untidy: AtomicBool,
+    tidying: AtomicBool,
 }
 
 struct Fake {
@@ -49,7 +55,11 @@ impl Sink for Fake {
         if self.told.broken.load(Ordering::SeqCst) {
             return Err(Error::unavailable("disk full"));
         }
-        self.told.written.lock().unwrap().extend(outcome.covers.clone());
+        let mut written = self.told.written.lock().unwrap();
+        written.extend(outcome.covers.clone());
+        while self.told.hurried.load(Ordering::SeqCst) && self.told.handed.load(Ordering::SeqCst) <= written.len() {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         Ok(())
     }
     fn commit_in(&self, _: &Pending) -> Duration {
@@ -59,10 +69,21 @@ impl Sink for Fake {
         self.told.committed.lock().unwrap().extend(covered.intervals.clone());
         Ok(())
     }
+    fn tidy(&mut self) {
+        self.told.tidying.store(true, Ordering::SeqCst);
+        while self.told.untidy.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
     fn abort(&mut self) {}
 }
 
 fn place(kind: &'static str, cuts: &[i64], permit: &Permit) -> (Place, Arc<Told>) {
+    place_of(kind, cuts, permit, 2)
+}
+
+/// `depth` batches may wait for it.
+fn place_of(kind: &'static str, cuts: &[i64], permit: &Permit, depth: usize) -> (Place, Arc<Told>) {
     let told = Arc::new(Told::default());
     let watch = outlet::Watch {
         pipeline: "test".into(),
@@ -71,7 +92,7 @@ fn place(kind: &'static str, cuts: &[i64], permit: &Permit) -> (Place, Arc<Told>
         values: Arc::default(),
     };
     let fake = Fake { kind, cuts: cuts.to_vec(), told: told.clone() };
-    let outlet = Outlet::start(Box::new(fake), 2, permit.clone(), watch).unwrap();
+    let outlet = Outlet::start(Box::new(fake), depth, permit.clone(), watch).unwrap();
     let asked = told.clone();
     let probe: build::Probe = Box::new(move || match asked.broken.load(Ordering::SeqCst) {
         true => Err(Error::unavailable("disk full")),
@@ -251,6 +272,8 @@ fn a_line_that_ends_while_a_sink_is_behind_says_so() {
     answer.recv().unwrap().unwrap();
 }
 
+mod outlets;
+
 mod breaking {
     use super::{super::breaker::Breaker, *};
 
@@ -274,6 +297,13 @@ mod breaking {
         let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
         breaker.observe(&share(3, 3)).unwrap();
         breaker.observe(&share(0, 1000)).unwrap();
+    }
+
+    #[test]
+    fn a_flood_is_not_hidden_by_a_long_good_time_before_it() {
+        let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
+        (0..100).for_each(|_| breaker.observe(&share(0, 100)).unwrap());
+        assert!((0..3).any(|_| breaker.observe(&share(100, 100)).is_err()), "300 bad rows in a row, the limit is over 100");
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! When an outlet commits while batches keep coming, and what it holds meanwhile.
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn batch(number: i64, bytes: usize) -> Arc<Outcome> {
+    Arc::new(Outcome { held: Some(Budget::new(1).hold(bytes)), ..outcome(number, number + 1) })
+}
+
+/// A sink that has taken the partition over.
+fn ready(depth: usize) -> (Place, Arc<Told>) {
+    let (place, told) = place_of("kafka", &[0], &Permit::default(), depth);
+    place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
+    (place, told)
+}
+
+fn commit_all(place: &Place) {
+    place.outlet.release(&[]).unwrap().recv().unwrap().unwrap();
+}
+
+/// However fast batches come: a transaction must not grow without bound.
+#[test]
+fn a_transaction_holds_four_megabytes_and_not_all_that_waits() {
+    let count = 18;
+    let (place, told) = ready(count);
+    // All of them are there before the first is taken.
+    told.stuck.store(true, Ordering::SeqCst);
+    for number in 0..count {
+        assert!(place.outlet.offer(&batch(number as i64, 1 << 20)).unwrap());
+    }
+    told.stuck.store(false, Ordering::SeqCst);
+    commit_all(&place);
+    let commits = intervals(&told.committed);
+    assert!(commits.iter().all(|(from, next)| next - from <= 4), "{commits:?}");
+    assert_eq!((commits[0].0, commits.last().unwrap().1), (0, count as i64));
+}
+
+/// However small batches are: when they keep coming, what was written must become visible all the same.
+#[test]
+fn a_commit_is_not_put_off_for_as_long_as_batches_come() {
+    let (place, told) = ready(2);
+    // A write returns when the next batch waits already.
+    told.hurried.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    let mut number = 0;
+    while intervals(&told.committed).is_empty() {
+        assert!(begun.elapsed() < LIMIT, "{number} batches have come, and nothing is committed");
+        if place.outlet.offer(&batch(number, 10)).unwrap() {
+            number += 1;
+            told.handed.fetch_add(1, Ordering::SeqCst);
+        } else {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+    told.hurried.store(false, Ordering::SeqCst);
+    commit_all(&place);
+    assert_eq!(intervals(&told.committed).last().unwrap().1, number);
+}
+
+/// A checkpoint of a large table takes seconds; a source that has lost its partitions must not wait for it.
+#[test]
+fn what_follows_a_commit_does_not_keep_the_permit() {
+    let permit = Permit::default();
+    let (place, told) = place("archive", &[0], &permit);
+    place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
+    told.untidy.store(true, Ordering::SeqCst);
+    assert!(place.outlet.offer(&batch(0, 10)).unwrap());
+    let begun = Instant::now();
+    while !told.tidying.load(Ordering::SeqCst) {
+        assert!(begun.elapsed() < LIMIT, "nothing was committed");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    let (killed, answer) = mpsc::channel();
+    std::thread::spawn(move || {
+        permit.kill();
+        killed.send(()).unwrap();
+    });
+    let answer = answer.recv_timeout(LIMIT / 2);
+    told.untidy.store(false, Ordering::SeqCst);
+    assert!(answer.is_ok(), "whoever withdraws the permit waits for what follows the commit");
+    assert_eq!(intervals(&told.committed), [(0, 1)]);
+}
