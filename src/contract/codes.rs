@@ -1,13 +1,14 @@
 //! Code tables: `codes/<table>.csv`, `code,label,aliases,valid_from,valid_to`.
 //!
-//! A table translates what sources write into codes, and codes into labels. Codes were reused over the years, so a code
-//! may stand in several rows with validities that do not overlap; a label or alias belongs to one code for good, because
-//! a text alone carries no date. A bare code is no alias of itself: whether a source's `1` is the standard's `1` is what
-//! the source's own alias file says, nobody guesses.
+//! A table translates what sources write into codes, and codes into labels. Codes were reused over the years, and tables
+//! numbered anew, so a code may stand in several rows, and a word may stand for several codes, with days that do not
+//! overlap. Who asks names the day; without one the row that ends last answers. A bare code is no alias of itself: whether
+//! a source's `1` is the standard's `1` is what the source's own alias file says, nobody guesses.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{cmp::Reverse, path::Path, sync::Arc};
 
 use chrono::NaiveDate;
+use hashbrown::HashMap;
 
 use crate::error::Finding;
 
@@ -38,6 +39,10 @@ impl Code {
         self.valid_from.is_none_or(|from| from <= day) && self.valid_to.is_none_or(|to| day <= to)
     }
 
+    fn words(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.label).chain(&self.aliases).map(String::as_str)
+    }
+
     fn overlaps(&self, other: &Code) -> bool {
         let starts_by_the_end_of = |a: &Code, b: &Code| match (a.valid_from, b.valid_to) {
             (Some(from), Some(to)) => from <= to,
@@ -52,43 +57,57 @@ pub struct CodeTable {
     pub name: Arc<str>,
     /// In the order of the file.
     pub codes: Vec<Code>,
-    /// Label or alias to a place in `codes`.
-    by_text: HashMap<String, usize>,
-    /// Code to the place of its latest row.
-    by_code: HashMap<Arc<str>, usize>,
+    /// Label, alias, or what a source says, to places in `codes`; the row that ends last comes first.
+    by_word: HashMap<Box<str>, Vec<usize>>,
+    /// Code to its places in `codes`, likewise.
+    by_code: HashMap<Arc<str>, Vec<usize>>,
 }
 
 impl CodeTable {
-    /// If two codes claim a text, the first has it; tables that are read from files have no such pair.
+    /// If two rows claim a word for the same day, the first has it; tables that are read from files have no such pair.
     pub fn new(name: impl Into<Arc<str>>, codes: Vec<Code>) -> CodeTable {
-        let mut by_text = HashMap::new();
-        let mut by_code: HashMap<Arc<str>, usize> = HashMap::new();
-        let end = |place: usize| codes[place].valid_to.unwrap_or(NaiveDate::MAX);
-        for (place, code) in codes.iter().enumerate() {
-            for text in std::iter::once(&code.label).chain(&code.aliases) {
-                by_text.entry(text.clone()).or_insert(place);
+        let mut by_word: HashMap<Box<str>, Vec<usize>> = HashMap::new();
+        let mut by_code: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+        let mut places: Vec<usize> = (0..codes.len()).collect();
+        places.sort_by_key(|place| Reverse(codes[*place].valid_to.unwrap_or(NaiveDate::MAX)));
+        for place in places {
+            let code = &codes[place];
+            for word in code.words() {
+                by_word.entry(word.into()).or_default().push(place);
             }
-            let latest = by_code.entry(code.code.clone()).or_insert(place);
-            if end(place) > end(*latest) {
-                *latest = place;
-            }
+            by_code.entry(code.code.clone()).or_default().push(place);
         }
-        CodeTable { name: name.into(), codes, by_text, by_code }
+        CodeTable { name: name.into(), codes, by_word, by_code }
     }
 
-    /// The code that a label or an alias stands for, exactly as written. A bare code is not found here.
-    pub fn find(&self, text: &str) -> Option<&Code> {
-        self.by_text.get(text).map(|place| &self.codes[*place])
+    /// From now on `word` stands for `code`, whatever it stood for; false if there is no such code.
+    pub fn teach(&mut self, word: &str, code: &str) -> bool {
+        let Some(places) = self.by_code.get(code) else { return false };
+        self.by_word.insert(word.into(), places.clone());
+        true
     }
 
-    /// What `code` means now, or meant last.
-    pub fn label_of(&self, code: &str) -> Option<&str> {
-        self.by_code.get(code).map(|place| self.codes[*place].label.as_str())
+    /// From now on every code stands for itself.
+    pub fn teach_codes(&mut self) {
+        self.by_word.extend(self.by_code.iter().map(|(code, places)| (code.as_ref().into(), places.clone())));
     }
 
-    /// What `code` meant on `day`.
-    pub fn label_on(&self, code: &str, day: NaiveDate) -> Option<&str> {
-        self.codes.iter().find(|it| *it.code == *code && it.is_valid_on(day)).map(|it| it.label.as_str())
+    /// What a label or an alias stands for, exactly as written, on `day` or at last.
+    pub fn find(&self, word: &str, day: Option<NaiveDate>) -> Option<&Code> {
+        self.on(self.by_word.get(word)?, day)
+    }
+
+    /// What `code` means on `day`; without one what it means now, or meant last.
+    pub fn row_of(&self, code: &str, day: Option<NaiveDate>) -> Option<&Code> {
+        self.on(self.by_code.get(code)?, day)
+    }
+
+    fn on(&self, places: &[usize], day: Option<NaiveDate>) -> Option<&Code> {
+        let mut rows = places.iter().map(|place| &self.codes[*place]);
+        match day {
+            None => rows.next(),
+            Some(day) => rows.find(|row| row.is_valid_on(day)),
+        }
     }
 
     /// Every code once, in the order of the file.
@@ -134,23 +153,26 @@ fn table(folder: &Path, name: &str) -> Result<CodeTable, Vec<Finding>> {
     let path = folder.join(format!("{name}.csv"));
     let mut findings = Findings::new(path.display().to_string());
     let mut codes: Vec<(Code, usize)> = Vec::new();
-    let mut owner: HashMap<String, (Arc<str>, usize)> = HashMap::new();
+    let mut rows_of: HashMap<String, Vec<usize>> = HashMap::new();
+    let end = "end one before the other begins (valid_from, valid_to)";
     for row in sheet::read(&path, HEADER, &mut findings) {
         let Some(code) = read_code(&row, &mut findings) else { continue };
         if let Some((_, line)) = codes.iter().find(|(other, _)| other.code == code.code && other.overlaps(&code)) {
-            let todo = "keep one, or end one before the other begins (valid_from, valid_to)";
-            findings.add(row.line, format!("code `{}` is in line {line} already: {todo}", code.code));
+            findings.add(row.line, format!("code `{}` is in line {line} already: keep one, or {end}", code.code));
             continue;
         }
-        for text in std::iter::once(&code.label).chain(&code.aliases) {
-            let (other, line) = owner.entry(text.clone()).or_insert_with(|| (code.code.clone(), row.line));
-            if *other != code.code {
-                let todo = "remove it from one of them";
-                let (code, line) = (&code.code, *line);
-                findings.add(row.line, format!("`{text}` means both `{other}` (line {line}) and `{code}`: {todo}"));
-            }
-        }
+        let place = codes.len();
         codes.push((code, row.line));
+        let code = &codes[place].0;
+        for word in code.words() {
+            let rows = rows_of.entry_ref(word).or_default();
+            let at_once = |(other, _): &&(Code, usize)| other.code != code.code && other.overlaps(code);
+            if let Some((other, line)) = rows.iter().map(|row| &codes[*row]).find(at_once) {
+                let both = format!("`{word}` means both `{}` (line {line}) and `{}`", other.code, code.code);
+                findings.add(row.line, format!("{both}: remove it from one of them, or {end}"));
+            }
+            rows.push(place);
+        }
     }
     findings.or(CodeTable::new(name, codes.into_iter().map(|(code, _)| code).collect()))
 }
@@ -168,8 +190,12 @@ fn read_code(row: &Row, findings: &mut Findings) -> Option<Code> {
     if aliases.iter().any(String::is_empty) {
         findings.add(row.line, format!("code `{code}` has an empty alias: remove a `|`"));
     }
+    let noted = findings.count();
     let valid_from = date(row, 3, code, findings);
     let valid_to = date(row, 4, code, findings);
+    if findings.count() > noted {
+        return None; // which rows it overlaps nobody knows
+    }
     if let (Some(from), Some(to)) = (valid_from, valid_to)
         && to < from
     {

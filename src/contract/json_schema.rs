@@ -55,8 +55,9 @@ fn property(column: &Column, codes: &CodeTables) -> Value {
         schema["x-code-table"] = json!(name);
         if let Some(table) = codes.get(name) {
             let distinct = table.distinct_codes();
+            let label = |code: &str| table.row_of(code, None).map(|row| row.label.as_str());
             let labels: Map<String, Value> =
-                distinct.iter().map(|code| (code.to_string(), json!(table.label_of(code)))).collect();
+                distinct.iter().map(|code| (code.to_string(), json!(label(code)))).collect();
             schema["enum"] = json!(distinct);
             schema["x-labels"] = Value::Object(labels);
         }

@@ -338,23 +338,24 @@ fn json_schema_of_a_contract() {
 fn a_code_is_found_by_label_and_alias_but_not_by_itself() {
     let tables = tables();
     let kinds = tables.get("fault_kind").unwrap();
-    let find = |text| kinds.find(text).map(|code| &*code.code);
+    let find = |text| kinds.find(text, None).map(|code| &*code.code);
     assert_eq!(find("单灯不亮"), Some("01"));
     assert_eq!(find("灯不亮"), Some("01"));
     assert_eq!(find("01"), None);
     assert_eq!(find(""), None);
-    assert_eq!(kinds.label_of("02"), Some("整路不亮"));
-    assert_eq!(kinds.label_of("99"), None);
+    assert_eq!(kinds.row_of("02", None).unwrap().label, "整路不亮");
+    assert!(kinds.row_of("99", None).is_none());
 }
 
 #[test]
 fn a_reused_code_needs_its_date() {
     let tables = tables();
     let kinds = tables.get("fault_kind").unwrap();
-    let on = |day: &str| kinds.label_on("09", day.parse().unwrap());
+    let on = |day: &str| kinds.row_of("09", Some(day.parse().unwrap())).map(|row| row.label.as_str());
     assert_eq!(on("2019-12-31"), Some("灯杆倒伏"));
     assert_eq!(on("2020-01-01"), Some("其他"));
-    assert_eq!(kinds.label_of("09"), Some("其他"));
+    assert_eq!(kinds.row_of("09", None).unwrap().label, "其他");
+    assert!(kinds.find("其它", Some("2019-12-31".parse().unwrap())).is_none());
     assert_eq!(kinds.distinct_codes(), ["01", "02", "03", "09"]);
 }
 
@@ -385,7 +386,7 @@ fn the_first_of_two_codes_has_a_text_that_both_claim() {
         valid_to: None,
     };
     let table = CodeTable::new("state", vec![code("1"), code("2")]);
-    assert_eq!(&*table.find("好").unwrap().code, "1");
+    assert_eq!(&*table.find("好", None).unwrap().code, "1");
 }
 
 #[test]

@@ -6,15 +6,15 @@
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringBuilder, TimestampMicrosecondArray},
-    datatypes::{DataType, Date32Type, TimestampMicrosecondType},
+    array::{ArrayRef, BooleanArray, Date32Array, StringBuilder, TimestampMicrosecondArray},
+    datatypes::{DataType, Date32Type},
 };
 use datafusion::logical_expr::{ScalarUDF, TypeSignature};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::{
-    classes,
-    function::{Function, literal, look_up, lost, strings, text},
+    classes, code_tables,
+    function::{Function, look_up, strings, text},
     meta::timestamp,
 };
 use crate::{
@@ -114,7 +114,7 @@ impl Library {
 
     /// The functions as `source` sees them; `weights` are those that the contract names.
     pub(super) fn functions(&self, source: &Source, weights: Option<&str>) -> Result<Vec<ScalarUDF>, Vec<Finding>> {
-        let codes = Arc::new(self.codes(source)?);
+        let said = code_tables::said_by(source, &self.tables)?;
         let (zone, home) = (source.time_zone, source.home.clone());
         let divisions = self.divisions.clone();
         let area = home.as_deref().and_then(|home| divisions.area_code(home)).map(str::to_owned);
@@ -197,51 +197,26 @@ impl Library {
                 Ok(Arc::new(text.iter().map(|t| t.and_then(yes)).collect::<BooleanArray>()) as ArrayRef)
             },
         ));
-        let exact2 = || vec![TypeSignature::Exact(vec![DataType::Utf8, DataType::Utf8])];
-        let by_alias = codes.clone();
-        all.push(
-            Function::new(
-                "code",
-                "code('table', t): the code that the source means by a word; NULL when the table does not know it.",
-                exact2(),
-                DataType::Utf8,
-                move |args, rows| {
-                    let table = by_alias.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
-                    look_up(&args[1], rows, |t| table.meanings.get(t.trim()).map(|code| &**code))
-                },
-            )
-            .with_names(codes.keys()),
-        );
-        let by_code = codes.clone();
-        all.push(
-            Function::new(
-                "code_label",
-                "code_label('table', code): the word for a code; NULL when the table does not know it.",
-                exact2(),
-                DataType::Utf8,
-                move |args, rows| {
-                    let table = by_code.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
-                    look_up(&args[1], rows, |t| table.labels.get(t).map(|label| &**label))
-                },
-            )
-            .with_names(codes.keys()),
-        );
+        all.extend(code_tables::functions(said, zone));
         let (known, at) = (divisions.clone(), home.clone());
-        all.push(Function::new("division", "division(t) or division(t, time): 6-digit code in force of a division's name, path or (retired) code; NULL when unknown.",
-            vec![TypeSignature::Exact(vec![DataType::Utf8]), TypeSignature::Exact(vec![DataType::Utf8, timestamp()])], DataType::Utf8, move |args, rows| {
-            let on = args.get(1).map(|on| on.to_array(rows)).transpose()?;
-            let on = on.as_ref().map(|on| on.as_primitive::<TimestampMicrosecondType>());
-            let text = strings(&args[0], rows)?;
-            let mut out = StringBuilder::with_capacity(rows, rows * 6);
-            for row in 0..rows {
-                let day = on.filter(|on| on.is_valid(row)).and_then(|on| {
-                    chrono::DateTime::from_timestamp_micros(on.value(row)).map(|time| time.with_timezone(&zone).date_naive())
-                });
-                let found = text.is_valid(row).then(|| known.lookup(text.value(row), at.as_deref(), day)).flatten();
-                out.append_option(found.map(|division| division.code.as_str()));
-            }
-            Ok(Arc::new(out.finish()) as ArrayRef)
-        }));
+        let with = |more: &[DataType]| TypeSignature::Exact([&[DataType::Utf8], more].concat());
+        all.push(Function::new(
+            "division",
+            "division(t) or division(t, day): 6-digit code in force of a division's name, path or (retired) code; NULL when unknown.",
+            vec![with(&[]), with(&[timestamp()]), with(&[DataType::Date32])],
+            DataType::Utf8,
+            move |args, rows| {
+                let text = strings(&args[0], rows)?;
+                let days = args.get(1).map(|on| code_tables::days(on, rows, zone)).transpose()?;
+                let mut out = StringBuilder::with_capacity(rows, rows * 6);
+                for (row, text) in text.iter().enumerate() {
+                    let day = days.as_ref().and_then(|days| days[row]);
+                    let found = text.and_then(|text| known.lookup(text, at.as_deref(), day));
+                    out.append_option(found.map(|division| division.code.as_str()));
+                }
+                Ok(Arc::new(out.finish()) as ArrayRef)
+            },
+        ));
         let known = divisions.clone();
         all.push(Function::new(
             "division_name",
@@ -255,47 +230,6 @@ impl Library {
         all.push(classes::content_class_learned(weights, &self.weights));
         Ok(all.into_iter().map(ScalarUDF::new_from_impl).collect())
     }
-
-    /// What `source` means by which word, for each table.
-    fn codes(&self, source: &Source) -> Result<BTreeMap<String, Meanings>, Vec<Finding>> {
-        let mut findings = Vec::new();
-        let mut all: BTreeMap<String, Meanings> = BTreeMap::new();
-        for table in self.tables.iter() {
-            let name: &str = &table.name;
-            let mut meanings = Meanings::default();
-            for code in &table.codes {
-                for word in code.aliases.iter().chain([&code.label]) {
-                    meanings.meanings.insert(word.as_str().into(), code.code.as_ref().into());
-                }
-                meanings.labels.insert(code.code.as_ref().into(), code.label.as_str().into());
-            }
-            all.insert(name.to_owned(), meanings);
-        }
-        for alias in &source.aliases {
-            let Some(meanings) = all.get_mut(&alias.table) else {
-                let near = super::nearest(&alias.table, self.tables.iter().map(|table| table.name.as_ref()));
-                findings.push(Finding::new(&alias.at, format!("there is no code table \"{}\"{near}", alias.table)));
-                continue;
-            };
-            if alias.alias == "*" && alias.code == "*" {
-                let codes: Vec<Box<str>> = meanings.labels.keys().cloned().collect();
-                meanings.meanings.extend(codes.into_iter().map(|code| (code.clone(), code)));
-            } else if meanings.labels.contains_key(alias.code.as_str()) {
-                meanings.meanings.insert(alias.alias.as_str().into(), alias.code.as_str().into());
-            } else {
-                let text = format!("code table \"{}\" has no code \"{}\"", alias.table, alias.code);
-                findings.push(Finding::new(&alias.at, text));
-            }
-        }
-        if findings.is_empty() { Ok(all) } else { Err(findings) }
-    }
-}
-
-/// Words and labels of one code table.
-#[derive(Debug, Default)]
-struct Meanings {
-    meanings: HashMap<Box<str>, Box<str>>,
-    labels: HashMap<Box<str>, Box<str>>,
 }
 
 /// Name and documentation of every function, for `huiju docs`.

@@ -10,6 +10,7 @@
 mod checks;
 mod choose;
 mod classes;
+mod code_tables;
 mod compile;
 mod conform;
 mod evaluate;

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+mod code_tables;
 mod failing;
 
 use expect_test::expect;

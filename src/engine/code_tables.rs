@@ -1,0 +1,102 @@
+//! Code tables in SQL: the code for a source's word, and the word for a code, on a day or in the row that ends last.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, AsArray, StringBuilder},
+    datatypes::{DataType, Date32Type, TimestampMicrosecondType},
+};
+use chrono::{DateTime, NaiveDate};
+use chrono_tz::Tz;
+use datafusion::{
+    common::Result as PlanResult,
+    logical_expr::{ColumnarValue, TypeSignature},
+};
+
+use super::{
+    function::{Function, literal, look_up, lost, strings},
+    meta::timestamp,
+};
+use crate::{
+    config::{Source, pipeline::Alias},
+    contract::codes::{CodeTable, CodeTables},
+    error::Finding,
+};
+
+/// The tables with the words that `source` uses.
+pub(super) fn said_by(source: &Source, tables: &CodeTables) -> Result<BTreeMap<String, CodeTable>, Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut said: BTreeMap<String, CodeTable> =
+        tables.iter().map(|table| (table.name.to_string(), table.clone())).collect();
+    let is_general = |alias: &&Alias| alias.alias == "*";
+    let aliases = source.aliases.iter();
+    // The general before the special, wherever it stands in the file.
+    for alias in aliases.clone().filter(is_general).chain(aliases.filter(|alias| !is_general(alias))) {
+        let Some(table) = said.get_mut(&alias.table) else {
+            let near = super::nearest(&alias.table, tables.iter().map(|table| table.name.as_ref()));
+            findings.push(Finding::new(&alias.at, format!("there is no code table \"{}\"{near}", alias.table)));
+            continue;
+        };
+        if is_general(&alias) {
+            table.teach_codes();
+        } else if !table.teach(&alias.alias, &alias.code) {
+            let known = table.distinct_codes().join(", ");
+            let text = format!("code table \"{}\" has no code \"{}\"; it has {known}", alias.table, alias.code);
+            findings.push(Finding::new(&alias.at, text));
+        }
+    }
+    if findings.is_empty() { Ok(said) } else { Err(findings) }
+}
+
+/// `code()` and `code_label()`; days of instants are those of `zone`.
+pub(super) fn functions(said: BTreeMap<String, CodeTable>, zone: Tz) -> [Function; 2] {
+    let said = Arc::new(said);
+    let code = function(
+        "code",
+        "code('table', t) or code('table', t, day): the code that the source means by a word, in a row of that day; NULL when the table does not know it.",
+        said.clone(),
+        zone,
+        |table, word, day| Some(&*table.find(word.trim(), day)?.code),
+    );
+    let label = function(
+        "code_label",
+        "code_label('table', code) or code_label('table', code, day): the word for a code, in the row of that day; NULL when the table does not know it.",
+        said,
+        zone,
+        |table, code, day| Some(&*table.row_of(code, day)?.label),
+    );
+    [code, label]
+}
+
+fn function(
+    name: &'static str,
+    doc: &'static str,
+    said: Arc<BTreeMap<String, CodeTable>>,
+    zone: Tz,
+    answer: for<'t> fn(&'t CodeTable, &str, Option<NaiveDate>) -> Option<&'t str>,
+) -> Function {
+    let with = |more: &[DataType]| TypeSignature::Exact([&[DataType::Utf8, DataType::Utf8], more].concat());
+    let signatures = vec![with(&[]), with(&[timestamp()]), with(&[DataType::Date32])];
+    let names = said.clone();
+    let body = move |args: &[ColumnarValue], rows: usize| {
+        let table = said.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
+        let Some(on) = args.get(2) else { return look_up(&args[1], rows, |t| answer(table, t, None)) };
+        let (texts, days) = (strings(&args[1], rows)?, days(on, rows, zone)?);
+        let mut out = StringBuilder::with_capacity(rows, rows * 8);
+        for (text, day) in texts.iter().zip(days) {
+            out.append_option(text.and_then(|text| answer(table, text, day)));
+        }
+        Ok(Arc::new(out.finish()) as ArrayRef)
+    };
+    Function::new(name, doc, signatures, DataType::Utf8, body).with_names(names.keys())
+}
+
+/// The day of each row: a date as it is, of an instant that of `zone`.
+pub(super) fn days(arg: &ColumnarValue, rows: usize, zone: Tz) -> PlanResult<Vec<Option<NaiveDate>>> {
+    let array = arg.to_array(rows)?;
+    if let Some(dates) = array.as_primitive_opt::<Date32Type>() {
+        return Ok(dates.iter().map(|day| Date32Type::to_naive_date_opt(day?)).collect());
+    }
+    let day = |micros: Option<i64>| Some(DateTime::from_timestamp_micros(micros?)?.with_timezone(&zone).date_naive());
+    Ok(array.as_primitive::<TimestampMicrosecondType>().iter().map(day).collect())
+}

@@ -1,0 +1,129 @@
+//! Words and codes on a day: codes that were reused, tables that were numbered anew, and what a source says itself.
+
+use arrow::array::AsArray;
+use datafusion::{logical_expr::ColumnarValue, scalar::ScalarValue};
+
+use super::*;
+use crate::config::pipeline::Alias;
+
+/// `07` was reused in 2020; the table was numbered anew in 2022, `3` became `03`.
+const KINDS: &str = "\
+code,label,aliases,valid_from,valid_to
+07,其他,其它,2020-01-01,
+07,灯杆倒伏,倒杆,,2019-12-31
+03,白天亮灯,昼亮,2022-01-01,
+3,白天亮灯,,,2021-12-31
+5,拆除,,,2018-12-31
+";
+
+fn answers(aliases: &[(&str, &str)], expressions: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("codes")).unwrap();
+    std::fs::write(folder.path().join("codes/kind.csv"), KINDS).unwrap();
+    let library = Library::read(folder.path()).unwrap();
+    let (_, mut source) = compile_lamps(MAP, "SELECT id, 1 AS watts, 2 AS share FROM raw").unwrap();
+    let alias = |(alias, code): &(&str, &str)| Alias {
+        table: "kind".into(),
+        alias: (*alias).into(),
+        code: (*code).into(),
+        at: "codes.csv:2".into(),
+    };
+    source.aliases = aliases.iter().map(alias).collect();
+    let context = compile::session(match library.functions(&source, None) {
+        Ok(functions) => functions,
+        Err(findings) => return findings.iter().map(ToString::to_string).collect(),
+    });
+    let row = RecordBatch::try_from_iter([("one", Arc::new(arrow::array::Int64Array::from(vec![1])) as ArrayRef)]);
+    let row = row.unwrap();
+    let schema = datafusion::common::DFSchema::try_from(row.schema()).unwrap();
+    let answer = |sql: &&str| {
+        let logical = context.state().create_logical_expr(sql, &schema).unwrap();
+        let value = context.create_physical_expr(logical, &schema).unwrap().evaluate(&row).unwrap();
+        let text = match value {
+            ColumnarValue::Scalar(ScalarValue::Utf8(text)) => text,
+            other => other.into_array(1).unwrap().as_string::<i32>().iter().next().unwrap().map(str::to_owned),
+        };
+        format!("{sql}: {}\n", text.as_deref().unwrap_or("NULL"))
+    };
+    expressions.iter().map(answer).collect()
+}
+
+#[test]
+fn a_reused_code_has_the_label_of_the_day() {
+    expect![[r#"
+        code_label('kind', '07', DATE '2019-12-31'): 灯杆倒伏
+        code_label('kind', '07', DATE '2020-01-01'): 其他
+        code_label('kind', '07'): 其他
+        code_label('kind', '07', NULL): 其他
+        code_label('kind', '07', local_date('2019-12-31')): 灯杆倒伏
+        code_label('kind', '07', local_time('2020-01-01 07:00')): 其他
+        code_label('kind', '5'): 拆除
+        code_label('kind', '5', DATE '2019-01-01'): NULL
+    "#]]
+    .assert_eq(&answers(
+        &[],
+        &[
+            "code_label('kind', '07', DATE '2019-12-31')",
+            "code_label('kind', '07', DATE '2020-01-01')",
+            "code_label('kind', '07')",
+            "code_label('kind', '07', NULL)",
+            "code_label('kind', '07', local_date('2019-12-31'))",
+            "code_label('kind', '07', local_time('2020-01-01 07:00'))",
+            "code_label('kind', '5')",
+            "code_label('kind', '5', DATE '2019-01-01')",
+        ],
+    ));
+}
+
+#[test]
+fn a_word_has_the_code_of_the_day() {
+    expect![[r#"
+        code('kind', '白天亮灯', DATE '2021-12-31'): 3
+        code('kind', ' 白天亮灯 ', DATE '2022-01-01'): 03
+        code('kind', '白天亮灯'): 03
+        code('kind', '倒杆', DATE '2020-01-01'): NULL
+        code('kind', '倒杆'): 07
+        code('kind', '07', DATE '2020-01-01'): NULL
+    "#]]
+    .assert_eq(&answers(
+        &[],
+        &[
+            "code('kind', '白天亮灯', DATE '2021-12-31')",
+            "code('kind', ' 白天亮灯 ', DATE '2022-01-01')",
+            "code('kind', '白天亮灯')",
+            "code('kind', '倒杆', DATE '2020-01-01')",
+            "code('kind', '倒杆')",
+            "code('kind', '07', DATE '2020-01-01')",
+        ],
+    ));
+}
+
+/// Also when the general comes last: a line that names a code says more than one that names none.
+#[test]
+fn what_a_source_says_of_one_code_goes_before_what_it_says_of_all() {
+    for aliases in [[("*", "*"), ("3", "07"), ("其他", "5")], [("3", "07"), ("其他", "5"), ("*", "*")]] {
+        expect![[r#"
+            code('kind', '3'): 07
+            code('kind', '5'): 5
+            code('kind', '5', DATE '2019-01-01'): NULL
+            code('kind', '其他'): 5
+            code('kind', '其它'): 07
+        "#]]
+        .assert_eq(&answers(
+            &aliases,
+            &[
+                "code('kind', '3')",
+                "code('kind', '5')",
+                "code('kind', '5', DATE '2019-01-01')",
+                "code('kind', '其他')",
+                "code('kind', '其它')",
+            ],
+        ));
+    }
+}
+
+#[test]
+fn a_code_that_is_not_there_is_named_with_those_that_are() {
+    expect![[r#"codes.csv:2: code table "kind" has no code "7"; it has 07, 03, 3, 5"#]]
+        .assert_eq(&answers(&[("K7", "7")], &[]));
+}
