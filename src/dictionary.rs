@@ -121,7 +121,7 @@ fn checks(column: &Column, contract: &Contract) -> String {
     let mut parts = Vec::new();
     if column.codes.is_some() || column.raw.is_some() {
         let code = if column.codes.is_some() { "unknown_code" } else { "unreadable" };
-        parts.push(format!("`{code}`：{}", consequence(column.unknown)));
+        parts.push(format!("`{code}`：{}", consequence(column.unread())));
     }
     let own = contract.rules.iter().filter(|rule| rule.column.as_ref() == Some(&column.name));
     parts.extend(own.map(|rule| format!("`{}`：{}", rule.name, consequence(rule.severity))));
@@ -233,6 +233,34 @@ mod tests {
         let codes = CodeTables::read(folder).expect("good tables");
         let expected = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/street_lamps/dictionary.md");
         expect_file![expected].assert_eq(&dictionary(&contract, &codes));
+    }
+
+    /// `missing` and `unreadable` reject such a row, so nothing may promise that it comes.
+    #[test]
+    fn a_required_text_that_cannot_be_read_is_rejected_and_said_to_be() {
+        let fixture = Path::new("tests/fixtures/street_lamps/schemas");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("codes")).expect("a folder");
+        for table in ["codes/fault_kind.csv", "codes/pole_state.csv"] {
+            std::fs::copy(fixture.join(table), folder.path().join(table)).expect("a table");
+        }
+        let text = std::fs::read_to_string(fixture.join("street_lamp_faults.odcs.yaml")).expect("the fixture");
+        let text = text.replace("          - { property: codes, value: fault_kind }\n", "");
+        let read = |text: &str| {
+            std::fs::write(folder.path().join("street_lamp_faults.odcs.yaml"), text).expect("a file");
+            odcs::read(folder.path(), "street_lamp_faults")
+        };
+        let refused = read(&text).expect_err("it cannot be a warning");
+        assert_eq!(
+            refused[0].what,
+            "column `fault_kind` is required, so a value that cannot be read is an error: remove `unknown`, or make the column not required"
+        );
+        let contract = read(&text.replace("          - { property: unknown, value: warning }\n", "")).expect("good");
+        let said = dictionary(&contract, &CodeTables::default());
+        let line = said.lines().find(|line| line.starts_with("| `fault_kind` ")).expect("its line");
+        assert!(line.ends_with("| `unreadable`：拒收 |"), "{line}");
+        let schema = contract.json_schema(&CodeTables::default());
+        assert!(schema["required"].as_array().expect("a list").contains(&"fault_kind".into()), "{schema}");
     }
 
     #[test]

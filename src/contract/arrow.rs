@@ -26,7 +26,13 @@ impl Kind {
 impl Column {
     /// Whether a row that passed the checks may lack it: it is not required, or its raw text is enough.
     pub fn nullable(&self) -> bool {
-        !self.required || (self.raw.is_some() && self.unknown == Severity::Warning)
+        !self.required || (self.raw.is_some() && self.unread() == Severity::Warning)
+    }
+
+    /// What it means that the raw text is there and nothing could be made of it. Of a required column a code may come
+    /// later, once its table knows the word; anything else is missing.
+    pub fn unread(&self) -> Severity {
+        if self.required && self.codes.is_none() { Severity::Error } else { self.unknown }
     }
 
     /// Term and meaning in one line, as tables carry it.

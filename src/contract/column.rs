@@ -194,11 +194,12 @@ impl Extras {
             findings.add(weights_line, format!("{what} has `weights` but no `codes`: {todo}"));
         }
         let typed = kind.is_some_and(|kind| *kind != Kind::Text);
+        let must_be_read = required && (typed || extras.raw.is_some() && extras.codes.is_none());
         if let Some((severity, line)) = unknown {
             extras.unknown = severity;
             if extras.codes.is_none() && extras.raw.is_none() {
                 findings.add(line, format!("{what} has `unknown` but neither `codes` nor `raw`: remove it"));
-            } else if typed && required && severity == Severity::Warning {
+            } else if must_be_read && severity == Severity::Warning {
                 let todo = "remove `unknown`, or make the column not required";
                 findings.add(line, format!("{what} is required, so a value that cannot be read is an error: {todo}"));
             }

@@ -207,11 +207,9 @@ impl Checks {
             let said = raw.filter(|raw| raw.is_valid(row) && !raw.value(row).trim().is_empty());
             match said {
                 Some(raw) => {
-                    let coded = checked.codes.is_some();
-                    let code = if coded { "unknown_code" } else { "unreadable" };
-                    let severity = if column.required && !coded { Severity::Error } else { column.unknown };
+                    let code = if checked.codes.is_some() { "unknown_code" } else { "unreadable" };
                     let raw: ArrayRef = Arc::new(raw.slice(row, 1));
-                    found.add(row, column, code, &checked.unknown, severity, &raw, Some(0));
+                    found.add(row, column, code, &checked.unknown, column.unread(), &raw, Some(0));
                 }
                 None if column.required => found.errors.entry(row as u32).or_default().push(Fault {
                     code: "missing".into(),
