@@ -27,6 +27,7 @@ use super::{
     conform::conform,
     interval, lint, meta,
     mistakes::{dead_column, explain, hopeless, shorten},
+    numbers,
     shield::shield_future,
 };
 use crate::{
@@ -212,7 +213,7 @@ fn flatten(stage: &Stage, plan: Arc<dyn ExecutionPlan>) -> Result<(SchemaRef, Ve
     let mut plan = plan;
     while let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let input = projection.input().schema();
-        let rewrite = |expr| choose::rewrite(interval::rewrite(expr, &input)?);
+        let rewrite = |expr| choose::rewrite(numbers::rewrite(interval::rewrite(expr, &input)?)?);
         let exprs = projection.expr().iter().map(|projected| rewrite(projected.expr.clone()));
         let exprs = exprs.collect::<Result<_, _>>()?;
         steps.push(Step { stage: stage.name.clone(), take: None, exprs, schema: nullable(&projection.schema()) });

@@ -14,6 +14,7 @@ use super::{
     compile::RULE,
     lint, meta,
     mistakes::{nearest, shorten},
+    numbers,
 };
 use crate::{config::Stage, contract::Contract, error::Finding};
 
@@ -68,7 +69,8 @@ pub(super) fn conform(
             findings.push(lint::finding(last, lint::line_of(&last.sql, field.name()), text));
             continue;
         }
-        exprs.push(cast(ident(field.name()), field.data_type().clone()).alias(field.name()));
+        let typed = cast(ident(field.name()), field.data_type().clone());
+        exprs.push(numbers::finite(typed, field.data_type()).alias(field.name()));
     }
     // Rules see the contract's columns in the contract's types, and the meta columns.
     let meta = meta::NAMES.iter().map(|name| col(ColumnName::from_name(*name)));

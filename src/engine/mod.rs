@@ -20,6 +20,7 @@ mod interval;
 mod lint;
 mod meta;
 mod mistakes;
+mod numbers;
 mod shield;
 #[cfg(test)]
 mod tests;

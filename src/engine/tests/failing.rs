@@ -97,6 +97,56 @@ fn a_kernel_that_cannot_hold_a_result_rejects_its_row() {
 }
 
 #[test]
+fn integers_that_do_not_fit_reject_their_row() {
+    for expression in ["{} + 1", "{} * 2", "-2 - {}"] {
+        let (program, source) = share(&expression.replace("{}", "TRY_CAST(w AS BIGINT)")).unwrap();
+        let all = lines(&program, &source, &lamps(), &[message(1, "1"), message(2, "9223372036854775807")]);
+        let told = r#"1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：数值溢出", value: None }]"#;
+        assert_eq!(all.lines().nth(1), Some(told), "{expression}");
+    }
+}
+
+/// The contract's type, not the SQL's.
+#[test]
+fn a_number_that_the_contract_cannot_hold_rejects_its_row() {
+    let mut contract = lamps();
+    contract.columns[1].kind = Kind::Decimal { precision: 6, scale: 1 };
+    contract.columns[2].kind = Kind::Integer;
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let stage = "SELECT id, TRY_CAST(w AS DECIMAL(12, 2)) AS watts, TRY_CAST(w AS BIGINT) AS share FROM raw";
+    let (program, source) = compile_lamps_with(MAP, stage, contract.clone(), &library).unwrap();
+    let messages = [message(1, "99.94"), message(2, "123456.7"), message(3, "3000000000")];
+    expect![[r#"
+        0.0: {"id":"1","watts":99.9}
+        1.Some(0): checks [Fault { code: "sql.failed", field: Some("watts"), reason: "SQL 计算失败：数值超出类型的范围", value: None }]
+        2.Some(0): checks [Fault { code: "sql.failed", field: Some("watts"), reason: "SQL 计算失败：数值超出类型的范围", value: None }]
+    "#]]
+    .assert_eq(&lines(&program, &source, &contract, &messages));
+}
+
+/// Rules, and the check for what is unreadable, see it so too.
+#[test]
+fn doubles_that_are_no_numbers_are_null() {
+    let mut contract = lamps();
+    contract.columns[1] = Column { raw: Some("said".into()), ..lamp("watts", Kind::Double) };
+    contract.columns.extend([lamp("said", Kind::Text), lamp("flags", Kind::Texts)]);
+    contract.flags = Some("flags".into());
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let stage = "SELECT id, TRY_CAST(w AS DOUBLE) * 10 AS watts, 2 AS share, w AS said FROM raw";
+    let (program, source) = compile_lamps_with(MAP, stage, contract.clone(), &library).unwrap();
+    let messages =
+        [message(1, "inf"), message(2, "-Infinity"), message(3, "NaN"), message(4, "1e308"), message(5, "-1e3")];
+    expect![[r#"
+        0.0: {"id":"1","share":2,"said":"inf","flags":["watts:unreadable"]}
+        1.0: {"id":"2","share":2,"said":"-Infinity","flags":["watts:unreadable"]}
+        2.0: {"id":"3","share":2,"said":"NaN","flags":["watts:unreadable"]}
+        3.0: {"id":"4","share":2,"said":"1e308","flags":["watts:unreadable"]}
+        4.0: {"id":"5","watts":-10000.0,"share":2,"said":"-1e3"}
+    "#]]
+    .assert_eq(&lines(&program, &source, &contract, &messages));
+}
+
+#[test]
 fn the_column_is_named_also_where_two_share_an_expression() {
     let stage = "SELECT id, 100 / TRY_CAST(w AS BIGINT) AS watts, 100 / TRY_CAST(w AS BIGINT) + 1 AS share FROM raw";
     let (program, source) = compile_lamps(MAP, stage).unwrap();
