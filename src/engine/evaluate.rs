@@ -194,6 +194,7 @@ fn in_chinese(error: &DataFusionError) -> &'static str {
             ArrowError::CastError(_) | ArrowError::ParseError(_) => "SQL 计算失败：类型转换（应使用 TRY_CAST）",
             _ => "SQL 计算失败",
         },
+        DataFusionError::ResourcesExhausted(_) => "SQL 计算失败：结果过大",
         _ => "SQL 计算失败",
     }
 }

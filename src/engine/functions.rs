@@ -13,7 +13,7 @@ use datafusion::logical_expr::{ScalarUDF, TypeSignature};
 use hashbrown::HashSet;
 
 use super::{
-    classes, code_tables,
+    bounded, classes, code_tables,
     function::{Function, look_up, strings, text},
     meta::timestamp,
 };
@@ -228,15 +228,18 @@ impl Library {
         all.push(classes::keyword_class(&self.rules));
         all.push(classes::content_class(weights, &self.weights));
         all.push(classes::content_class_learned(weights, &self.weights));
-        Ok(all.into_iter().map(ScalarUDF::new_from_impl).collect())
+        Ok(all.into_iter().map(ScalarUDF::new_from_impl).chain(bounded::functions()).collect())
     }
 }
 
 /// Name and documentation of every function, for `huiju docs`.
 pub fn function_docs(library: &Library, source: &Source) -> Vec<(String, &'static str)> {
     let functions = library.functions(source, None).unwrap_or_default();
-    let doc = |udf: &ScalarUDF| udf.inner().as_ref().downcast_ref::<Function>().map_or("", |function| function.doc);
-    functions.iter().map(|udf| (udf.name().to_owned(), doc(udf))).collect()
+    let doc = |udf: &ScalarUDF| {
+        let ours = udf.inner().as_ref().downcast_ref::<Function>()?;
+        Some((udf.name().to_owned(), ours.doc))
+    };
+    functions.iter().filter_map(doc).collect()
 }
 
 fn yes(typed: &str) -> Option<bool> {

@@ -98,6 +98,7 @@ const PREFIXES: &[&str] = &[
     "Schema error: ",
     "Error during planning: ",
     "Execution error: ",
+    "Resources exhausted: ",
     "Arrow error: ",
     "Compute error: ",
     "Invalid argument error: ",

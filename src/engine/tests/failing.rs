@@ -26,6 +26,8 @@ fn what_no_row_can_compute_is_refused() {
         "CAST(chr(-1) AS BIGINT)",
         "CAST(date_part('foo', _timestamp) AS BIGINT)",
         "length(repeat('x', 3000000000))",
+        "length(lpad(id, 2000000000))",
+        "array_length(array_repeat(id, 2000000))",
         "CAST('x' AS BIGINT) + 1 / 0",
         "CASE WHEN 1 / 0 = 1 THEN 1 ELSE 1 / 0 END",
     ] {
@@ -45,7 +47,13 @@ fn what_no_row_can_compute_is_refused() {
         lamps/clean.sql:3: column "share" cannot be computed for any row (Date part 'foo' not supported): correct the expression
 
         length(repeat('x', 3000000000))
-        lamps/clean.sql:3: column "share" cannot be computed for any row (string size overflow on repeat, max size is 2147483647, but got 3000000000): correct the expression
+        lamps/clean.sql:3: column "share" cannot be computed for any row (repeat() would yield 3000000000, more than 1000000): correct the expression
+
+        length(lpad(id, 2000000000))
+        lamps/clean.sql:3: column "share" cannot be computed for any row (lpad() would yield 2000000000, more than 1000000): correct the expression
+
+        array_length(array_repeat(id, 2000000))
+        lamps/clean.sql:3: column "share" cannot be computed for any row (array_repeat() would yield 2000000, more than 1000000): correct the expression
 
         CAST('x' AS BIGINT) + 1 / 0
         lamps/clean.sql:3: Cannot cast string 'x' to value of Int64 type (for source street)
@@ -83,17 +91,33 @@ fn a_batch_of_nothing_but_failures_is_nothing_but_rejects() {
     "#]].assert_eq(&all);
 }
 
+/// The number comes out of the message.
 #[test]
-fn a_kernel_that_cannot_hold_a_result_rejects_its_row() {
-    // Two texts of 1.2 GB do not fit into a column; one of them does, and is too large a row.
-    let (program, source) = share("length(repeat(id, 1200000000 * TRY_CAST(w AS BIGINT)))").unwrap();
-    let all = lines(&program, &source, &lamps(), &[message(1, "0"), message(2, "2"), message(3, "0")]);
-    expect![[r#"
-        0.0: {"id":"1","watts":0,"share":0}
-        1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败", value: None }]
-        2.0: {"id":"3","watts":0,"share":0}
-    "#]]
-    .assert_eq(&all);
+fn a_result_that_is_too_large_is_never_made() {
+    for (expression, largest) in [
+        ("length(repeat(id || '012345678', {}))", "100000"),
+        ("length(lpad(id, {}))", "1000000"),
+        ("length(rpad(id, {}, '某'))", "1000000"),
+        ("CAST(array_length(array_repeat(id, {})) AS BIGINT)", "1000000"),
+    ] {
+        let (program, source) = share(&expression.replace("{}", "TRY_CAST(w AS BIGINT)")).unwrap();
+        let some = [message(1, "0"), message(2, &format!("{largest}1")), message(3, "x"), message(4, largest)];
+        let all = lines(&program, &source, &lamps(), &some);
+        let told = r#"1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：结果过大", value: None }]"#;
+        assert_eq!(all.lines().nth(1), Some(told), "{expression}");
+        assert_eq!(all.matches("sql.failed").count(), 1, "{expression}: {all}");
+    }
+}
+
+/// What many rows would have in memory at once is made in parts.
+#[test]
+fn many_large_results_are_made_in_parts() {
+    let (program, source) = share("length(lpad(id, 1000000))").unwrap();
+    let mut contract = lamps();
+    contract.rules.clear();
+    let messages: Vec<Vec<u8>> = (0..70).map(|id| message(id, "1")).collect();
+    let all = lines(&program, &source, &contract, &messages);
+    assert_eq!(all.lines().filter(|line| line.ends_with(r#""share":1000000}"#)).count(), 70);
 }
 
 #[test]
