@@ -10,7 +10,10 @@ use tokio::runtime::Handle;
 
 use crate::{
     check,
-    cli::{Format, Where, out::say},
+    cli::{
+        flags::{Format, Where},
+        out::say,
+    },
     clock::Clock,
     config::{self, Config},
     contract::Contract,

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use crate::{
     batch::{Fetched, Message, Outcome, Reject},
     check,
-    cli::{Where, out::say},
+    cli::{flags::Where, out::say},
     clock::Clock,
     config::Config,
     cursor::{Interval, Partition},

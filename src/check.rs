@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    cli::{Where, out::say},
+    cli::{flags::Where, out::say},
     config::{Config, Sink, pipeline},
     contract::{codes::CodeTables, odcs},
     dictionary,

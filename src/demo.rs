@@ -21,11 +21,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::{
     check,
     cli::{
-        self, Format,
+        flags::Format,
         out::{say, tell},
+        run::{self, Summary},
     },
     config::Config,
-    error::{Context, Error, Result},
+    error::{Context, Error, Result, refuse},
     runtime::{Accounts, build::committed},
     sample,
     stop::Stop,
@@ -92,7 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
     let total = options.messages;
     let stop = Stop::new();
     let finished = done.clone();
-    let summary = cli::run(Arc::new(config), prepared, true, &stop, |accounts| watch(accounts, total, finished));
+    let summary = run::run(Arc::new(config), prepared, true, &stop, |accounts| watch(accounts, total, finished));
     done.store(true, Ordering::SeqCst);
     let summary = summary?;
     if options.format == Format::Text {
@@ -111,7 +112,7 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
     }
     let path = dir.join("huiju.toml");
     fs::write(&path, CONFIG).or_config(format!("write {}", path.display()))?;
-    let pipelines = cli::all(crate::config::pipeline::read_all(&dir.join("pipelines")))?;
+    let pipelines = crate::config::pipeline::read_all(&dir.join("pipelines")).map_err(refuse)?;
     let sources: u64 = pipelines.iter().map(|pipeline| pipeline.sources.len() as u64).sum();
     tell!("generating {} messages of {sources} sources into {}", options.messages, dir.join("topics").display());
     let mut left = options.messages;
@@ -122,7 +123,7 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
             let messages = if number == sources { left } else { options.messages / sources };
             left -= messages;
             let settings = sample::Options { messages, seed: options.seed, ..sample::Options::default() };
-            let generator = cli::all(sample::Generator::read(pipeline, &source.name, settings))?;
+            let generator = sample::Generator::read(pipeline, &source.name, settings).map_err(refuse)?;
             sample::write_files(vec![generator], &dir.join("topics"), 1, &mut |_| {})?;
         }
     }
@@ -164,7 +165,7 @@ fn watch(accounts: Vec<(Arc<str>, Accounts)>, total: u64, done: Arc<AtomicBool>)
     });
 }
 
-fn next(dir: &Path, summary: &cli::Summary) {
+fn next(dir: &Path, summary: &Summary) {
     let dir = dir.display();
     if summary.total().total.input == 0 {
         say!("Nothing new in {dir}/topics: everything was carried over by an earlier run, nothing is written twice.\n");

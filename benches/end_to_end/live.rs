@@ -15,9 +15,9 @@ use std::{
 };
 
 use huiju::{
-    cli::all,
     clock::Clock,
     config::{Pipeline, pipeline},
+    error::refuse,
     sample::{Generator, Options as Settings, Sample},
 };
 use rdkafka::{
@@ -44,7 +44,7 @@ pub fn latency(options: &Options) -> Result<()> {
     let mut folder = TempDir::with_prefix("huiju-bench-")?;
     folder.disable_cleanup(options.keep);
     let pipelines = pipelines(folder.path(), options)?;
-    let pipeline = all(pipeline::read(&pipelines.join("work_orders")))?;
+    let pipeline = pipeline::read(&pipelines.join("work_orders")).map_err(refuse)?;
     create_topics(&kafka, &pipeline);
     let bootstrap = kafka.bootstrap();
     let samples = samples(&pipeline, options)?;
@@ -76,7 +76,7 @@ fn samples(pipeline: &Pipeline, options: &Options) -> Result<Vec<Sample>> {
     eprintln!("making {messages} messages");
     let settings =
         Settings { messages, seed: options.seed, bad: options.bad, size: options.size, ..Settings::default() };
-    Ok(all(Generator::read(pipeline, SOURCE, settings))?.collect())
+    Ok(Generator::read(pipeline, SOURCE, settings).map_err(refuse)?.collect())
 }
 
 /// Sends at an even pace; tells the CPU seconds that `process` used while it was counted.
@@ -191,7 +191,7 @@ pub fn idle(options: &Options) -> Result<()> {
                 rename(&path, number)?;
             }
         }
-        let pipeline = all(pipeline::read(&copy))?;
+        let pipeline = pipeline::read(&copy).map_err(refuse)?;
         let raw = pipeline.sources.iter().flat_map(|source| source.topics.clone());
         let clean = ["standard", "rejected"].map(|kind| format!("hotline.{kind}.work_orders_{number}"));
         raw.chain(clean).for_each(|topic| kafka.create_topic(&topic, PARTITIONS, &[]));

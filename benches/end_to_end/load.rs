@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use huiju::{
-    cli::all,
     config::Pipeline,
+    error::refuse,
     sample::{Generator, Made, Options as Settings},
 };
 use rdkafka::{
@@ -43,7 +43,7 @@ pub fn load(bootstrap: &str, pipeline: &Pipeline, options: &Options) -> Result<(
         0 => (SOURCE, settings),
         _ => (SOURCE_OF_ENVELOPES, Settings { bad: 0.0, duplicates: 0.0, size: None, ..settings }),
     };
-    let generator = all(Generator::read(pipeline, source, settings))?;
+    let generator = Generator::read(pipeline, source, settings).map_err(refuse)?;
     let topic = generator.topic().to_owned();
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)

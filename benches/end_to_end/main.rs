@@ -31,9 +31,9 @@ use std::{
 
 use clap::Parser;
 use huiju::{
-    cli::all,
     config::{Pipeline, pipeline},
     cpu,
+    error::refuse,
 };
 use tempfile::TempDir;
 
@@ -159,7 +159,7 @@ fn run(options: &Options) -> Result<()> {
     let mut folder = TempDir::with_prefix("huiju-bench-")?;
     folder.disable_cleanup(options.keep);
     let pipelines = pipelines(folder.path(), options)?;
-    let pipeline = all(pipeline::read(&pipelines.join("work_orders")))?;
+    let pipeline = pipeline::read(&pipelines.join("work_orders")).map_err(refuse)?;
     create_topics(&kafka, &pipeline);
     eprintln!("loading {} messages", options.messages);
     let (source, loaded) = load::load(&kafka.bootstrap(), &pipeline, options)?;

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use huiju::{
     batch::{Fetched, Message},
     check,
-    cli::all,
     clock::Clock,
     config::{self, Config},
     cursor::{Interval, Partition},
     decode::Decoder,
+    error::refuse,
     sample::{Generator, Options},
     sink::{Covered, Sink, archive},
 };
@@ -59,7 +59,7 @@ pub fn fill(config: &Path, files: u64) -> Result<counts::Table> {
         let mut fetched = Fetched { source, ..Fetched::default() };
         let next = from + DAYS as i64;
         fetched.covers.push(Interval { partition: partition.clone(), from, next });
-        for (offset, sample) in (from..).zip(all(Generator::read(pipeline, SOURCE, options))?) {
+        for (offset, sample) in (from..).zip(Generator::read(pipeline, SOURCE, options).map_err(refuse)?) {
             let payload = Some(fetched.store(&sample.payload));
             let timestamp = Some(sample.timestamp);
             fetched.messages.push(Message { cover: 0, offset, timestamp, key: None, payload });

@@ -11,8 +11,8 @@ use std::{
 };
 
 use huiju::{
-    cli::all,
     config::pipeline,
+    error::refuse,
     sample::{Generator, Options as Settings},
 };
 use rdkafka::{
@@ -30,7 +30,7 @@ pub fn restart(options: &Options) -> Result<()> {
     let mut folder = TempDir::with_prefix("huiju-bench-")?;
     folder.disable_cleanup(options.keep);
     let pipelines = crate::pipelines(folder.path(), options)?;
-    let pipeline = all(pipeline::read(&pipelines.join("work_orders")))?;
+    let pipeline = pipeline::read(&pipelines.join("work_orders")).map_err(refuse)?;
     create_topics(&kafka, &pipeline);
     let bootstrap = kafka.bootstrap();
     eprintln!("loading {} messages", options.messages);
@@ -50,7 +50,7 @@ pub fn restart(options: &Options) -> Result<()> {
     let (loaded, wanted) = (loaded.messages, options.runs as u64);
     let messages = loaded + wanted;
     let settings = Settings { messages, seed: options.seed, bad: 0.0, duplicates: 0.0, ..Settings::default() };
-    let samples = all(Generator::read(&pipeline, SOURCE, settings))?.skip(loaded as usize);
+    let samples = Generator::read(&pipeline, SOURCE, settings).map_err(refuse)?.skip(loaded as usize);
     let mut killed = live::start(options, folder.path())?;
     told(folder.path(), "assigned")?;
     let mut took = Vec::new();

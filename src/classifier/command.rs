@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cli::{
-        Format,
+        flags::Format,
         out::{self, say},
     },
     config::Config,

@@ -303,7 +303,10 @@ mod breaking {
     fn a_flood_is_not_hidden_by_a_long_good_time_before_it() {
         let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
         (0..100).for_each(|_| breaker.observe(&share(0, 100)).unwrap());
-        assert!((0..3).any(|_| breaker.observe(&share(100, 100)).is_err()), "300 bad rows in a row, the limit is over 100");
+        assert!(
+            (0..3).any(|_| breaker.observe(&share(100, 100)).is_err()),
+            "300 bad rows in a row, the limit is over 100"
+        );
     }
 
     #[test]

@@ -12,10 +12,10 @@ use rdkafka::{
 
 use super::{Generator, Options as Settings, taken, write_files};
 use crate::{
-    cli::{self, Where, out::say},
+    cli::{flags::Where, out::say},
     clock::Clock,
     config::{self, Config, Topics, pipeline},
-    error::{Context, Error, Result},
+    error::{Context, Error, Result, refuse},
     kafka,
 };
 
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
     if !folder.is_dir() {
         return Err(Error::config(format!("there is no pipeline folder {}", folder.display())));
     }
-    let pipeline = cli::all(pipeline::read(&folder))?;
+    let pipeline = pipeline::read(&folder).map_err(refuse)?;
     let generators = generators(options, &pipeline, &config.topics)?;
     match (&options.to, &config.topics) {
         (Some(folder), _) | (None, Topics::Files { folder }) => {
@@ -110,7 +110,7 @@ fn generators(options: &Options, pipeline: &config::Pipeline, topics: &Topics) -
             start,
             span: default.span,
         };
-        generators.push(cli::all(Generator::read(pipeline, name, settings))?);
+        generators.push(Generator::read(pipeline, name, settings).map_err(refuse)?);
     }
     Ok(generators)
 }

@@ -1,0 +1,254 @@
+//! `huiju run`: pipelines side by side until a signal or their ends, and what they have done.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::{
+    flags::{Format, Where},
+    out::say,
+};
+use crate::{
+    check,
+    clock::Clock,
+    config::Config,
+    cpu,
+    error::{Context, Error, ErrorKind, Result},
+    metrics::Metrics,
+    runtime::{
+        Accounts, Committed,
+        build::{Prepared, Setup, Slot, committed},
+        supervise::{self, State, Statuses},
+    },
+    serve,
+    stop::Stop,
+};
+
+/// Signals that come together are one: `timeout` tells the process and its group.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// How long leaving may take after what is in flight had its time: groups are left, threads end.
+const LEAVE: Duration = Duration::from_secs(5);
+
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    at: Where,
+    /// Only these pipelines; all when none is named
+    pipelines: Vec<String>,
+    /// Stop at the ends that the topics have now
+    #[arg(long)]
+    until_end: bool,
+    /// How the summary is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+impl Options {
+    pub fn execute(&self) -> Result<()> {
+        let config = Config::read(&self.at.config)?;
+        let prepared = check::prepare(&config, &self.pipelines)?;
+        let stop = Stop::new();
+        let summary = run(Arc::new(config), prepared, self.until_end, &stop, |_| {})?;
+        summary.print(self.format);
+        summary.failed.map_or(Ok(()), Err)
+    }
+}
+
+/// What a run has done.
+pub struct Summary {
+    /// By pipeline: the account of its archive, or of its only sink.
+    pub pipelines: Vec<(Arc<str>, Committed)>,
+    pub seconds: f64,
+    /// Why a pipeline stopped, if one did.
+    pub failed: Option<Error>,
+}
+
+/// Runs pipelines until `stop`, a signal, or their ends.
+///
+/// `watch` is given the accounts, which grow while it runs.
+pub fn run(
+    config: Arc<Config>,
+    prepared: Vec<Prepared>,
+    bounded: bool,
+    stop: &Stop,
+    watch: impl FnOnce(Vec<(Arc<str>, Accounts)>),
+) -> Result<Summary> {
+    let begun = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.or_unavailable("start the runtime")?;
+    let clock = Clock::system();
+    let metrics = Metrics::new();
+    let statuses = Arc::new(Statuses::default());
+    if let Some(listen) = config.listen {
+        let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
+        info!(%address, "serving /metrics, /health and /ready");
+    }
+    signals(&runtime, stop.clone(), config.drain, bounded)?;
+    let memory = config.memory / prepared.len().max(1);
+    let mut accounts = Vec::new();
+    let mut threads = Vec::new();
+    for prepared in prepared {
+        let name = prepared.pipeline.name.clone();
+        let account = Setup::accounts(&prepared.pipeline, &config.topics);
+        accounts.push((name.clone(), account.clone()));
+        let setup = Setup {
+            config: config.clone(),
+            prepared,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            runtime: runtime.handle().clone(),
+            bounded,
+            memory,
+            accounts: account,
+            archived: AtomicBool::new(false),
+            slot: Slot::take(&config.instance)?,
+        };
+        let (stop, statuses) = (stop.clone(), statuses.clone());
+        let body = move || {
+            // A panic is said by the hook; here it must not leave the others running as if all were well.
+            let ended = catch_unwind(AssertUnwindSafe(|| supervise::run(&setup, &stop, &statuses)));
+            let ended = ended.unwrap_or_else(|_| {
+                let pipeline = &setup.prepared.pipeline.name;
+                statuses.set(pipeline, State::Stopped, Some("it panicked".to_owned()), setup.clock.now());
+                Err(Error::bug(format!("pipeline {pipeline} panicked")))
+            });
+            if ended.is_err() {
+                // One pipeline that cannot go on ends the process, so that somebody notices; the others finish first.
+                stop.ask();
+            }
+            ended
+        };
+        let thread = std::thread::Builder::new().name(format!("fetch-{name}")).spawn(body);
+        threads.push(thread.or_unavailable("start a thread")?);
+    }
+    watch(accounts.clone());
+    let mut failed = None;
+    for thread in threads {
+        let ended = thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")));
+        failed = failed.or(ended.err());
+    }
+    if bounded && failed.is_none() && stop.asked() {
+        failed = Some(Error::unavailable("told to stop before the end was reached"));
+    }
+    runtime.shutdown_background();
+    let pipelines = accounts.into_iter().map(|(name, account)| (name, primary(&account))).collect();
+    Ok(Summary { pipelines, seconds: begun.elapsed().as_secs_f64(), failed })
+}
+
+/// The account that a summary shows: the archive's where there is one.
+fn primary(accounts: &Accounts) -> Committed {
+    let mut all = committed(accounts);
+    all.remove("archive").or_else(|| all.into_values().next()).unwrap_or_default()
+}
+
+/// The first signal asks to stop; the second ends the process at once. So does the time: a commit that is under way
+/// waits for a broker or a disk for as long as that takes, and a stop must not. Of a bounded run that is no success.
+fn signals(runtime: &tokio::runtime::Runtime, stop: Stop, drain: Duration, bounded: bool) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _entered = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate()).or_unavailable("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).or_unavailable("listen for SIGINT")?;
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: finishing what is in flight");
+        stop.ask();
+        let first = Instant::now();
+        let leave = tokio::time::sleep(drain + LEAVE);
+        tokio::pin!(leave);
+        while first.elapsed() < TOGETHER {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = &mut leave => {
+                    let waited_s = (drain + LEAVE).as_secs();
+                    warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
+                    let code = if bounded { ErrorKind::Unavailable.exit_code() } else { 0 };
+                    std::process::exit(code.into());
+                }
+            }
+        }
+        warn!("second signal: exiting at once; what was in flight is read again at the next start");
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+impl Summary {
+    /// All pipelines together.
+    pub fn total(&self) -> Committed {
+        let mut total = Committed::default();
+        for (_, committed) in &self.pipelines {
+            total.add(committed);
+            total.files += committed.files;
+        }
+        total
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        let object = |committed: &Committed| {
+            json!({
+                "in": committed.total.input,
+                "written": committed.total.written,
+                "rejected": committed.total.rejected,
+                "duplicate": committed.total.duplicate,
+                "reasons": committed.reasons,
+                "flags": committed.flags,
+                "files": committed.files,
+            })
+        };
+        let mut all = object(&self.total());
+        all["seconds"] = json!((self.seconds * 1e3).round() / 1e3);
+        all["cpu_seconds"] = cpu::used().map(|(step, seconds)| (step, (seconds * 1e6).round() / 1e6)).collect();
+        let each: serde_json::Map<_, _> =
+            self.pipelines.iter().map(|(name, committed)| (name.to_string(), object(committed))).collect();
+        all["pipelines"] = each.into();
+        all
+    }
+
+    pub fn print(&self, format: Format) {
+        if format == Format::Json {
+            say!("{}", self.json());
+            return;
+        }
+        for (name, committed) in &self.pipelines {
+            let total = committed.total;
+            say!(
+                "{name}: in {}  =  written {}  +  rejected {}  +  duplicate {}      files {}   {:.1} s",
+                total.input,
+                total.written,
+                total.rejected,
+                total.duplicate,
+                committed.files,
+                self.seconds
+            );
+            for (source, tally) in &committed.by_source {
+                say!(
+                    "  {source}: in {} written {} rejected {} duplicate {}",
+                    tally.input,
+                    tally.written,
+                    tally.rejected,
+                    tally.duplicate
+                );
+            }
+            let list = |title: &str, counts: &std::collections::BTreeMap<Arc<str>, u64>| {
+                let mut counts: Vec<_> = counts.iter().collect();
+                counts.sort_by_key(|(code, count)| (std::cmp::Reverse(**count), (*code).clone()));
+                if !counts.is_empty() {
+                    say!("  {title}:");
+                    counts.iter().for_each(|(code, count)| say!("    {count:>8}  {code}"));
+                }
+            };
+            list("rejected because of", &committed.reasons);
+            list("flagged", &committed.flags);
+        }
+    }
+}
