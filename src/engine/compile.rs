@@ -17,7 +17,7 @@ use datafusion::{
     common::DataFusionError,
     datasource::empty::EmptyTable,
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
-    physical_expr::{PhysicalExpr, expressions::Column},
+    physical_expr::expressions::Column,
     physical_plan::{ExecutionPlan, projection::ProjectionExec},
     prelude::{SessionConfig, SessionContext},
 };
@@ -29,6 +29,7 @@ use super::{
     mistakes::{dead_column, explain, hopeless, shorten},
     numbers,
     shield::shield_future,
+    step::{Step, number_of},
 };
 use crate::{
     config::{Pipeline, Source, Stage},
@@ -36,20 +37,6 @@ use crate::{
     decode::Fields,
     error::Finding,
 };
-
-/// What the computed rules are called, before their number.
-pub(super) const RULE: &str = "__rule_";
-
-/// One projection: a list of expressions over the batch before it.
-#[derive(Debug)]
-pub(super) struct Step {
-    /// Name of the stage it belongs to, for rejects.
-    pub stage: Arc<str>,
-    /// Columns of the batch before it that the expressions are numbered by; all of them when absent.
-    pub take: Option<Vec<usize>>,
-    pub exprs: Vec<Arc<dyn PhysicalExpr>>,
-    pub schema: SchemaRef,
-}
 
 /// What the SQL of a source compiles to.
 #[derive(Debug)]
@@ -164,15 +151,6 @@ async fn add(
     let schema = more.last().map_or_else(|| input.clone(), |step| step.schema.clone());
     steps.extend(more);
     Ok((input, schema))
-}
-
-/// Which rule of the contract a step's expression is.
-pub(super) fn rule_number(step: &Step, at: usize) -> Option<usize> {
-    number_of(step.schema.field(at).name())
-}
-
-fn number_of(column: &str) -> Option<usize> {
-    column.strip_prefix(RULE)?.parse().ok()
 }
 
 fn one(finding: Finding) -> Vec<Finding> {

@@ -11,10 +11,10 @@ use datafusion::{
 };
 
 use super::{
-    compile::RULE,
     lint, meta,
     mistakes::{nearest, shorten},
     numbers,
+    step::RULE,
 };
 use crate::{config::Stage, contract::Contract, error::Finding};
 

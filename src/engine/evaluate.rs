@@ -16,8 +16,8 @@ use datafusion::{
 
 use super::{
     checks::LARGEST_ROW,
-    compile::{Step, rule_number},
     shield::shield,
+    step::{Step, rule_number},
 };
 use crate::{
     batch::Fault,

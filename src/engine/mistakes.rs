@@ -10,7 +10,7 @@ use datafusion::{
     sql::sqlparser::ast::{self, Spanned},
 };
 
-use super::{compile::Step, evaluate, lint, shield::shield_future};
+use super::{evaluate, lint, shield::shield_future, step::Step};
 use crate::{
     config::{Source, Stage},
     error::Finding,

@@ -23,6 +23,7 @@ mod meta;
 mod mistakes;
 mod numbers;
 mod shield;
+mod step;
 #[cfg(test)]
 mod tests;
 
