@@ -55,5 +55,8 @@ pub const NEVER: i64 = -1;
 /// on, this one has been there too.
 pub const FORGOTTEN: i64 = -2;
 
+/// In place of a cursor in a topic that was deleted: the one that has its name now is another.
+pub const ANEW: i64 = -3;
+
 /// Cursors by partition.
 pub type Cursors = BTreeMap<Partition, Cuts>;

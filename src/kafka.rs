@@ -9,6 +9,7 @@
 //!
 //! Secrets are handed to librdkafka and never come back: an error about a property names it and shows no value.
 
+pub mod ids;
 mod tls;
 
 use std::{
@@ -26,7 +27,7 @@ use rdkafka::{
 
 use crate::{
     config,
-    cursor::{Cursors, Partition},
+    cursor::{ANEW, Cursors, Partition},
     error::{Error, ErrorKind, Result},
 };
 
@@ -34,9 +35,28 @@ use crate::{
 pub trait Group: Send + Sync {
     /// Taken fresh for each transaction: it carries the generation that fences zombies.
     fn metadata(&self) -> Option<ConsumerGroupMetadata>;
-    /// Committed offsets of the partitions; waits for transactions that are still open.
+    /// The id of a topic, as far as it is known. Who commits an offset puts it beside it.
+    fn topic_id(&self, topic: &str) -> Option<String>;
+    /// Committed offsets of the partitions; waits for transactions that are still open. [`ANEW`] in place of one that was
+    /// committed for another topic of this name.
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors>;
 }
+
+/// What stands beside a committed offset of a topic with this id.
+pub fn note_of(id: &str) -> String {
+    format!("{NOTE}{id}")
+}
+
+/// The cursor that a committed offset is, given what stands beside it, and the id that the topic has now.
+pub fn cursor_of(next: i64, note: &str, id: Option<&str>) -> i64 {
+    // Other tools leave other notes, or none.
+    match (note.strip_prefix(NOTE), id) {
+        (Some(then), Some(now)) if then != now => ANEW,
+        _ => next,
+    }
+}
+
+const NOTE: &str = "topic id ";
 
 /// Shared by the source that is in the group and the sink that commits for it.
 pub type SharedGroup = Arc<dyn Group>;
@@ -324,6 +344,16 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
         troubles.note(&KafkaError::Global(Authentication), "SASL authentication error: Authentication failed");
         assert!(!troubles.passing(&KafkaError::MessageConsumption(Authentication)));
+    }
+
+    #[test]
+    fn an_offset_of_another_topic_of_the_name_is_no_cursor() {
+        assert_eq!(cursor_of(7, &note_of("a"), Some("b")), ANEW);
+        for (note, id) in
+            [(note_of("a"), Some("a")), (note_of("a"), None), (String::new(), Some("a")), ("b".into(), Some("a"))]
+        {
+            assert_eq!(cursor_of(7, &note, id), 7, "{note} {id:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! T06: messages that we have not read are gone: retention passes the cursor, or the topic is deleted and made again. The
 //! pipeline stops with cause and range, or records the gap by policy; never is it silent.
 
-use crate::support::{Kafka, Project, Sent, Settings, kafka, project::KEEP, samples, truth};
+use std::time::Duration;
+
+use crate::support::{Kafka, Project, Sent, Settings, eventually, kafka, project::KEEP, samples, truth};
+
+const SOON: Duration = Duration::from_secs(60);
 
 const PIPELINE: &str = "pipelines/work_orders/pipeline.toml";
 
@@ -90,6 +94,34 @@ fn made_again<'k>(kafka: &'k Kafka, name: &str, gaps: &str, count: usize) -> (Pr
     let said = huiju.stderr();
     assert_eq!(status.code(), Some(6), "{said}");
     (project, said)
+}
+
+/// The client goes on in the new topic at the old offset, and what it has read there is committed.
+#[test]
+fn t06_a_topic_made_again_while_it_is_read_stops_the_pipeline() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "live", Settings { partitions: 1, ..Settings::default() });
+    let messages: Vec<Sent> = samples(3000, 10).into_iter().filter(|message| message.source == "nanchang").collect();
+    let (old, new) = messages[..950].split_at(150);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(old);
+    eventually("the old topic is carried", SOON, || project.has_carried(old).then_some(()));
+    let topic = project.topic("nanchang");
+    kafka.delete_topic(&topic);
+    kafka.create_topic(&topic, 1, &KEEP);
+    project.send(new);
+    assert_eq!(huiju.wait(SOON).code(), Some(6), "{}", huiju.stderr());
+    assert!(huiju.stderr().contains("created anew"), "{}", huiju.stderr());
+    // However often it is started.
+    for _ in 0..2 {
+        let (status, again) = project.drain(&[]);
+        assert_eq!(status.code(), Some(6), "{}", again.stderr());
+        assert!(again.stderr().contains("created anew"), "{}", again.stderr());
+    }
+    // As it says; here it is no copy.
+    kafka.set_offset(&format!("{}.work_orders", project.prefix), &topic, 0, new.len() as i64);
+    project.drained();
 }
 
 /// The group's offsets are gone, the archive's cursor is not: the clean topic would begin anew.

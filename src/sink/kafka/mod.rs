@@ -1,6 +1,7 @@
 //! Rows and rejects to Kafka, exactly once: one transaction holds them and the offsets they came from.
 //!
-//! The cursor of this sink **is** the committed offset of the consumer group, which the producer's transaction moves.
+//! The cursor of this sink **is** the committed offset of the consumer group, which the producer's transaction moves. The
+//! topic's id stands beside it: in another topic of the same name it is no cursor.
 //! A reader with `isolation.level=read_committed` sees rows, rejects and cursor together or not at all.
 //!
 //! # Order of things
@@ -56,7 +57,7 @@ use crate::{
     cursor::{Cursors, Partition},
     error::{Context as _, Error, Result},
     fault,
-    kafka::SharedGroup,
+    kafka::{self, SharedGroup},
     sink::{Covered, Pending, Sink, Unread, json},
 };
 
@@ -222,9 +223,11 @@ impl Sink for Kafka {
         let mut offsets = TopicPartitionList::with_capacity(covered.intervals.len());
         for interval in &covered.intervals {
             let Partition { topic, number } = &interval.partition;
-            offsets
-                .add_partition_offset(topic, *number, Offset::Offset(interval.next))
-                .or_bug(format!("offset of {interval}"))?;
+            let mut offset = offsets.add_partition(topic, *number);
+            offset.set_offset(Offset::Offset(interval.next)).or_bug(format!("offset of {interval}"))?;
+            if let Some(id) = self.group.topic_id(topic) {
+                offset.set_metadata(kafka::note_of(&id));
+            }
         }
         let mut rejoins = 0;
         loop {

@@ -3,27 +3,30 @@
 //! | cursors | broker | then |
 //! | --- | --- | --- |
 //! | none | `[low, high)` | the pipeline's `start`: low or high |
+//! | one in another topic of this name | | stop, always |
 //! | none of the sink whose cursor the broker keeps, another's above low | | stop, always: the clean topic would begin again |
 //! | none of another sink, some of the rest | `[low, high)` | the pipeline's `start`, or the smallest cursor if that comes first |
 //! | smallest ≥ low, largest ≤ high | | the smallest |
 //! | smallest < low | retention took `[smallest, low)` | `gaps`: stop, or begin at low and record what is lost |
 //! | largest > high | the topic was created anew, or cut short | stop, always |
 //!
-//! The last row has no `record`: a cursor never goes back, so every sink would drop what a new topic holds below its
+//! The first and the last of these stops have no `record`: a cursor never goes back, so every sink would drop what a new topic holds below its
 //! cursor, silently. Somebody has to decide, by giving the pipeline another group and archive, or the data another
 //! topic.
 //!
 //! A topic that was created anew and already holds more messages than we had read looks, by its offsets, like the old
 //! one. What tells is that the broker forgets the group's committed offsets with the topic. That is why no message is
 //! taken before every sink remembers where it begins ([`Begin::Pinned`]): from then on a missing cursor is a lost one.
-//! A pipeline without a Kafka sink has nothing that tells: sinks store offsets, not topic ids.
+//! A pipeline without a Kafka sink has nothing that tells. While we read, the client library goes on in the new topic at
+//! the old offset: so the topics' ids are looked at every few seconds, and the Kafka sink puts the id that we know beside
+//! each offset that it commits, which tells at every later start.
 //!
 //! A Kafka sink that is added to a pipeline later looks like one whose cursor is lost; somebody has to say where it begins,
 //! with Kafka's own tool.
 
 use crate::{
     config::{Gaps, Start},
-    cursor::{FORGOTTEN, Partition},
+    cursor::{ANEW, FORGOTTEN, Partition},
     error::{Error, ErrorKind, Result},
 };
 
@@ -46,6 +49,9 @@ pub enum Begin {
 
 pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, gaps: Gaps) -> Result<Begin> {
     let Marks { low, high } = marks;
+    if cuts.contains(&ANEW) {
+        return Err(created_anew(&partition.to_string(), "since our cursor was committed"));
+    }
     let known = || cuts.iter().copied().filter(|cut| *cut >= 0);
     let (Some(smallest), Some(largest)) = (known().min(), known().max()) else {
         return Ok(match start {
@@ -96,6 +102,19 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
     }
 }
 
+/// The topic is another one than it was.
+pub fn created_anew(topic: &str, when: &str) -> Error {
+    Error::new(
+        ErrorKind::Gap,
+        format!(
+            "{topic}: the topic was deleted and created anew {when}: its id is another, and below our cursor it holds what we \
+             have not read. gaps = \"record\" cannot help, because a cursor never goes back: give the pipeline a new [kafka] \
+             group and archive path, or put the data into a new topic. Only if it holds the old one's messages at their old \
+             offsets, a copy: set the group's offsets again, with kafka-consumer-groups.sh --reset-offsets"
+        ),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +160,16 @@ mod tests {
         }
         assert_eq!(at(&[FORGOTTEN, NEVER], Gaps::Stop), Ok(Begin::Pinned(10)), "the first start");
         assert_eq!(at(&[FORGOTTEN, 10], Gaps::Stop), Ok(Begin::Pinned(10)), "the first start was interrupted");
+    }
+
+    #[test]
+    fn a_cursor_in_another_topic_of_the_name_stops_the_pipeline() {
+        for gaps in [Gaps::Stop, Gaps::Record] {
+            for cuts in [&[ANEW][..], &[ANEW, 15], &[ANEW, NEVER]] {
+                let told = at(cuts, gaps).expect_err("must stop");
+                assert!(told.contains("t/0") && told.contains("created anew"), "{told}");
+            }
+        }
     }
 
     #[test]

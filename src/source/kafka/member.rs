@@ -41,7 +41,7 @@ use crate::{
     config,
     cursor::{Cursors, Partition},
     error::{Error, Result},
-    kafka::{self, Group, Troubles},
+    kafka::{self, Group, Troubles, ids::Ids},
 };
 
 /// Longer than any transaction of ours may stay open: reading committed offsets waits for them.
@@ -65,6 +65,8 @@ pub struct Member {
     attended: AtomicBool,
     rebalances: Mutex<VecDeque<Rebalance>>,
     statistics: Mutex<Option<Statistics>>,
+    /// As they were when we joined.
+    ids: Mutex<Ids>,
     pub troubles: Troubles,
 }
 
@@ -97,6 +99,14 @@ impl Member {
 
     pub fn next_rebalance(&self) -> Option<Rebalance> {
         self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    pub fn ids(&self) -> Ids {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_ids(&self, ids: Ids) {
+        *self.ids.lock().unwrap_or_else(PoisonError::into_inner) = ids;
     }
 
     /// The newest statistics, once.
@@ -220,6 +230,10 @@ impl Group for Handle {
         self.client().ok()?.group_metadata()
     }
 
+    fn topic_id(&self, topic: &str) -> Option<String> {
+        self.client().ok()?.context().ids().remove(topic)
+    }
+
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
         let begun = Instant::now();
         let mut silent_since = begun;
@@ -250,11 +264,12 @@ impl Group for Handle {
 /// With read_committed librdkafka asks for stable offsets, and gives up soon while a transaction holds one.
 fn ask(client: &Client, partitions: &[Partition]) -> KafkaResult<Cursors> {
     let offsets = client.committed_offsets(list(partitions), ASK)?;
-    let mut cursors = Cursors::new();
+    let (mut cursors, ids) = (Cursors::new(), client.context().ids());
     for element in offsets.elements() {
         element.error()?;
+        let id = ids.get(element.topic()).map(String::as_str);
         let cuts = match element.offset() {
-            Offset::Offset(next) => vec![next],
+            Offset::Offset(next) => vec![kafka::cursor_of(next, element.metadata(), id)],
             _ => Vec::new(),
         };
         cursors.insert(Partition::new(element.topic(), element.partition()), cuts);

@@ -16,12 +16,14 @@ use rdkafka::{
 use super::{
     Lag, Settings,
     batches::{Batches, Incoming},
+    begin,
     member::{self, Client},
 };
 use crate::{
     cursor::Partition,
     error::{Error, ErrorKind, Result},
-    fault, kafka,
+    fault,
+    kafka::{self, ids},
     source::Intake,
     stop::Stop,
 };
@@ -41,6 +43,8 @@ const LAST_COMMIT: Duration = Duration::from_secs(240);
 /// How often a trouble that lasts is told.
 const TELL: Duration = Duration::from_secs(10);
 const METADATA: Duration = Duration::from_secs(10);
+/// How long a look at the topics' ids may keep us from reading.
+const GLANCE: Duration = Duration::from_secs(1);
 
 struct Trouble {
     since: Instant,
@@ -139,12 +143,26 @@ impl<'a> Reading<'a> {
             }
             self.known.insert(topic.clone(), metadata.topics().iter().map(|topic| topic.partitions().len()).sum());
         }
+        let topics = self.topics();
+        let ids = ids::ids(self.client.client(), &topics, METADATA);
+        self.client.context().set_ids(ids.map_err(|error| troubles.explain("ask for the topics' ids", &error))?);
         troubles.forget();
         self.client.context().attend(true);
-        let topics: Vec<&str> = self.settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
         self.client
             .subscribe(&topics)
             .map_err(|error| troubles.explain(format!("subscribe to {}", topics.join(", ")), &error))
+    }
+
+    fn topics(&self) -> Vec<&'a str> {
+        self.settings.topics.iter().map(|(topic, _)| topic.as_str()).collect()
+    }
+
+    /// Looks whether the topics are still those that they were. No answer tells nothing.
+    fn look_at_ids(&self) -> Result<()> {
+        let before = self.client.context().ids();
+        let now = ids::ids(self.client.client(), &self.topics(), GLANCE).unwrap_or_default();
+        let other = before.iter().find(|(topic, id)| now.get(*topic).is_some_and(|now| now != *id));
+        other.map_or(Ok(()), |(topic, _)| Err(begin::created_anew(topic, "while we read it")))
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
@@ -172,6 +190,7 @@ impl<'a> Reading<'a> {
         }
         if let Some(statistics) = self.client.context().statistics() {
             self.study(&statistics);
+            self.look_at_ids()?;
         }
         if !self.make_room()? {
             return Ok((!self.stop.asked()).then_some(IDLE / 2));
@@ -378,8 +397,7 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn explain(&self, doing: &str, error: &KafkaError) -> Error {
-        let topics: Vec<&str> = self.settings.topics.iter().map(|(topic, _)| topic.as_str()).collect();
-        let (topics, group) = (topics.join(", "), &self.client.context().group);
+        let (topics, group) = (self.topics().join(", "), &self.client.context().group);
         self.client.context().troubles.explain(format!("{doing} topics {topics} in group {group}"), error)
     }
 

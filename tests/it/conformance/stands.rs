@@ -76,6 +76,10 @@ impl Group for Alone {
         self.0.group_metadata()
     }
 
+    fn topic_id(&self, _: &str) -> Option<String> {
+        None
+    }
+
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
