@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use huiju::sample::Made;
 use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
@@ -171,6 +172,35 @@ fn t18_partitions_that_are_added_are_read_from_their_beginning() {
     println!("the new partitions were through after {took:?}");
     assert!(project.terminate(huiju).success(), "{}", project.logs());
     settle(&project, &messages);
+}
+
+/// `end` is where a topic begins, not where a partition does that it gets later.
+#[test]
+fn t18_what_starts_at_the_end_takes_what_comes_later_and_added_partitions_whole() {
+    let Some(kafka) = kafka::shared() else { return };
+    let mut project = Project::without_topics(kafka, "end", Settings::default());
+    project.edit("pipelines/work_orders/pipeline.toml", "start    = \"beginning\"", "start    = \"end\"");
+    let topics: Vec<String> = crate::support::project::SOURCES.iter().map(|source| project.topic(source)).collect();
+    topics.iter().for_each(|topic| kafka.create_topic(topic, 1, &KEEP));
+    kafka.create_topic(&project.clean_topic(), 2, &KEEP);
+    kafka.create_topic(&project.rejected_topic(), 1, &KEEP);
+    // Copies of what is skipped would be none.
+    let messages = samples(1800, 19).into_iter().filter(|message| !matches!(message.made, Made::Duplicate));
+    let (old, added): (Vec<Sent>, Vec<Sent>) = messages.partition(|message| message.partition(2) == 0);
+    let (before, after) = old.split_at(old.len() / 2);
+    project.send(before);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(after);
+    come_through(&project, after, SOON);
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    topics.iter().for_each(|topic| kafka.grow(topic, 2));
+    project.sender = Sender::new(&kafka.bootstrap());
+    project.send(&added);
+    project.drained();
+    let taken = [after, &added].concat();
+    assert_eq!(crate::support::Carried::skim(&project).account, truth(&taken));
+    assert_eq!(written(&project), truth(&taken).written);
 }
 
 /// A dead process has left a transaction open, and the broker would leave it open for five minutes.

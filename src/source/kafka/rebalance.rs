@@ -83,7 +83,7 @@ impl Reading<'_> {
         let known = self.known.get(&*partition.topic).copied().unwrap_or(0);
         let added = partition.number as usize >= known
             || self.batches.tracks().iter().any(|track| track.partition.topic == partition.topic)
-            || cursors.iter().any(|(other, cuts)| other.topic == partition.topic && !cuts.is_empty());
+            || cursors.iter().any(|(other, cuts)| other.topic == partition.topic && cuts.iter().any(|cut| *cut >= 0));
         if added { Start::Beginning } else { self.settings.start }
     }
 
