@@ -19,6 +19,8 @@ pub mod archive;
 pub mod files;
 mod json;
 pub mod kafka;
+#[cfg(test)]
+mod kernel;
 
 pub use json::Unread;
 

@@ -80,6 +80,19 @@ pub(super) fn create_folder(root: &Path, relative: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Creates a folder and those above it that are missing, and syncs each that got a new entry.
+pub(super) fn create_all(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_all(parent)?;
+    match may(folder).and_then(|()| fs::create_dir(folder)) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made.and_then(|()| may(parent)).and_then(|()| File::open(parent)?.sync_all()),
+    }
+}
+
 /// Removes a file; one that is not there is fine.
 pub(super) fn remove(path: &Path) -> Result<()> {
     match may(path).and_then(|()| fs::remove_file(path)) {

@@ -3,12 +3,13 @@
 //! `LocalFileSystem` of object_store 0.13 never syncs. A log entry that is visible but not on the disk is worse than
 //! none: after a power failure it may be an empty file, and the table cannot be read. So a new entry is written beside
 //! the log, synced, and only then linked under its name (which fails when the name is taken: that is the commit).
-//! Checkpoints go the same way, renamed, for a torn one stops every reader.
+//! Checkpoints go the same way, renamed, for a torn one stops every reader; large ones come in parts.
 
 use std::{
     fmt,
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::FileExt,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
 };
@@ -49,9 +50,9 @@ impl ObjectStore for Durable {
         Ok(PutResult { e_tag: None, version: None })
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let path = self.0.path_to_filesystem(location)?;
-        Ok(Box::new(Upload { inner: self.0.put_multipart_opts(location, opts).await?, path }))
+        Ok(Box::new(blocking(path, Upload::begin).await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -75,30 +76,68 @@ impl ObjectStore for Durable {
     }
 }
 
+/// A file that comes in parts, which may be under way at the same time.
 #[derive(Debug)]
 struct Upload {
-    inner: Box<dyn MultipartUpload>,
     path: PathBuf,
+    partial: PathBuf,
+    file: Arc<File>,
+    /// Where the next part goes.
+    end: u64,
+}
+
+impl Upload {
+    fn begin(path: &FilePath) -> io::Result<Upload> {
+        let partial = beside(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        disk::may(&partial)?;
+        let file = Arc::new(File::create_new(&partial)?);
+        Ok(Upload { path: path.to_path_buf(), partial, file, end: 0 })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.partial); // not there any more when it is complete
+    }
 }
 
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data)
+        let mut at = self.end;
+        self.end += data.content_length() as u64;
+        let file = self.file.clone();
+        Box::pin(blocking(self.partial.clone(), move |partial| {
+            disk::may(partial)?;
+            for bytes in data.iter() {
+                file.write_all_at(bytes, at)?;
+                at += bytes.len() as u64;
+            }
+            Ok(())
+        }))
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let done = self.inner.complete().await?;
-        blocking(self.path.clone(), sync).await?;
-        Ok(done)
+        let (partial, file) = (self.partial.clone(), self.file.clone());
+        let publish = move |path: &FilePath| {
+            disk::may(&partial)?;
+            file.sync_all()?;
+            disk::rename(&partial, path)?;
+            sync_folder(path)
+        };
+        blocking(self.path.clone(), publish).await?;
+        Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        blocking(self.partial.clone(), |partial| fs::remove_file(partial)).await
     }
 }
 
-async fn blocking(path: PathBuf, work: impl FnOnce(&FilePath) -> io::Result<()> + Send + 'static) -> Result<()> {
+async fn blocking<T: Send + 'static>(
+    path: PathBuf,
+    work: impl FnOnce(&FilePath) -> io::Result<T> + Send + 'static,
+) -> Result<T> {
     let name = path.display().to_string();
     let done = tokio::task::spawn_blocking(move || work(&path)).await;
     done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(|source| match source.kind() {
@@ -114,9 +153,7 @@ fn put(
     publish: impl Fn(&FilePath, &FilePath) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(folder)?;
-    // The name that delta-rs gives such files, so that its log cleanup takes away what a crash left.
-    let partial = folder.join(format!("_commit_{}.json.tmp", uuid::Uuid::new_v4()));
+    let partial = beside(folder)?;
     let written = (|| {
         let mut file = Out::create(&partial)?;
         for bytes in payload.iter() {
@@ -128,11 +165,19 @@ fn put(
     })();
     let _ = fs::remove_file(&partial);
     written?;
-    disk::may(folder)?;
-    File::open(folder)?.sync_all()
+    sync_folder(path)
 }
 
-fn sync(path: &FilePath) -> io::Result<()> {
-    File::open(path)?.sync_all()?;
-    File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
+/// A place for what is being written. The name that delta-rs gives such files, so that its log cleanup takes away what a
+/// crash left.
+fn beside(folder: &FilePath) -> io::Result<PathBuf> {
+    disk::create_all(folder)?;
+    Ok(folder.join(format!("_commit_{}.json.tmp", uuid::Uuid::new_v4())))
+}
+
+/// Puts a file's name on the disk.
+fn sync_folder(path: &FilePath) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    disk::may(folder)?;
+    File::open(folder)?.sync_all()
 }

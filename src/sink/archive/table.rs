@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -151,7 +150,7 @@ impl Table {
         clock: Clock,
         runtime: Handle,
     ) -> Result<Table> {
-        fs::create_dir_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
+        disk::create_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
         place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
         let url = Url::from_directory_path(&place.root).expect("it is absolute");
         let log =

@@ -5,6 +5,7 @@ mod faults;
 mod faulty;
 mod files;
 mod growth;
+mod order;
 mod strangers;
 pub(super) mod trouble;
 mod upkeep;
