@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     batch::{Fault, Origin, Reject, Tally},
     error::ErrorKind,
+    sink::kernel::{Asked, watch},
 };
 
 fn settings(folder: &TempDir) -> Settings {
@@ -279,4 +280,33 @@ fn a_commit_of_what_was_never_written_is_our_mistake() {
     assert_eq!(sink.commit(&covered(0, 9)).unwrap_err().kind, ErrorKind::Bug);
     sink.release(&[partition()]);
     assert_eq!(sink.write(&outcome(0, 3)).unwrap_err().kind, ErrorKind::Bug);
+}
+
+/// After a power failure a name without its bytes would be a cursor without its rows.
+#[test]
+fn no_file_gets_its_name_before_its_bytes_are_on_the_disk_and_rejects_come_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let (mut sink, _) = open(&folder);
+    let asked = watch(&root, || {
+        for from in [10, 13] {
+            sink.write(&outcome(from, from + 3)).unwrap();
+            sink.commit(&covered(from, from + 3)).unwrap();
+        }
+    });
+    let mut synced = Vec::new();
+    let mut order = Vec::new();
+    for asked in asked {
+        match asked {
+            Asked::Synced(path) if path.is_dir() => order.push(path.file_name().unwrap().to_str().unwrap().to_owned()),
+            Asked::Synced(path) => synced.push(path),
+            Asked::Named(from, to) => {
+                assert!(synced.contains(&from), "{} is there before its bytes are on the disk", to.display());
+                order.push(to.strip_prefix(&root).unwrap().display().to_string());
+            }
+            Asked::Made(path) => panic!("{} is made in the middle of a commit", path.display()),
+        }
+    }
+    let step = |topic: &str, from: i64| [format!("{topic}/{}", name(from, from + 3)), topic.to_owned()];
+    assert_eq!(order, [step("rejected", 10), step("clean", 10), step("rejected", 13), step("clean", 13)].concat());
 }
