@@ -264,6 +264,26 @@ fn leftovers_of_the_dead_go_and_those_of_the_living_stay() {
     assert_eq!(bench.offsets(), [0, 1, 2, 3, 4]);
 }
 
+/// Who starts and is given no partition clears away what a crash has left, too: nobody else may be there to do it.
+#[test]
+fn files_of_a_commit_that_never_came_about_go_when_the_archive_is_opened() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    let stray = bench.rows().join("ingested_on=2026-11-26/part-stray.zstd.parquet");
+    let live = find(&bench.rows().join("ingested_on=2026-11-26"), ".parquet").remove(0);
+    fs::copy(bench.rows().join("ingested_on=2026-11-26").join(live), &stray).unwrap();
+    assert_eq!(plain_rows(&bench.rows()), 6, "a reader without Delta sees them");
+    let dead = bench.rows().join("_staging/dead");
+    fs::create_dir_all(&dead).unwrap();
+    fs::write(dead.join("lock"), "").unwrap();
+    let files = ["ingested_on=2026-11-26/part-stray.zstd.parquet"];
+    let intent = serde_json::json!({"commit": uuid::Uuid::new_v4(), "base": 2, "files": files});
+    fs::write(dead.join("intent"), intent.to_string()).unwrap();
+    drop(bench.try_open().unwrap());
+    assert!(!stray.exists() && !dead.exists());
+    assert_eq!((plain_rows(&bench.rows()), bench.offsets()), (3, vec![0, 1, 2]));
+}
+
 #[test]
 fn cursors_survive_checkpoint_and_log_cleanup() {
     let bench = Bench::new();

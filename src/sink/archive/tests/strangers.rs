@@ -127,6 +127,24 @@ fn a_schema_that_is_changed_while_we_run_is_refused() {
     assert_eq!(plain_rows(&bench.rows()), 3);
 }
 
+/// It would take away the cursors of partitions that have been quiet for so long.
+#[test]
+fn a_table_that_forgets_cursors_is_refused() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    let mut metadata = entry(&bench.rows(), 0).into_iter().find(|action| action.get("metaData").is_some()).unwrap();
+    metadata["metaData"]["configuration"] =
+        serde_json::json!({"delta.setTransactionRetentionDuration": "interval 7 days"});
+    stranger(&bench, &[info("SET TBLPROPERTIES"), metadata]);
+    for refused in [carry(&mut archive, 0, 3, 4), bench.try_open().map(drop)] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.to_string().contains("delta.setTransactionRetentionDuration"), "{error}");
+    }
+    assert_eq!(plain_rows(&bench.rows()), 3);
+}
+
 #[test]
 fn features_that_we_do_not_know_are_refused() {
     let bench = Bench::new();

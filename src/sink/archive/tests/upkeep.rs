@@ -193,6 +193,21 @@ fn vacuum_takes_what_no_version_within_the_retention_needs() {
     assert_eq!(bench.upkeep(EVENING).vacuum(&short, |_| {}).unwrap_err().kind, ErrorKind::Config);
 }
 
+/// Another program may be about to commit it, and has no intent that we could read.
+#[test]
+fn vacuum_does_not_touch_a_file_of_others_that_is_younger_than_the_retention() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 5).unwrap();
+    let file = bench.rows().join("ingested_on=2026-11-26/upload.parquet");
+    fs::write(&file, "x").unwrap();
+    for (age_ms, kept) in [(7 * DAY - 60_000, true), (7 * DAY + 60_000, false)] {
+        age(&bench.rows(), EVENING - age_ms);
+        assert_eq!(bench.vacuum(EVENING, Vacuum::default()).deleted, usize::from(!kept));
+        assert_eq!(file.exists(), kept, "{age_ms}");
+    }
+    assert_eq!(bench.offsets().len(), 5);
+}
+
 /// However old the files look: a commit may have been waiting for a week.
 #[test]
 fn vacuum_does_not_touch_what_is_in_flight() {
