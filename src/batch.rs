@@ -287,3 +287,42 @@ impl Drop for Held {
         self.budget.freed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// Rows without columns, of which the first so many go on.
+    fn checked(rows: usize, alive: usize, duplicates: u64, input: u64) -> Checked {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let origin = |at: usize| Origin { cover: 0, row: 0, offset: at as i64, timestamp: None };
+        Checked {
+            source: "nanchang".into(),
+            covers: Vec::new(),
+            rows: RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).unwrap(),
+            origins: (0..rows).map(origin).collect(),
+            alive: (0..rows).map(|at| at < alive).collect(),
+            duplicates,
+            rejects: Vec::new(),
+            input,
+            flags: BTreeMap::new(),
+            held: None,
+        }
+    }
+
+    /// T32: a row that is neither written nor rejected nor a copy stops the pipeline before any sink is given the batch.
+    #[test]
+    fn a_batch_that_does_not_add_up_is_our_mistake() {
+        let schema = Arc::new(Schema::empty());
+        let outcome = checked(5, 3, 2, 5).finish(&schema).unwrap();
+        assert_eq!((outcome.rows.num_rows(), outcome.origins.len(), outcome.tally.duplicate), (3, 3, 2));
+        for (alive, duplicates, input) in [(3, 1, 5), (3, 3, 5), (5, 0, 6), (4, 0, 5)] {
+            let error = checked(5, alive, duplicates, input).finish(&schema).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Bug);
+            assert!(error.to_string().contains("source nanchang does not add up"), "{error}");
+        }
+    }
+}
