@@ -135,3 +135,31 @@ fn a_rejected_message_goes_out_once_with_the_faults_of_all_its_rows() {
         huiju.faults=[{"row":0,"stage":"checks","code":"missing","field":"phone","reason":"不可读"},{"row":0,"stage":"checks","code":"unreadable","field":"phone","reason":"不可读"},{"row":2,"stage":"checks","code":"missing","field":"phone","reason":"不可读"}]"#]]
     .assert_eq(&shown.join("\n"));
 }
+
+/// A broker refuses headers without end, and one message may hold fifty thousand rows.
+#[test]
+fn of_very_many_faults_the_first_hundred_are_told() {
+    let fault = |at: u32| Fault {
+        code: format!("rule_{at}").into(),
+        field: Some("phone".into()),
+        reason: "长".repeat(20),
+        value: None,
+    };
+    let reject = |row: u32| Reject {
+        partition: Partition::new("raw", 3),
+        offset: 7,
+        row: Some(row),
+        timestamp: None,
+        key: None,
+        message: None,
+        payload: None,
+        stage: "checks".into(),
+        faults: (0..3).map(|at| fault(3 * row + at)).collect(),
+    };
+    let rejects: Vec<Reject> = (0..10_000).map(reject).collect();
+    let headers = reject_headers("work_orders", "nanchang", &rejects.iter().collect::<Vec<_>>());
+    let faults = headers.iter().find(|header| header.key == "huiju.faults").and_then(|header| header.value).unwrap();
+    let faults: serde_json::Value = serde_json::from_slice(faults).unwrap();
+    let codes: Vec<&str> = faults.as_array().unwrap().iter().map(|fault| fault["code"].as_str().unwrap()).collect();
+    assert_eq!((codes.len(), codes[0], codes[99]), (100, "rule_0", "rule_99"));
+}
