@@ -2,6 +2,7 @@
 //!
 //! A new sink is one more [`Stand`] here and one more line at the end of this file.
 
+mod rejoin;
 pub mod stands;
 
 use std::{

@@ -13,7 +13,7 @@ use huiju::{
     contract::Contract,
     cursor::{Cursors, Partition},
     error::{Error, Result},
-    kafka::Group,
+    kafka::{Group, SharedGroup},
     sink::{self, Sink},
 };
 use rdkafka::{
@@ -69,7 +69,7 @@ impl KafkaStand {
 }
 
 /// A group without members, as tools use one: whoever knows its name may commit for it.
-struct Alone(BaseConsumer);
+pub(super) struct Alone(pub BaseConsumer);
 
 impl Group for Alone {
     fn metadata(&self) -> Option<ConsumerGroupMetadata> {
@@ -96,14 +96,18 @@ impl Group for Alone {
     }
 }
 
-impl Stand for KafkaStand {
-    fn open(&self) -> Result<Box<dyn Sink>> {
-        let client: BaseConsumer = ClientConfig::new()
+impl KafkaStand {
+    /// A client of the group, no member yet.
+    pub(super) fn client(&self) -> BaseConsumer {
+        ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
             .set("group.id", &self.prefix)
             .set("isolation.level", "read_committed")
             .create()
-            .unwrap();
+            .unwrap()
+    }
+
+    pub(super) fn open_for(&self, group: SharedGroup) -> Result<Box<dyn Sink>> {
         let config = config::Kafka {
             brokers: self.bootstrap.clone(),
             client_id: "conformance".into(),
@@ -119,7 +123,13 @@ impl Stand for KafkaStand {
             contract_version: "work_orders/1".into(),
             transactional_id: self.prefix.clone(),
         };
-        Ok(Box::new(sink::kafka::Kafka::open(&config, settings, Arc::new(Alone(client)))?))
+        Ok(Box::new(sink::kafka::Kafka::open(&config, settings, group)?))
+    }
+}
+
+impl Stand for KafkaStand {
+    fn open(&self) -> Result<Box<dyn Sink>> {
+        self.open_for(Arc::new(Alone(self.client())))
     }
 
     fn rows(&self) -> Vec<String> {
