@@ -1,6 +1,11 @@
 //! Files in place of Kafka: the same guarantees, and `huiju demo`, which everybody tries first.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use huiju::{batch::Tally, sample::Made};
 use tempfile::TempDir;
@@ -10,6 +15,7 @@ use crate::{
     support::{
         Huiju, Sent,
         carried::Table,
+        eventually,
         project::{SOURCES, copy, was_killed},
     },
 };
@@ -142,18 +148,45 @@ fn t01_files_survive_a_crash_at_every_point() {
     assert!(status.success(), "{}", huiju.stderr());
     let undisturbed = held(folder.path());
     assert_eq!(huiju.summary()["in"], undisturbed.account.input);
+    let taken_up = |folder: &TempDir, fault: &str| {
+        let (status, huiju) = run(folder, &[]);
+        assert!(status.success(), "{fault}: {}", huiju.stderr());
+        let found = held(folder.path());
+        assert_eq!(found.account, undisturbed.account, "{fault}");
+        assert!(found == undisturbed, "{fault}: the account is the same, the rows are not");
+    };
     for point in POINTS {
-        for pass in [1, 2] {
-            let folder = raw();
-            let fault = format!("{point}:{pass}");
-            let (status, huiju) = run(&folder, &[("HUIJU_FAULT", &fault)]);
-            assert!(was_killed(status), "{fault} was not passed: {status} {}", huiju.stderr());
-            let (status, huiju) = run(&folder, &[]);
-            assert!(status.success(), "{fault}: {}", huiju.stderr());
-            let found = held(folder.path());
-            assert_eq!(found.account, undisturbed.account, "{fault}");
-            assert!(found == undisturbed, "{fault}: the account is the same, the rows are not");
-        }
+        let folder = raw();
+        let (status, huiju) = run(&folder, &[("HUIJU_FAULT", point)]);
+        assert!(was_killed(status), "{point} was not passed: {status} {}", huiju.stderr());
+        taken_up(&folder, point);
+
+        // And in the second commit of a run: one file is one batch and one commit, and the others come after it.
+        let folder = raw();
+        let aside = folder.path().join("aside");
+        let raws: Vec<PathBuf> = SOURCES
+            .into_iter()
+            .flat_map(|source| files(&folder.path().join(format!("topics/hotline.raw.work_orders.{source}"))))
+            .collect();
+        let others = &raws[1..];
+        fs::create_dir(&aside).unwrap();
+        let place = |at: usize| aside.join(at.to_string());
+        others.iter().enumerate().for_each(|(at, path)| fs::rename(path, place(at)).unwrap());
+        let fault = format!("{point}:2");
+        let mut huiju = Huiju::start(folder.path(), &["run"], &[("HUIJU_FAULT", &fault)]);
+        let committed = eventually("the first file is committed", Duration::from_secs(60), || {
+            let archived = Table::skim(&folder.path().join("archive/work_orders")).account().input;
+            let clean = fs::read_dir(folder.path().join(CLEAN))
+                .ok()?
+                .filter_map(|entry| entry.ok()?.path().extension().map(|e| e == "jsonl"));
+            (archived > 0 && clean.filter(|whole| *whole).count() == 1).then_some(archived)
+        });
+        assert!(huiju.process.is_running() && committed < undisturbed.account.input, "{fault}: {}", huiju.stderr());
+        others.iter().enumerate().for_each(|(at, path)| fs::rename(place(at), path).unwrap());
+        let status = huiju.wait(Duration::from_secs(60));
+        assert!(was_killed(status), "{fault} was not passed: {status} {}", huiju.stderr());
+        assert_discreet(folder.path(), &huiju.stderr());
+        taken_up(&folder, &fault);
     }
 }
 
