@@ -190,6 +190,40 @@ fn t01_files_survive_a_crash_at_every_point() {
     }
 }
 
+/// Whoever puts a file where nobody reads it, or gives it a name without a date, is told; and is told once.
+#[test]
+fn what_is_not_read_and_what_has_no_time_is_told_once() {
+    let folder = raw();
+    let topic = |source: &str| folder.path().join(format!("topics/hotline.raw.work_orders.{source}"));
+    for name in ["notes.txt", "export.csv", ".hidden", "half.jsonl.partial"] {
+        fs::write(topic("nanchang").join(name), "nobody reads this\n").unwrap();
+    }
+    for name in ["first.jsonl", "second.jsonl"] {
+        fs::write(topic("ganzhou").join(name), "{\n").unwrap();
+    }
+    fs::remove_dir_all(topic("yichun")).unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
+    let said = huiju.stderr();
+    assert!(status.success(), "{said}");
+    for (words, of) in [
+        ("ignored: messages are read from *.jsonl", "hotline.raw.work_orders.nanchang"),
+        ("no date in the file's name, as in 2026-11-25.jsonl", "hotline.raw.work_orders.ganzhou"),
+        ("no such folder, treated as empty", "hotline.raw.work_orders.yichun"),
+    ] {
+        let told: Vec<&str> = said.lines().filter(|line| line.contains(words)).collect();
+        assert_eq!(told.len(), 1, "{words}: {said}");
+        assert!(told[0].contains("WARN") && told[0].contains(of), "{}", told[0]);
+    }
+    for silent in [".hidden", ".partial"] {
+        assert!(!said.contains(silent), "{silent}: {said}");
+    }
+    assert_eq!(
+        huiju.summary()["reasons"]["decode.syntax"].as_u64().unwrap_or(0) >= 2,
+        true,
+        "they are read all the same"
+    );
+}
+
 #[test]
 fn a_file_that_grows_is_followed() {
     let folder = raw();
