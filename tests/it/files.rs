@@ -224,6 +224,54 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     );
 }
 
+/// T33 as an operator meets it: the archive cannot be written. The clean stream goes on, and when it can be the archive has
+/// everything.
+#[test]
+fn t33_an_archive_that_cannot_be_written_holds_up_nobody_and_catches_up() {
+    let folder = crate::other_feed::project();
+    crate::panics::lamps(folder.path(), "lamps.raw.east", 0..100);
+    // A file where the folder of a partition has to be: the disk's last word.
+    let archive = folder.path().join("archive/lamps");
+    fs::create_dir_all(&archive).unwrap();
+    fs::write(archive.join("fault_kind=01"), "").unwrap();
+    let clean = |count: usize| {
+        let lines = || -> usize {
+            let all = fs::read_dir(folder.path().join("topics/lamps.standard")).into_iter().flatten();
+            let whole =
+                all.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
+            whole.map(|path| fs::read_to_string(path).unwrap().lines().count()).sum()
+        };
+        eventually("rows are in the clean stream", Duration::from_secs(60), || (lines() == count).then_some(()));
+    };
+    // By the accounts in its log alone: among its files lies what does not belong there.
+    let archived = || -> u64 {
+        let log = fs::read_dir(archive.join("_delta_log")).unwrap().map(|entry| entry.unwrap().path());
+        let log = log.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+        let lines =
+            log.flat_map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>());
+        let written = |line: String| {
+            let action: serde_json::Value = serde_json::from_str(&line).unwrap();
+            action["commitInfo"]["huiju"]["written"].as_u64().unwrap_or(0)
+        };
+        lines.map(written).sum()
+    };
+    let mut huiju = Huiju::start(folder.path(), &["run"], &[]);
+    huiju.says("sink left behind, the others go on", Duration::from_secs(60));
+    clean(100);
+    crate::panics::lamps(folder.path(), "lamps.raw.east", 100..200);
+    clean(200);
+    assert_eq!(archived(), 0, "nothing is acknowledged");
+    assert!(huiju.stderr().contains("fault_kind=01"), "it says which file: {}", huiju.stderr());
+    fs::remove_file(archive.join("fault_kind=01")).unwrap();
+    eventually("the archive has caught up", Duration::from_secs(60), || (archived() == 200).then_some(()));
+    huiju.process.signal(libc::SIGTERM);
+    assert!(huiju.wait(Duration::from_secs(30)).success(), "{}", huiju.stderr());
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert_eq!(huiju.summary()["in"], 0, "nothing comes twice");
+    clean(200);
+}
+
 #[test]
 fn a_file_that_grows_is_followed() {
     let folder = raw();

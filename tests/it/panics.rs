@@ -1,7 +1,7 @@
 //! A mistake of ours, in whatever thread of a pipeline: the process ends, says so with the documented code, tells nothing
 //! of the data, and the next start finds everything in order.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, io::Write, ops::Range, path::Path, time::Duration};
 
 use tempfile::TempDir;
 
@@ -15,7 +15,8 @@ const MISTAKE: i32 = 70;
 const POINTS: [&str; 5] =
     ["files.after_fetch", "line.after_decode", "line.before_take_over", "files.before_rename", "archive.after_intent"];
 
-fn lamps(folder: &Path, topic: &str, count: u32) {
+/// Appends lamps to a topic's only file.
+pub fn lamps(folder: &Path, topic: &str, numbers: Range<u32>) {
     let topic = folder.join("topics").join(topic);
     fs::create_dir_all(&topic).unwrap();
     let lamp = |number: u32| {
@@ -24,7 +25,8 @@ fn lamps(folder: &Path, topic: &str, count: u32) {
              \"pole\":{{\"state\":\"1\",\"lamps\":{{\"out\":1}}}}}}\n"
         )
     };
-    fs::write(topic.join("2026-06-02.jsonl"), (0..count).map(lamp).collect::<String>()).unwrap();
+    let mut file = fs::File::options().create(true).append(true).open(topic.join("2026-06-02.jsonl")).unwrap();
+    file.write_all(numbers.map(lamp).collect::<String>().as_bytes()).unwrap();
 }
 
 /// Runs until it ends by itself, which it must.
@@ -44,7 +46,7 @@ fn panics(folder: &TempDir, point: &str) -> String {
 fn a_panic_ends_the_process_with_70_and_nothing_is_lost() {
     for point in POINTS {
         let folder = other_feed::project();
-        lamps(folder.path(), "lamps.raw.east", 100);
+        lamps(folder.path(), "lamps.raw.east", 0..100);
         panics(&folder, point);
         let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
         assert!(status.success(), "{point}: {}", huiju.stderr());
@@ -73,7 +75,7 @@ fn a_pipeline_that_panics_ends_the_others_too() {
         fs::write(other.join(file), text.replace(from, to)).unwrap();
     }
     fs::create_dir_all(folder.path().join("topics/z.raw.east")).unwrap();
-    lamps(folder.path(), "lamps.raw.east", 100);
+    lamps(folder.path(), "lamps.raw.east", 0..100);
     let said = panics(&folder, "files.after_fetch");
     assert!(said.contains("pipeline street_lamps panicked"), "{said}");
 }
