@@ -154,6 +154,45 @@ fn huge_messages_and_rows_are_rejected_and_their_neighbours_go_on() {
     assert_eq!(cut.payload.as_ref().map(Vec::len), Some(895_000));
 }
 
+/// What the topic has to be given is for people to say; nothing is acknowledged until they have.
+#[test]
+fn topics_that_do_not_take_what_comes_are_told_with_2() {
+    let Some(kafka) = kafka::shared() else { return };
+    let many = samples(90, 33);
+    let good = many.iter().find(|message| message.source == "nanchang" && message.made == Made::Good).unwrap().clone();
+    let spoiled = Sent { key: None, payload: Some(b"{".to_vec()), made: Made::Bad, ..good.clone() };
+    let times = [("message.timestamp.before.max.ms", "1000"), ("message.timestamp.after.max.ms", "1000")];
+    let compacted = [("cleanup.policy", "compact")];
+    // Of many messages the broker names one, and of the others it says only that they came with it.
+    for (rejected, settings, messages, words) in [
+        (
+            false,
+            &times[..],
+            &[good.clone()][..],
+            "does not take the time of a message: give it the message.timestamp.after",
+        ),
+        (false, &times[..], &many[..], "message.timestamp.after.max.ms and message.timestamp.before.max.ms"),
+        (true, &compacted[..], &[good, spoiled][..], "does not take a record as it is: a compacted topic wants keys"),
+    ] {
+        let project = Project::without_topics(kafka, "untaken", Settings { partitions: 1, ..Settings::default() });
+        let (clean, rejects) = (project.clean_topic(), project.rejected_topic());
+        let strict = if rejected { &rejects } else { &clean };
+        let easy = if rejected { &clean } else { &rejects };
+        SOURCES.iter().for_each(|source| kafka.create_topic(&project.topic(source), 1, &KEEP));
+        kafka.create_topic(easy, 1, &KEEP);
+        kafka.create_topic(strict, 1, settings);
+        project.send(messages);
+        let (status, huiju) = project.drain(&[]);
+        let said = huiju.stderr();
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(said.contains(words) && said.contains(strict.as_str()), "{said}");
+        kafka.delete_topic(strict);
+        kafka.create_topic(strict, 1, &KEEP);
+        project.drained();
+        assert_eq!(project.settle().account, truth(messages));
+    }
+}
+
 #[test]
 fn a_second_run_writes_nothing_twice() {
     let Some(kafka) = kafka::shared() else { return };
