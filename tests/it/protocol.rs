@@ -10,7 +10,7 @@ use huiju::{
     config::{self, Secret},
     cursor::{Cursors, Partition},
     error::Error,
-    sink::{self, Sink},
+    sink::{self, Pending, Sink},
     source::{
         Feed, Intake, Permit, Source,
         kafka::{Kafka as KafkaSource, Settings},
@@ -35,6 +35,19 @@ fn source(kafka: &Kafka, group: &str, topic: &str, properties: &[(&str, &str)]) 
     let settings = Settings::new("orders".into(), vec![(topic.to_owned(), 0)]);
     let source = KafkaSource::new(&config, settings, Arc::new(|_, _| {})).unwrap();
     (config, source)
+}
+
+/// Of a sink that puts everything into one topic.
+fn settings(topic: &str) -> sink::kafka::Settings {
+    sink::kafka::Settings {
+        pipeline: "orders".into(),
+        topic: topic.to_owned(),
+        rejected: topic.to_owned(),
+        key: Vec::new(),
+        unread: Vec::new(),
+        contract_version: "orders/1".into(),
+        transactional_id: topic.to_owned(),
+    }
 }
 
 /// The line takes nothing for twice as long as a member may be silent: polling goes on, the group keeps it, and what
@@ -131,16 +144,7 @@ fn t26_a_predecessor_is_fenced_before_cursors_are_read() {
 
     let (config, source) = source(kafka, &topic, &topic, &[]);
     let begun = Instant::now();
-    let settings = sink::kafka::Settings {
-        pipeline: "orders".into(),
-        topic: topic.clone(),
-        rejected: topic.clone(),
-        key: Vec::new(),
-        unread: Vec::new(),
-        contract_version: "orders/1".into(),
-        transactional_id: topic.clone(),
-    };
-    let mut sink = sink::kafka::Kafka::open(&config, settings, source.group()).unwrap();
+    let mut sink = sink::kafka::Kafka::open(&config, settings(&topic), source.group()).unwrap();
     let partition = Partition::new(topic.as_str(), 0);
     let cursors = sink.assign(std::slice::from_ref(&partition)).unwrap();
     assert!(cursors[&partition].is_empty(), "what was not committed is not there: {cursors:?}");
@@ -174,4 +178,25 @@ fn partitions_that_cannot_be_taken_over_do_not_keep_the_source_from_ending() {
         println!("it ended {took:?} after the refusal");
         assert!(took < SOON, "{took:?}");
     });
+}
+
+/// Offsets alone are nothing that a reader waits for: where a pipeline begins to read comes as one batch per partition, and
+/// is to be one transaction.
+#[test]
+fn offsets_without_rows_wait_for_company_and_rows_do_not() {
+    let Some(kafka) = kafka::shared() else { return };
+    let topic = unique("company");
+    kafka.create_topic(&topic, 1, &KEEP);
+    let (config, source) = source(kafka, &topic, &topic, &[]);
+    let sink = sink::kafka::Kafka::open(&config, settings(&topic), source.group()).unwrap();
+    let waits = |since: Instant, rows: u64| sink.commit_in(&Pending { since, rows, bytes: 0 });
+    let now = Instant::now();
+    // As long as it has not begun, no time has passed, however slow the machine is.
+    let later = now + Duration::from_secs(3600);
+    assert_eq!(waits(later, 0), Duration::from_millis(100));
+    assert_eq!(waits(later, 1), Duration::ZERO);
+    while now.elapsed() < Duration::from_millis(100) {
+        std::thread::yield_now();
+    }
+    assert_eq!(waits(now, 0), Duration::ZERO, "not for longer");
 }
