@@ -120,7 +120,7 @@ fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<E
     let expr = context.state().create_logical_expr(sql, schema).map_err(|error| shorten(&error))?;
     lint::immutable(&expr).map_err(|(name, why)| format!("{name}() {why}"))?;
     match expr.get_type(schema) {
-        Ok(DataType::Boolean) => Ok(expr),
+        Ok(DataType::Boolean) => lint::plannable(expr, schema, &context.state()).map_err(|error| shorten(&error)),
         Ok(other) => Err(format!("\"{sql}\" is {other}, not a condition")),
         Err(error) => Err(shorten(&error)),
     }

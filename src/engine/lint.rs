@@ -3,16 +3,24 @@
 //! A stage is a projection. It cannot drop, multiply or look at other rows, and it gives the same answer whenever it
 //! is asked: that is what makes replays safe and lets a program be planned once.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use datafusion::{
-    common::tree_node::{TreeNode, TreeNodeRecursion},
+    common::{
+        DFSchema, Result as PlanResult,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     execution::SessionState,
-    logical_expr::{Expr, LogicalPlan, Volatility},
+    logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Volatility},
     sql::sqlparser::{
         ast::{self, AccessExpr, SelectItem, SetExpr, Spanned, Statement, Subscript, TableFactor, visit_expressions},
         dialect::GenericDialect,
-        parser::Parser,
+        parser::{Parser, ParserError},
+        tokenizer::Token,
     },
 };
 
@@ -28,12 +36,20 @@ pub(super) const MESSAGE: &str = "message";
 
 /// Parses a stage and checks its outer shape: one SELECT from `from`, every column named.
 pub(super) fn parse(stage: &Stage, from: &str) -> Result<ast::Select, Finding> {
-    let statements = Parser::parse_sql(&GenericDialect {}, &stage.sql).map_err(|error| {
+    let not_sql = |error: ParserError| {
         let text = error.to_string();
         let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
-        let text = text.trim_start_matches("sql parser error: ").to_owned();
-        finding(stage, line, format!("this is not SQL: {text}"))
-    })?;
+        finding(stage, line, not_sql(&text))
+    };
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(&stage.sql).map_err(not_sql)?;
+    let statements = parser.parse_statements().map_err(not_sql)?;
+    // The parser stops at `END`, wherever it stands.
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        let what =
+            format!("the SQL ends before \"{}\": a name that is a word of SQL wants quotes, \"end\"", next.token);
+        return Err(finding(stage, Some(next.span.start.line as usize), what));
+    }
     let [Statement::Query(query)] = statements.as_slice() else {
         return Err(finding(stage, None, "a stage is exactly one SELECT".into()));
     };
@@ -92,18 +108,38 @@ pub(super) fn parse(stage: &Stage, from: &str) -> Result<ast::Select, Finding> {
     Ok(select.as_ref().clone())
 }
 
+/// What the parser says of a text.
+pub(super) fn not_sql(said: &str) -> String {
+    let said = said.trim_start_matches("SQL error: ParserError(\"").trim_end_matches("\")");
+    format!("this is not SQL: {}", said.trim_start_matches("sql parser error: "))
+}
+
+/// That a function is not there, and the one that the engine takes for meant if it is like it.
+pub(super) fn no_function(said: &str, hint: &str) -> String {
+    let quoted = |text: &str| text.split('\'').nth(1).unwrap_or_default().to_owned();
+    let (function, meant) = (quoted(said), quoted(hint));
+    format!("{}{}", said.trim_end_matches('.'), super::nearest(&function, std::iter::once(meant.as_str())))
+}
+
 /// The fields of a message that a mapping uses: every name in it that is not a meta column.
 pub(super) fn fields(stage: &Stage, select: &ast::Select) -> Result<Fields, Finding> {
     let mut tree = Tree::default();
     let mut wrong = None;
+    // The root of a subscript, `a` in `a['b']`, is visited as an identifier of its own.
+    let mut roots = HashSet::new();
     let _ = visit_expressions(&select.projection, |expr| {
         let path: Option<Vec<&str>> = match expr {
+            ast::Expr::Identifier(name) if roots.contains(&name.span.start) => None,
             ast::Expr::Identifier(name) => Some(vec![&name.value]),
+            ast::Expr::CompoundIdentifier(names) if roots.contains(&names[0].span.start) => None,
             ast::Expr::CompoundIdentifier(names) => {
                 let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
                 Some(if names[0] == MESSAGE { names[1..].to_vec() } else { names })
             }
-            ast::Expr::CompoundFieldAccess { root, access_chain } => subscripts(root, access_chain),
+            ast::Expr::CompoundFieldAccess { root, access_chain } => {
+                roots.insert(root.span().start);
+                subscripts(root, access_chain)
+            }
             _ => None,
         };
         match path {
@@ -162,9 +198,7 @@ impl Tree {
         match node {
             None if leaf => Ok(()),
             Some(tree) if !leaf => tree.insert(&path[1..]),
-            // `a` alone beside `a['b']`: the root of a subscript is visited as an identifier of its own.
-            Some(_) => Ok(()),
-            None => Err(name.to_string()),
+            _ => Err(name.to_string()),
         }
     }
 
@@ -224,6 +258,13 @@ pub(super) fn immutable(expr: &Expr) -> Result<(), (String, &'static str)> {
         Ok(if wrong.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     wrong.map_or(Ok(()), Err)
+}
+
+/// Plans a condition alone, so that what is wrong with it is told of its rule and not of the last stage.
+pub(super) fn plannable(condition: Expr, schema: &DFSchema, known: &SessionState) -> PlanResult<Expr> {
+    let table = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::new(schema.clone()) });
+    let plan = LogicalPlanBuilder::from(table).project([condition.clone()])?.build()?;
+    known.optimize(&plan).map(|_| condition)
 }
 
 /// Refuses functions that look at more than one row, before the engine advises a GROUP BY.

@@ -82,13 +82,10 @@ pub(super) fn shorten(error: &DataFusionError) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or(text);
     match lines.next_back() {
+        Some(hint) if first.starts_with("Invalid function") => lint::no_function(first, hint),
+        _ if first.starts_with("SQL error: ParserError(") => lint::not_sql(first),
         // The regex library draws a picture in between.
         Some(last) if first.ends_with("parse error:") => format!("{first} {}", last.trim_start_matches("error: ")),
-        // Of functions it names the nearest, however far it is.
-        Some(last) if let Some(known) = last.strip_prefix("Did you mean '") => {
-            let near = nearest(quoted(first).unwrap_or_default(), known.strip_suffix("'?").into_iter());
-            format!("{}{near}", first.trim_end_matches('.'))
-        }
         _ => first.to_owned(),
     }
 }

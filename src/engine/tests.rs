@@ -266,6 +266,21 @@ fn a_stage_is_one_row_local_select() {
         id,
         expect![[r#"lamps/street.sql:1: field "no" is used both as a value and as an object"#]],
     );
+    check(
+        "SELECT a['b'] AS id,\n  a.c['d'] AS d, a AS w FROM message",
+        id,
+        expect![[r#"lamps/street.sql:1: field "a" is used both as a value and as an object"#]],
+    );
+    check(
+        "SELECT no AS id,\n  begin AS b,\n  end AS e\nFROM message",
+        id,
+        expect![[r#"lamps/street.sql:3: the SQL ends before "end": a name that is a word of SQL wants quotes, "end""#]],
+    );
+    check(
+        MAP,
+        &format!("{id} END WHERE 1 = 2"),
+        expect![[r#"lamps/clean.sql:1: the SQL ends before "END": a name that is a word of SQL wants quotes, "end""#]],
+    );
 }
 
 #[test]

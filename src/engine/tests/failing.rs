@@ -74,6 +74,25 @@ fn a_rule_that_no_row_can_compute_is_refused() {
     expect!["schemas/lamps.odcs.yaml:9: rule too_bright cannot be computed for any row (Divide by zero error): correct its condition, or remove the rule"].assert_eq(&refused);
 }
 
+/// By their own line, not by the stage before them.
+#[test]
+fn rules_that_cannot_be_planned_are_refused() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut told = String::new();
+    for predicate in ["regexp_like(id, '^[A-Z{2}')", "watts < < 2", "CAST('x' AS BIGINT) = watts", "wats > 1"] {
+        let mut contract = lamps();
+        contract.rules[0].predicate = predicate.into();
+        let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+        told += &(compile_lamps_with(MAP, stage, contract, &library).map(|_| ()).unwrap_err() + "\n");
+    }
+    expect![[r#"
+        schemas/lamps.odcs.yaml:9: rule too_bright: regex parse error: unclosed character class
+        schemas/lamps.odcs.yaml:9: rule too_bright: this is not SQL: Expected: an expression, found: < at Line: 1, Column: 9
+        schemas/lamps.odcs.yaml:9: rule too_bright: Cannot cast string 'x' to value of Int64 type
+        schemas/lamps.odcs.yaml:9: rule too_bright: No field named wats. Did you mean 'watts'?
+    "#]].assert_eq(&told);
+}
+
 #[test]
 fn a_batch_without_rows_is_nothing_to_fail() {
     let (program, source) = share("100 / TRY_CAST(w AS BIGINT)").unwrap();
@@ -216,6 +235,7 @@ fn mistakes_that_the_engine_finds_are_told_with_their_line() {
         "substr(id)",
         "id + 1",
         "nosuch(id)",
+        "locl_date(id)",
         "code('lampz',\n  'lamp')",
         "max(watts)",
         "count(*)",
@@ -245,6 +265,9 @@ fn mistakes_that_the_engine_finds_are_told_with_their_line() {
 
         nosuch(id)
         lamps/clean.sql:3: Invalid function 'nosuch' (for source street)
+
+        locl_date(id)
+        lamps/clean.sql:3: Invalid function 'locl_date': did you mean "local_date"? (for source street)
 
         code('lampz',
           'lamp')
