@@ -16,12 +16,14 @@ use crate::{
 
 /// Reads and compiles the pipelines, all or those that are named; all mistakes together.
 pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
-    let mut findings = Vec::new();
-    let pipelines = pipeline::read_all(&config.pipelines).unwrap_or_else(|found| {
-        findings.extend(found);
-        Vec::new()
-    });
+    let (pipelines, mut findings) = pipeline::read_all(&config.pipelines);
     let library = Library::read(&config.schemas).map_err(|found| findings.extend(found)).ok();
+    // What is not compiled for want of something else is read all the same, to tell its mistakes together with that.
+    if !findings.is_empty() {
+        let compiled = |name: &String| library.is_some() && pipelines.iter().any(|one| one.contract == *name);
+        let alone = odcs::names(&config.schemas).into_iter().filter(|name| !compiled(name));
+        findings.extend(alone.filter_map(|name| odcs::read(&config.schemas, &name).err()).flatten());
+    }
     let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.to_string()).collect();
     for name in only.iter().filter(|name| !names.contains(name)) {
         let near = crate::engine::nearest(name, names.iter().map(String::as_str));

@@ -112,7 +112,10 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
     }
     let path = dir.join("huiju.toml");
     fs::write(&path, CONFIG).or_config(format!("write {}", path.display()))?;
-    let pipelines = crate::config::pipeline::read_all(&dir.join("pipelines")).map_err(refuse)?;
+    let (pipelines, findings) = crate::config::pipeline::read_all(&dir.join("pipelines"));
+    if !findings.is_empty() {
+        return Err(refuse(findings));
+    }
     let sources: u64 = pipelines.iter().map(|pipeline| pipeline.sources.len() as u64).sum();
     tell!("generating {} messages of {sources} sources into {}", options.messages, dir.join("topics").display());
     let mut left = options.messages;

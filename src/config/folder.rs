@@ -33,28 +33,34 @@ pub(super) struct Placed {
     pub sources_at: Vec<(String, String)>,
 }
 
-/// All pipelines of a folder, in the order of their names.
-pub fn read_all(folder: &Path) -> Result<Vec<Pipeline>, Vec<Finding>> {
+/// The pipelines of a folder that can be compiled, in the order of their names, and all that is wrong: also what is with
+/// the head of one that can be.
+pub fn read_all(folder: &Path) -> (Vec<Pipeline>, Vec<Finding>) {
     let at = folder.display().to_string();
-    let folders = list(folder).map_err(|finding| vec![finding])?.into_iter().filter(|path| path.is_dir());
+    let folders = match list(folder) {
+        Ok(paths) => paths.into_iter().filter(|path| path.is_dir()),
+        Err(finding) => return (Vec::new(), vec![finding]),
+    };
     let mut findings = Vec::new();
     let mut placed = Vec::new();
     for folder in folders {
-        match read_placed(&folder) {
-            Ok(pipeline) => placed.push(pipeline),
-            Err(more) => findings.extend(more),
-        }
+        let (pipeline, more) = read_placed(&folder);
+        placed.extend(pipeline);
+        findings.extend(more);
     }
     if placed.is_empty() && findings.is_empty() {
         findings.push(Finding::new(at, "no pipelines: a pipeline is a folder in here with a pipeline.toml in it"));
     }
     findings.extend(rules::between(&placed));
-    if findings.is_empty() { Ok(placed.into_iter().map(|placed| placed.pipeline).collect()) } else { Err(findings) }
+    (placed.into_iter().map(|placed| placed.pipeline).collect(), findings)
 }
 
 /// One pipeline folder; its name is the pipeline's.
 pub fn read(folder: &Path) -> Result<Pipeline, Vec<Finding>> {
-    read_placed(folder).map(|placed| placed.pipeline)
+    match read_placed(folder) {
+        (Some(placed), findings) if findings.is_empty() => Ok(placed.pipeline),
+        (_, findings) => Err(findings),
+    }
 }
 
 /// Where `key` is written in the folder's `pipeline.toml`: the file and, where there is one, the line.
@@ -65,21 +71,24 @@ pub fn place(folder: &Path, key: &str) -> String {
     line.map_or_else(|| path.display().to_string(), |line| format!("{}:{}", path.display(), line + 1))
 }
 
-fn read_placed(folder: &Path) -> Result<Placed, Vec<Finding>> {
+fn read_placed(folder: &Path) -> (Option<Placed>, Vec<Finding>) {
     let mut findings = Vec::new();
     let name = folder_name(folder, &mut findings);
     let head = read_head(folder, &name, &mut findings);
+    let of_head = findings.len();
     let stages = read_stages(folder, &mut findings);
     let sources = sources::read(&folder.join("sources"), &mut findings);
+    // Without a stage or a source the others would be blamed for what is missing.
+    let whole = findings.len() == of_head;
 
-    let Some(mut placed) = head else { return Err(findings) };
+    let Some(mut placed) = head else { return (None, findings) };
     placed.pipeline.stages = stages;
     for source in sources {
         placed.pipeline.sources.push(source.source);
         placed.sources_at.push((source.topics_at, source.keyed_by_at));
     }
     findings.extend(rules::within(&placed));
-    if findings.is_empty() { Ok(placed) } else { Err(findings) }
+    (Some(placed).filter(|_| whole), findings)
 }
 
 /// Everything in a folder but hidden files and what editors leave, in the order of the names.

@@ -79,6 +79,11 @@ pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
     parse(&text, name, &shown, Some(&stems(&folder.join("codes"), ".csv")))
 }
 
+/// Names of the contracts in `folder`.
+pub fn names(folder: &Path) -> Vec<String> {
+    stems(folder, ENDING)
+}
+
 /// How many quality rules of `<folder>/<name>.odcs.yaml` belong to other tools and are not run.
 pub fn rules_of_others(folder: &Path, name: &str) -> usize {
     let text = std::fs::read_to_string(folder.join(format!("{name}{ENDING}"))).unwrap_or_default();

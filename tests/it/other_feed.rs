@@ -92,9 +92,24 @@ fn mistakes_are_named_with_file_and_line_and_end_with_2() {
     assert_eq!(status.code(), Some(2));
     let said = huiju.stderr();
     assert!(said.contains("pipeline.toml:6") && said.contains("witin") && said.contains("within"), "{said}");
-    fs::write(&toml, text).unwrap();
-    let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
-    assert_eq!(status.code(), Some(2));
-    let said = huiju.stderr();
     assert!(said.contains("1_standard.sql:2") && said.contains("givven"), "{said}");
+}
+
+/// Nothing can be compiled then, but a contract can be read.
+#[test]
+fn mistakes_of_a_contract_are_told_beside_those_of_code_tables_and_pipelines() {
+    let folder = project();
+    let contract = folder.path().join("schemas/street_lamp_faults.odcs.yaml");
+    let text = fs::read_to_string(&contract).unwrap();
+    fs::write(&contract, text.replace("logicalType: date\n", "logicalType: dat\n")).unwrap();
+    let table = folder.path().join("schemas/codes/fault_kind.csv");
+    let rows = fs::read_to_string(&table).unwrap();
+    fs::write(&table, rows.replace("2019-12-31", "2019/12/31")).unwrap();
+    let mut told = [Huiju::run(folder.path(), &["check"], &[]).1.stderr(), String::new()];
+    fs::write(&table, &rows).unwrap();
+    fs::write(folder.path().join("pipelines/street_lamps/sources/west.sql"), "").unwrap();
+    told[1] = Huiju::run(folder.path(), &["check"], &[]).1.stderr();
+    for (said, file) in told.iter().zip(["fault_kind.csv:5: ", "west.sql: "]) {
+        assert!(said.contains("did you mean `date`?") && said.contains(file), "{said}");
+    }
 }
