@@ -115,6 +115,7 @@ impl Library {
     /// The functions as `source` sees them; `weights` are those that the contract names.
     pub(super) fn functions(&self, source: &Source, weights: Option<&str>) -> Result<Vec<ScalarUDF>, Vec<Finding>> {
         let said = code_tables::said_by(source, &self.tables)?;
+        self.knows_home(source).map_err(|finding| vec![finding])?;
         let (zone, home) = (source.time_zone, source.home.clone());
         let divisions = self.divisions.clone();
         let area = home.as_deref().and_then(|home| divisions.area_code(home)).map(str::to_owned);
@@ -229,6 +230,17 @@ impl Library {
         all.push(classes::content_class(weights, &self.weights));
         all.push(classes::content_class_learned(weights, &self.weights));
         Ok(all.into_iter().map(ScalarUDF::new_from_impl).chain(bounded::functions()).collect())
+    }
+
+    /// With a wrong home no local phone and no bare name would be read, and nothing would say why.
+    fn knows_home(&self, source: &Source) -> Result<(), Finding> {
+        let Some(home) = &source.home else { return Ok(()) };
+        if self.divisions.in_force().is_empty() || self.divisions.lookup(home, None, None).is_some() {
+            return Ok(());
+        }
+        let near = super::nearest(home, self.divisions.in_force().iter().map(|it| it.code.as_str()));
+        let file = source.map.path.with_extension("toml").display().to_string();
+        Err(Finding::new(file, format!("home = \"{home}\" is no division in codes/divisions.csv{near}")))
     }
 }
 

@@ -127,3 +127,24 @@ fn a_code_that_is_not_there_is_named_with_those_that_are() {
     expect![[r#"codes.csv:2: code table "kind" has no code "7"; it has 07, 03, 3, 5"#]]
         .assert_eq(&answers(&[("K7", "7")], &[]));
 }
+
+/// A retired code has a successor, whose phones are meant; without divisions there is nothing to look it up in.
+#[test]
+fn a_home_that_is_no_division_is_refused() {
+    let library = Library::read(&root().join("schemas")).unwrap();
+    let (_, mut source) = compile_lamps(MAP, "SELECT id, 1 AS watts, 2 AS share FROM raw").unwrap();
+    let mut told = String::new();
+    for home in ["360100", "360122", "360199", "110000"] {
+        source.home = Some(home.into());
+        told += &library.functions(&source, None).map_or_else(|found| format!("{}\n", found[0]), |_| "ok\n".to_owned());
+    }
+    expect![[r#"
+        ok
+        ok
+        lamps/street.toml: home = "360199" is no division in codes/divisions.csv: did you mean "360100"?
+        lamps/street.toml: home = "110000" is no division in codes/divisions.csv: did you mean "360000"?
+    "#]]
+    .assert_eq(&told);
+    let none = Library::read(&root().join("tests/fixtures/no_such_folder")).unwrap();
+    assert!(none.functions(&source, None).is_ok());
+}
