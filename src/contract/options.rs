@@ -83,7 +83,33 @@ pub(super) fn read(
         };
         options.rules.push((rule, node.line));
     }
+    for (low, high) in LIMITS {
+        let (Some(least), Some(most)) = (form.get(low), form.get(high)) else { continue };
+        if exceeds(&least.value, &most.value) {
+            let (what, least, most) = (&form.what, least.shown(), most.shown());
+            findings
+                .add(node.line, format!("`{low}` of {what} is {least}, `{high}` {most}: no value fits, correct one"));
+        }
+    }
     options
+}
+
+const LIMITS: [(&str, &str); 5] = [
+    ("minLength", "maxLength"),
+    ("minimum", "maximum"),
+    ("minimum", "exclusiveMaximum"),
+    ("exclusiveMinimum", "maximum"),
+    ("exclusiveMinimum", "exclusiveMaximum"),
+];
+
+fn exceeds(least: &Value, most: &Value) -> bool {
+    match (least, most) {
+        (Value::Number(least), Value::Number(most)) => {
+            least.parse::<f64>().is_ok_and(|least| most.parse::<f64>().is_ok_and(|most| least > most))
+        }
+        (Value::Text(least), Value::Text(most)) => least > most, // dates
+        _ => false,
+    }
 }
 
 /// A comparison with a number or a date, and the reason when it does not hold.

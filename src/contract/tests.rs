@@ -1,6 +1,8 @@
 //! Contracts, code tables and lists as people write them, right and wrong. The wrong ones are read as a user reads
 //! them: what, where, which value, what to do.
 
+mod limits;
+
 use std::path::Path;
 
 use expect_test::{Expect, expect, expect_file};
