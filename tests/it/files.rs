@@ -217,11 +217,8 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     for silent in [".hidden", ".partial"] {
         assert!(!said.contains(silent), "{silent}: {said}");
     }
-    assert_eq!(
-        huiju.summary()["reasons"]["decode.syntax"].as_u64().unwrap_or(0) >= 2,
-        true,
-        "they are read all the same"
-    );
+    let broken = huiju.summary()["reasons"]["decode.syntax"].as_u64();
+    assert!(broken.unwrap_or(0) >= 2, "they are read all the same");
 }
 
 /// T33 as an operator meets it: the archive cannot be written. The clean stream goes on, and when it can be the archive has

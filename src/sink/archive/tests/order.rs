@@ -91,7 +91,7 @@ fn what_comes_in_parts_is_not_visible_before_it_is_on_the_disk() {
         });
     };
     let asked = watch(&root, || put(true));
-    assert_eq!(in_order(&asked), [target.clone()]);
+    assert_eq!(in_order(&asked), std::slice::from_ref(&target));
     assert_eq!(fs::read_to_string(&target).unwrap(), parts.concat());
     fs::remove_file(&target).unwrap();
     put(false);
