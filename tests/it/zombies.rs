@@ -10,7 +10,9 @@ use rdkafka::{
 };
 
 use crate::support::{
-    Huiju, Project, Sender, Sent, Settings, eventually, kafka, project::KEEP, read_committed, samples, truth,
+    Huiju, Kafka, Project, Sender, Sent, Settings, eventually, kafka,
+    project::{KEEP, SOURCES},
+    read_committed, samples, truth,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -174,31 +176,63 @@ fn t18_partitions_that_are_added_are_read_from_their_beginning() {
     settle(&project, &messages);
 }
 
-/// `end` is where a topic begins, not where a partition does that it gets later.
-#[test]
-fn t18_what_starts_at_the_end_takes_what_comes_later_and_added_partitions_whole() {
-    let Some(kafka) = kafka::shared() else { return };
-    let mut project = Project::without_topics(kafka, "end", Settings::default());
+/// A pipeline that starts at the end, with messages in topics of one partition that it is to skip; messages for the same
+/// partition, and such that need a second one.
+fn at_the_end<'k>(kafka: &'k Kafka, name: &str) -> (Project<'k>, Vec<Sent>, Vec<Sent>) {
+    let project = Project::without_topics(kafka, name, Settings::default());
     project.edit("pipelines/work_orders/pipeline.toml", "start    = \"beginning\"", "start    = \"end\"");
-    let topics: Vec<String> = crate::support::project::SOURCES.iter().map(|source| project.topic(source)).collect();
-    topics.iter().for_each(|topic| kafka.create_topic(topic, 1, &KEEP));
+    SOURCES.iter().for_each(|source| kafka.create_topic(&project.topic(source), 1, &KEEP));
     kafka.create_topic(&project.clean_topic(), 2, &KEEP);
     kafka.create_topic(&project.rejected_topic(), 1, &KEEP);
     // Copies of what is skipped would be none.
     let messages = samples(1800, 19).into_iter().filter(|message| !matches!(message.made, Made::Duplicate));
-    let (old, added): (Vec<Sent>, Vec<Sent>) = messages.partition(|message| message.partition(2) == 0);
-    let (before, after) = old.split_at(old.len() / 2);
-    project.send(before);
+    let (mut old, added): (Vec<Sent>, Vec<Sent>) = messages.partition(|message| message.partition(2) == 0);
+    let after = old.split_off(old.len() / 2);
+    project.send(&old);
+    (project, after, added)
+}
+
+/// The topics get a second partition, and a sender that knows of it.
+fn grow(kafka: &Kafka, project: &mut Project<'_>) {
+    SOURCES.iter().for_each(|source| kafka.grow(&project.topic(source), 2));
+    project.sender = Sender::new(&kafka.bootstrap());
+}
+
+/// `end` is where a topic begins, not where a partition does that it gets later.
+#[test]
+fn t18_what_starts_at_the_end_takes_what_comes_later_and_added_partitions_whole() {
+    let Some(kafka) = kafka::shared() else { return };
+    let (mut project, after, added) = at_the_end(kafka, "end");
     let mut huiju = project.start(&["run"], &[]);
     huiju.says("assigned", SOON);
-    project.send(after);
-    come_through(&project, after, SOON);
+    project.send(&after);
+    come_through(&project, &after, SOON);
     assert!(project.terminate(huiju).success(), "{}", project.logs());
-    topics.iter().for_each(|topic| kafka.grow(topic, 2));
-    project.sender = Sender::new(&kafka.bootstrap());
+    grow(kafka, &mut project);
     project.send(&added);
     project.drained();
-    let taken = [after, &added].concat();
+    let taken = [after, added].concat();
+    assert_eq!(crate::support::Carried::skim(&project).account, truth(&taken));
+    assert_eq!(written(&project), truth(&taken).written);
+}
+
+/// A process that is started when others have not found a partition yet may be given that one alone.
+#[test]
+fn t18_what_starts_at_the_end_takes_a_partition_whole_that_only_a_new_process_has_found() {
+    let Some(kafka) = kafka::shared() else { return };
+    let (mut project, after, added) = at_the_end(kafka, "found");
+    let mut first = project.start(&["run"], &[]);
+    first.says("assigned", SOON);
+    project.send(&after);
+    come_through(&project, &after, SOON);
+    grow(kafka, &mut project);
+    project.send(&added);
+    let second = project.start(&["run"], &[]);
+    let taken = [after, added].concat();
+    come_through(&project, &taken, SOON);
+    for huiju in [first, second] {
+        assert!(project.terminate(huiju).success(), "{}", project.logs());
+    }
     assert_eq!(crate::support::Carried::skim(&project).account, truth(&taken));
     assert_eq!(written(&project), truth(&taken).written);
 }

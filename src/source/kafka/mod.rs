@@ -124,7 +124,7 @@ impl Source for Kafka {
     fn run(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
         let client = client.ok_or_else(|| Error::bug("a Kafka source runs once"))?;
-        let outcome = reading::Reading::new(&client, &self.settings, &*self.lag, intake, stop).run();
+        let outcome = reading::Reading::new(&client, &*self.group, &self.settings, &*self.lag, intake, stop).run();
         if outcome.is_err() {
             // Whatever is in flight: after this thread has left the group, nothing of it may be committed.
             intake.kill();

@@ -20,10 +20,11 @@ use super::{
     member::{self, Client},
 };
 use crate::{
+    config::Start,
     cursor::Partition,
     error::{Error, ErrorKind, Result},
     fault,
-    kafka::{self, ids},
+    kafka::{self, Group, ids},
     source::Intake,
     stop::Stop,
 };
@@ -54,6 +55,7 @@ struct Trouble {
 
 pub struct Reading<'a> {
     pub(super) client: &'a Client,
+    group: &'a dyn Group,
     pub(super) settings: &'a Settings,
     lag: &'a dyn Fn(&Partition, Lag),
     pub(super) intake: &'a mut Intake,
@@ -68,13 +70,14 @@ pub struct Reading<'a> {
     /// When we last had a partition or said that we have none.
     employed: Instant,
     trouble: Option<Trouble>,
-    /// How many partitions each topic had when we began.
+    /// How many partitions each topic had when its reading began, as far as we know: those with higher numbers came later.
     pub(super) known: HashMap<String, usize>,
 }
 
 impl<'a> Reading<'a> {
     pub fn new(
         client: &'a Client,
+        group: &'a dyn Group,
         settings: &'a Settings,
         lag: &'a dyn Fn(&Partition, Lag),
         intake: &'a mut Intake,
@@ -84,6 +87,7 @@ impl<'a> Reading<'a> {
         let now = Instant::now();
         Reading {
             client,
+            group,
             settings,
             lag,
             intake,
@@ -147,10 +151,25 @@ impl<'a> Reading<'a> {
         let ids = ids::ids(self.client.client(), &topics, METADATA);
         self.client.context().set_ids(ids.map_err(|error| troubles.explain("ask for the topics' ids", &error))?);
         troubles.forget();
+        if self.settings.start == Start::End {
+            self.recall()?;
+        }
         self.client.context().attend(true);
         self.client
             .subscribe(&topics)
             .map_err(|error| troubles.explain(format!("subscribe to {}", topics.join(", ")), &error))
+    }
+
+    /// A topic that the group has read before we join it was begun then, and has got partitions since that have no offset:
+    /// another process may not have found them yet, and they may be given to us alone.
+    fn recall(&mut self) -> Result<()> {
+        for (topic, count) in &mut self.known {
+            let all: Vec<Partition> = (0..*count).map(|number| Partition::new(topic.as_str(), number as i32)).collect();
+            if self.group.committed(&all)?.values().flatten().any(|next| *next >= 0) {
+                *count = 0;
+            }
+        }
+        Ok(())
     }
 
     fn topics(&self) -> Vec<&'a str> {
