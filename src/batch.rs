@@ -7,7 +7,7 @@ use std::{
 };
 
 use arrow::{
-    array::BooleanArray,
+    array::{Array, AsArray, BooleanArray},
     compute::filter_record_batch,
     datatypes::SchemaRef,
     record_batch::{RecordBatch, RecordBatchOptions},
@@ -188,11 +188,27 @@ pub struct Checked {
     pub duplicates: u64,
     pub rejects: Vec<Reject>,
     pub input: u64,
+    /// Position of the flags column in `rows`.
+    pub flagged: Option<usize>,
+    /// How often each flag stands in rows that are alive.
     pub flags: BTreeMap<Arc<str>, u64>,
     pub held: Option<Held>,
 }
 
 impl Checked {
+    /// A row that is alive was there before.
+    pub fn strike_out(&mut self, row: usize) {
+        self.alive[row] = false;
+        self.duplicates += 1;
+        let Some(at) = self.flagged.filter(|at| self.rows.column(*at).is_valid(row)) else { return };
+        let flags = self.rows.column(at).as_list::<i32>().value(row);
+        for flag in flags.as_string::<i32>().iter().flatten() {
+            if let Some(count) = self.flags.get_mut(flag) {
+                *count -= 1;
+            }
+        }
+    }
+
     /// Leaves only what is alive, and closes the account.
     ///
     /// `schema` is the contract's; a batch whose required columns still hold NULL is our mistake.
@@ -219,6 +235,8 @@ impl Checked {
         if !tally.balances() {
             return Err(Error::bug(format!("a batch of source {} does not add up: {tally:?}", self.source)));
         }
+        let mut flags = self.flags;
+        flags.retain(|_, count| *count > 0);
         Ok(Outcome {
             source: self.source,
             covers: self.covers,
@@ -226,7 +244,7 @@ impl Checked {
             origins,
             rejects: self.rejects,
             tally,
-            flags: self.flags,
+            flags,
             held: self.held,
         })
     }
@@ -308,6 +326,7 @@ mod tests {
             duplicates,
             rejects: Vec::new(),
             input,
+            flagged: None,
             flags: BTreeMap::new(),
             held: None,
         }

@@ -179,6 +179,7 @@ impl Dedup {
         let window = self.window;
         let latest = u32::try_from(self.latest().timestamp().max(0)).unwrap_or(u32::MAX);
         let mut hasher = Xxh3::new();
+        let mut seen_before = Vec::new();
         // One look-up of the memory per partition, not per row.
         for (cover, interval) in checked.covers.iter().enumerate() {
             let memory = match self.memories.get_mut(&interval.partition) {
@@ -193,11 +194,11 @@ impl Dedup {
                 let second = origin.timestamp.map_or(0, seconds);
                 let position = position(origin.offset, origin.row);
                 if !memory.accept(Seen { hash, more, second, position }, window, latest) {
-                    checked.alive[row] = false;
-                    checked.duplicates += 1;
+                    seen_before.push(row);
                 }
             }
         }
+        seen_before.into_iter().for_each(|row| checked.strike_out(row));
         self.bounded()
     }
 

@@ -51,6 +51,7 @@ fn checked(rows: &[Row]) -> Checked {
         duplicates: 0,
         rejects: Vec::new(),
         input: rows.len() as u64,
+        flagged: None,
         flags: Default::default(),
         held: None,
     }

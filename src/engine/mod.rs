@@ -142,6 +142,7 @@ impl Program {
             duplicates: 0,
             rejects,
             input: decoded.input,
+            flagged: self.flags,
             flags,
             held: fetched.held,
         }

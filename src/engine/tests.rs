@@ -3,6 +3,7 @@ use std::path::PathBuf;
 mod code_tables;
 mod failing;
 
+use arrow::array::AsArray;
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -89,6 +90,27 @@ proptest! {
             prop_assert_eq!(cut, outcome(&once, source, &contract, &payloads, 0));
         }
     }
+}
+
+#[test]
+fn flags_are_counted_of_rows_that_go_on() {
+    let (pipeline, contract, library) = shipped();
+    let source = &pipeline.sources[0];
+    let program = Program::compile(&pipeline, source, &contract, &library).unwrap();
+    let payloads = messages(&pipeline, source, 7, 300);
+    let (fetched, mut decoder) = (fetched(&payloads, 0), Decoder::new(program.fields(), source));
+    let decoded = decoder.decode(&fetched);
+    let mut checked = program.run(fetched, decoded);
+    let before: u64 = checked.flags.values().sum();
+    let alive: Vec<usize> = (0..checked.alive.len()).filter(|row| checked.alive[*row]).collect();
+    alive.iter().step_by(3).for_each(|row| checked.strike_out(*row));
+    let outcome = checked.finish(&contract.arrow_schema()).unwrap();
+    let mut counted: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    for flags in outcome.rows[contract.flags.as_deref().unwrap()].as_list::<i32>().iter().flatten() {
+        flags.as_string::<i32>().iter().flatten().for_each(|flag| *counted.entry(flag.into()).or_default() += 1);
+    }
+    assert_eq!(outcome.flags, counted);
+    assert!(outcome.flags.values().sum::<u64>() < before, "some of those struck out had flags");
 }
 
 // A feed about something else entirely: nothing here knows about work orders.
