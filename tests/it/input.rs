@@ -85,6 +85,14 @@ fn t10_messages_without_payload_key_time_or_header_values() {
             (None, None, "decode.tombstone"),
         ]
     );
+    // What is produced again has the time it had; what had none gets that of its writing.
+    let times: Vec<_> = carried.rejected.iter().map(|message| message.timestamp == Some(MOMENT)).collect();
+    assert_eq!(times, [true, true, false], "{:?}", carried.rejected);
+    for message in &carried.clean {
+        let told = ["huiju.source", "huiju.pipeline", "huiju.contract"].map(|name| message.header(name));
+        assert_eq!(told[..2], [Some("nanchang"), Some("work_orders")]);
+        assert!(told[2].is_some_and(|contract| contract.starts_with("work_orders/")), "{told:?}");
+    }
     let untimed: Vec<_> = carried.rows.rows.iter().filter(|row| !row.contains_key("_ingested_at")).collect();
     assert_eq!(untimed.len(), 1, "a message without a time has none afterwards");
     assert_eq!(untimed[0]["order_no"], "C");
