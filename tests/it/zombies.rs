@@ -286,3 +286,34 @@ fn t03_a_bounded_run_ends_at_a_tail_that_holds_no_messages() {
     assert_eq!(project.drained()["in"], 0, "and again");
     assert_eq!(project.settle().account, truth(&messages));
 }
+
+/// Two machines that know nothing of each other are set up with the same `instance`: one name in the group, one
+/// transactional id. They take everything from each other until one gives way, and whatever they do, nothing comes twice.
+#[test]
+fn of_two_processes_with_one_name_one_gives_way_with_4_and_the_other_goes_on() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "namesakes", Settings::default());
+    let messages = samples(900, 43);
+    let (before, after) = messages.split_at(450);
+    let mut first = project.start(&["run"], &[]);
+    first.says("assigned", SOON);
+    project.send(before);
+    let elsewhere = project.path("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let variables = [("TMPDIR", elsewhere.to_str().unwrap())];
+    let mut second = Huiju::start(project.folder.path(), &["run"], &variables);
+    let first_gave_way = eventually("one gives way", Duration::from_secs(90), || {
+        let running = [&mut first, &mut second].map(|huiju| huiju.process.is_running());
+        (running != [true, true]).then_some(running[1])
+    });
+    let (mut gone, mut left) = if first_gave_way { (first, second) } else { (second, first) };
+    let said = gone.stderr();
+    assert_eq!(gone.wait(SOON).code(), Some(4), "{said}");
+    assert!(said.contains("another instance with the same name has taken over"), "{said}");
+    project.keep_log(&gone);
+    project.send(after);
+    come_through(&project, &messages, Duration::from_secs(90));
+    assert!(left.process.is_running(), "{}", left.stderr());
+    assert!(project.terminate(left).success(), "{}", project.logs());
+    settle(&project, &messages);
+}
