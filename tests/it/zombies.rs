@@ -178,8 +178,8 @@ fn t18_partitions_that_are_added_are_read_from_their_beginning() {
 
 /// A pipeline that starts at the end, with messages in topics of one partition that it is to skip; messages for the same
 /// partition, and such that need a second one.
-fn at_the_end<'k>(kafka: &'k Kafka, name: &str) -> (Project<'k>, Vec<Sent>, Vec<Sent>) {
-    let project = Project::without_topics(kafka, name, Settings::default());
+fn at_the_end<'k>(kafka: &'k Kafka, name: &str, properties: &'static str) -> (Project<'k>, Vec<Sent>, Vec<Sent>) {
+    let project = Project::without_topics(kafka, name, Settings { properties, ..Settings::default() });
     project.edit("pipelines/work_orders/pipeline.toml", "start    = \"beginning\"", "start    = \"end\"");
     SOURCES.iter().for_each(|source| kafka.create_topic(&project.topic(source), 1, &KEEP));
     kafka.create_topic(&project.clean_topic(), 2, &KEEP);
@@ -202,7 +202,7 @@ fn grow(kafka: &Kafka, project: &mut Project<'_>) {
 #[test]
 fn t18_what_starts_at_the_end_takes_what_comes_later_and_added_partitions_whole() {
     let Some(kafka) = kafka::shared() else { return };
-    let (mut project, after, added) = at_the_end(kafka, "end");
+    let (mut project, after, added) = at_the_end(kafka, "end", "");
     let mut huiju = project.start(&["run"], &[]);
     huiju.says("assigned", SOON);
     project.send(&after);
@@ -216,11 +216,28 @@ fn t18_what_starts_at_the_end_takes_what_comes_later_and_added_partitions_whole(
     assert_eq!(written(&project), truth(&taken).written);
 }
 
+#[test]
+fn t18_what_starts_at_the_end_takes_a_partition_whole_that_it_finds_while_it_runs() {
+    let Some(kafka) = kafka::shared() else { return };
+    let often = "\"topic.metadata.refresh.interval.ms\" = \"1000\"";
+    let (mut project, after, added) = at_the_end(kafka, "finds", often);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(&after);
+    come_through(&project, &after, SOON);
+    grow(kafka, &mut project);
+    project.send(&added);
+    let taken = [after, added].concat();
+    come_through(&project, &taken, SOON);
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    assert_eq!(crate::support::Carried::skim(&project).account, truth(&taken));
+}
+
 /// A process that is started when others have not found a partition yet may be given that one alone.
 #[test]
 fn t18_what_starts_at_the_end_takes_a_partition_whole_that_only_a_new_process_has_found() {
     let Some(kafka) = kafka::shared() else { return };
-    let (mut project, after, added) = at_the_end(kafka, "found");
+    let (mut project, after, added) = at_the_end(kafka, "found", "");
     let mut first = project.start(&["run"], &[]);
     first.says("assigned", SOON);
     project.send(&after);

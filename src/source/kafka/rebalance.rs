@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::Start,
-    cursor::{Cursors, Partition},
+    cursor::{Cursors, Cuts, Partition},
     error::{Error, ErrorKind, Result},
     kafka,
 };
@@ -80,10 +80,15 @@ impl Reading<'_> {
     /// Where to begin without a cursor. `end` is for the first start of a topic; a partition that was added to it later
     /// is read from its beginning, or what was written before we found it would be skipped.
     fn start(&self, partition: &Partition, cursors: &Cursors) -> Start {
+        // Sinks that have none are in the list too, with what stands for that.
+        let has_cursor = |cuts: &Cuts| cuts.iter().any(|cut| *cut >= 0);
+        if cursors.get(partition).is_some_and(has_cursor) {
+            return self.settings.start;
+        }
         let known = self.known.get(&*partition.topic).copied().unwrap_or(0);
         let added = partition.number as usize >= known
             || self.batches.tracks().iter().any(|track| track.partition.topic == partition.topic)
-            || cursors.iter().any(|(other, cuts)| other.topic == partition.topic && cuts.iter().any(|cut| *cut >= 0));
+            || cursors.iter().any(|(other, cuts)| other.topic == partition.topic && has_cursor(cuts));
         if added { Start::Beginning } else { self.settings.start }
     }
 
