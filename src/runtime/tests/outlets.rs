@@ -15,6 +15,17 @@ fn ready(depth: usize) -> (Place, Arc<Told>) {
     (place, told)
 }
 
+/// A test that fails must end all the same: whoever drops an outlet waits for its thread.
+struct Released(Arc<Told>);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        for held in [&self.0.stuck, &self.0.hurried, &self.0.untidy] {
+            held.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
 fn commit_all(place: &Place) {
     place.outlet.release(&[]).unwrap().recv().unwrap().unwrap();
 }
@@ -24,6 +35,7 @@ fn commit_all(place: &Place) {
 fn a_transaction_holds_four_megabytes_and_not_all_that_waits() {
     let count = 18;
     let (place, told) = ready(count);
+    let _released = Released(told.clone());
     // All of them are there before the first is taken.
     told.stuck.store(true, Ordering::SeqCst);
     for number in 0..count {
@@ -40,6 +52,7 @@ fn a_transaction_holds_four_megabytes_and_not_all_that_waits() {
 #[test]
 fn a_commit_is_not_put_off_for_as_long_as_batches_come() {
     let (place, told) = ready(2);
+    let _released = Released(told.clone());
     // A write returns when the next batch waits already.
     told.hurried.store(true, Ordering::SeqCst);
     let begun = Instant::now();
@@ -63,6 +76,7 @@ fn a_commit_is_not_put_off_for_as_long_as_batches_come() {
 fn what_follows_a_commit_does_not_keep_the_permit() {
     let permit = Permit::default();
     let (place, told) = place("archive", &[0], &permit);
+    let _released = Released(told.clone());
     place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
     told.untidy.store(true, Ordering::SeqCst);
     assert!(place.outlet.offer(&batch(0, 10)).unwrap());
