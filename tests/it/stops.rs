@@ -25,6 +25,21 @@ const SETTINGS: Settings = Settings {
     top: "drain = \"2s\"\nmemory = \"1MiB\"",
 };
 
+/// The same with so much time that nothing is cut short: whoever does not notice the stop is still there when it is over.
+const PATIENT: Settings = Settings { top: "drain = \"60s\"\nmemory = \"1MiB\"", ..SETTINGS };
+/// What a process says that ends without those who did not come back.
+const CUT_SHORT: &str = "stopped before everything in flight was committed; it is read again";
+
+/// Stops it; it ends because everybody in it has noticed, not because its time was over.
+#[track_caller]
+fn notices(project: &Project<'_>, huiju: Huiju) {
+    let asked = Instant::now();
+    let status = project.terminate(huiju);
+    println!("took {:?}", asked.elapsed());
+    assert_eq!(status.code(), Some(0), "{}", project.logs());
+    assert!(!project.logs().contains(CUT_SHORT), "{}", project.logs());
+}
+
 /// Stops it; gives how long that took.
 #[track_caller]
 fn stop(project: &Project<'_>, huiju: Huiju) -> Duration {
@@ -48,30 +63,31 @@ fn settle(project: &Project<'_>, messages: &[Sent]) -> u64 {
 #[test]
 fn t40_a_stop_before_the_broker_answers() {
     let Some(kafka) = kafka::shared() else { return };
-    let project = Project::new(kafka, "unanswered", SETTINGS);
+    let project = Project::new(kafka, "unanswered", PATIENT);
     let messages = samples(300, 401);
     project.send(&messages);
     let [nobody] = kafka::free_ports();
-    project.configure(&format!("127.0.0.1:{nobody}"), SETTINGS);
+    project.configure(&format!("127.0.0.1:{nobody}"), PATIENT);
     // As soon as it listens for the signal, and when it has tried in vain.
     let huiju = project.start(&["run"], &[]);
-    println!("at once: {:?}", stop(&project, huiju));
+    notices(&project, huiju);
     let mut huiju = project.start(&["run"], &[]);
     huiju.says("tries again", SOON);
-    println!("after a try: {:?}", stop(&project, huiju));
-    project.configure(&kafka.bootstrap(), SETTINGS);
+    notices(&project, huiju);
+    project.configure(&kafka.bootstrap(), PATIENT);
     assert_eq!(settle(&project, &messages), truth(&messages).input);
 }
 
 #[test]
 fn t40_a_stop_while_partitions_are_taken_over() {
     let Some(kafka) = kafka::shared() else { return };
-    let project = Project::new(kafka, "taking", SETTINGS);
+    let project = Project::new(kafka, "taking", PATIENT);
     let messages = samples(600, 402);
     project.send(&messages);
     let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", "line.before_take_over:1:1500")]);
     huiju.says("standing still", SOON);
-    println!("took {:?}", stop(&project, huiju));
+    notices(&project, huiju);
+    assert!(!project.logs().contains("assigned"), "a stop does not wait until partitions are taken over");
     // And dead at the same place, because every point is died at.
     let (status, huiju) = project.drain(&[("HUIJU_FAULT", "line.before_take_over")]);
     assert!(was_killed(status), "{status}\n{}", huiju.stderr());
@@ -82,13 +98,13 @@ fn t40_a_stop_while_partitions_are_taken_over() {
 #[test]
 fn t40_a_stop_at_full_load() {
     let Some(kafka) = kafka::shared() else { return };
-    let project = Project::new(kafka, "load", SETTINGS);
+    let project = Project::new(kafka, "load", PATIENT);
     let messages = samples(9000, 403);
     let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", "line.after_decode:10:1000")]);
     huiju.says("assigned", SOON);
     project.send(&messages);
     huiju.says("standing still", SOON);
-    println!("took {:?}", stop(&project, huiju));
+    notices(&project, huiju);
     let rest = settle(&project, &messages);
     assert!(rest > 0 && rest < truth(&messages).input, "it was in the middle of its work: {rest} rows were left");
 }
@@ -106,12 +122,10 @@ fn t40_a_stop_in_the_middle_of_a_commit_to_the_archive() {
 /// The commit is held up for less than the stop may take, and is completed.
 fn stop_at(points: &[&str]) {
     let Some(kafka) = kafka::shared() else { return };
-    let settings = Settings { top: "drain = \"60s\"\nmemory = \"1MiB\"", ..SETTINGS };
     for point in points {
-        let stood = Stood::at(kafka, settings, point, 1000);
-        let status = stood.project.terminate(stood.huiju);
+        let stood = Stood::at(kafka, PATIENT, point, 1000);
+        notices(&stood.project, stood.huiju);
         let logs = stood.project.logs();
-        assert_eq!(status.code(), Some(0), "{point}: {logs}");
         assert!(!logs.contains("stopped before"), "{point}: it had the time\n{logs}");
         stood.project.send(&stood.messages[stood.sent..]);
         settle(&stood.project, &stood.messages);
@@ -126,7 +140,7 @@ fn t40_a_stop_that_a_commit_outlasts() {
         let stood = Stood::at(kafka, SETTINGS, point, 600_000);
         println!("{point}: took {:?}", stop(&stood.project, stood.huiju));
         let logs = stood.project.logs();
-        assert!(logs.contains("stopped before everything in flight was committed"), "{point}: {logs}");
+        assert!(logs.contains(CUT_SHORT), "{point}: {logs}");
         stood.project.send(&stood.messages[stood.sent..]);
         settle(&stood.project, &stood.messages);
     }
@@ -191,12 +205,12 @@ fn t40_a_stop_while_the_broker_is_away() {
 #[test]
 fn t40_a_stop_of_a_process_that_has_nothing_to_do() {
     let Some(kafka) = kafka::shared() else { return };
-    let project = Project::new(kafka, "idle", SETTINGS);
+    let project = Project::new(kafka, "idle", PATIENT);
     let messages = samples(600, 407);
     project.send(&messages);
     project.drained();
     let mut huiju = project.start(&["run"], &[]);
     huiju.says("assigned", SOON);
-    println!("took {:?}", stop(&project, huiju));
+    notices(&project, huiju);
     assert_eq!(settle(&project, &messages), 0);
 }
