@@ -84,7 +84,7 @@ fn t40_a_stop_while_partitions_are_taken_over() {
     let project = Project::new(kafka, "taking", PATIENT);
     let messages = samples(600, 402);
     project.send(&messages);
-    let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", "line.before_take_over:1:1500")]);
+    let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", "line.before_take_over:1:5000")]);
     huiju.says("standing still", SOON);
     notices(&project, huiju);
     assert!(!project.logs().contains("assigned"), "a stop does not wait until partitions are taken over");
