@@ -34,6 +34,11 @@ const OURS: [(&str, &str); 16] = [
     ("delivery.report.only.error", "a batch is done when every delivery is reported"),
 ];
 
+/// Milliseconds, above which librdkafka 2.12 finds no topic: it reckons their age, three times the interval, as microseconds
+/// in 31 bits (`rdkafka_metadata_cache.c`).
+const LONGEST: [(&str, i64); 2] =
+    [("metadata.max.age.ms", i32::MAX as i64 / 1000), ("topic.metadata.refresh.interval.ms", i32::MAX as i64 / 3000)];
+
 /// Those that people write most: what a slip is compared with.
 const USUAL: [&str; 31] = [
     "security.protocol",
@@ -114,6 +119,11 @@ impl Reader<'_, '_> {
             DeValue::Boolean(yes) => yes.to_string(),
             other => return Err(format!("a text, a number or true or false is wanted, this is {}", kind_of(other))),
         };
+        if let Some((_, longest)) = LONGEST.iter().find(|(property, _)| *property == key)
+            && value.parse().is_ok_and(|ms: i64| ms > *longest)
+        {
+            return Err(format!("above {longest} librdkafka finds no topic, because a number of its own overflows"));
+        }
         if is_secret(key) {
             return Err("a secret does not belong in this file: write { env = \"NAME_OF_A_VARIABLE\" } or \
                         { file = \"/run/secrets/kafka\" }"

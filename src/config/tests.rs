@@ -253,6 +253,8 @@ mod properties {
 "partitioner" = "random"
 "enable.partition.eof" = true
 bootstrap.servers = "x"
+"metadata.max.age.ms" = 2147484
+"topic.metadata.refresh.interval.ms" = "715828"
 "#,
             ),
             expect![[r#"
@@ -266,6 +268,8 @@ bootstrap.servers = "x"
                 huiju.toml:12: partitioner: cannot be set here: rows of one key must stay in one partition, whoever writes them: it is murmur2_random
                 huiju.toml:13: enable.partition.eof: cannot be set here: the ends of partitions are looked up, not waited for
                 huiju.toml:14: bootstrap.servers: cannot be set here: write brokers in [kafka] instead
+                huiju.toml:15: metadata.max.age.ms: above 2147483 librdkafka finds no topic, because a number of its own overflows
+                huiju.toml:16: topic.metadata.refresh.interval.ms: above 715827 librdkafka finds no topic, because a number of its own overflows
             "#]],
         );
     }

@@ -142,7 +142,7 @@ impl Intake {
                 Ok(()) => break,
                 Err(TrySendError::Disconnected(_)) => return Err(gone()),
                 Err(TrySendError::Full(back)) if Instant::now() < deadline => feed = back,
-                Err(TrySendError::Full(_)) => return Err(late(patience)),
+                Err(TrySendError::Full(_)) => return Err(late(patience, stop)),
             }
             std::thread::park_timeout(Duration::from_millis(2));
         }
@@ -154,7 +154,9 @@ impl Intake {
                 Err(RecvTimeoutError::Timeout) if stop.is_some_and(Stop::asked) => {
                     return Err(Error::unavailable("stopped while partitions were being taken over"));
                 }
-                Err(RecvTimeoutError::Timeout) if left <= LOOK || stop.is_none() => return Err(late(patience)),
+                Err(RecvTimeoutError::Timeout) if left <= LOOK || stop.is_none() => {
+                    return Err(late(patience, stop));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -166,6 +168,9 @@ fn gone() -> Error {
     Error::unavailable("the line behind the source has stopped")
 }
 
-fn late(patience: Duration) -> Error {
-    Error::unavailable(format!("what is in flight was not committed within {} s", patience.as_secs()))
+/// A stop ends only a take-over early: what is given to others, or finished, has its time.
+fn late(patience: Duration, takes_over: Option<&Stop>) -> Error {
+    let what =
+        if takes_over.is_some() { "partitions were not taken over" } else { "what is in flight was not committed" };
+    Error::unavailable(format!("{what} within {} s", patience.as_secs()))
 }
