@@ -65,9 +65,18 @@ fn a_missing_topic_is_named_and_waited_for() {
     let said = huiju.stderr();
     let named = [project.topic("ganzhou"), project.topic("yichun"), project.clean_topic(), project.rejected_topic()];
     assert!(named.iter().any(|topic| said.contains(topic)), "which topic? {said}");
-    for topic in named {
-        kafka.create_topic(&topic, 1, &KEEP);
+    let code = |huiju: &Huiju, page: &str| huiju.get(page).map(|(code, _)| code);
+    eventually("it is not ready, but well", SOON, || {
+        (code(&huiju, "/ready") == Some(503) && code(&huiju, "/health") == Some(200)).then_some(())
+    });
+    // What it will write to is looked for before there is anything to write.
+    let [ganzhou, yichun, clean, rejected] = named;
+    for topic in [&ganzhou, &yichun, &rejected] {
+        kafka.create_topic(topic, 1, &KEEP);
     }
+    huiju.says(&format!("topic {clean}: the topic does not exist"), SOON);
+    kafka.create_topic(&clean, 1, &KEEP);
+    eventually("it is ready", SOON, || (code(&huiju, "/ready") == Some(200)).then_some(()));
     let messages = samples(90, 3);
     project.send(&messages);
     huiju.says("assigned", SOON);
