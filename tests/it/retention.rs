@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::support::{Kafka, Project, Sent, Settings, eventually, kafka, project::KEEP, samples, truth};
 
 const SOON: Duration = Duration::from_secs(60);
-
 const PIPELINE: &str = "pipelines/work_orders/pipeline.toml";
 
 /// Half of the messages are carried over; of the other half the first of one partition are deleted.
@@ -60,6 +59,45 @@ fn t06_retention_that_passes_the_cursor_is_recorded_where_the_policy_says_so() {
     assert_eq!(recorded.count(), 1, "the gap is data");
     let again = project.drained();
     assert_eq!(again["in"], 0, "it is recorded once");
+}
+
+/// The same beneath a process that runs, and has stood still meanwhile.
+#[test]
+fn t06_retention_that_passes_a_running_process_is_noticed_too() {
+    let Some(kafka) = kafka::shared() else { return };
+    for (gaps, recorded) in [("stop", false), ("record", true)] {
+        let settings = Settings { partitions: 1, session: "120000", ..Settings::default() };
+        let project = Project::new(kafka, "passed", settings);
+        project.edit(PIPELINE, "gaps     = \"stop\"", &format!("gaps     = \"{gaps}\""));
+        let messages = only_nanchang(10);
+        let (before, after) = messages.split_at(messages.len() / 2);
+        let mut huiju = project.start(&["run"], &[]);
+        huiju.says("assigned", SOON);
+        project.send(before);
+        eventually("it has read them", SOON, || project.has_carried(before).then_some(()));
+        huiju.process.signal(libc::SIGSTOP);
+        // Who stands still may have asked for messages already, and has the answer when he wakes up: the first.
+        project.send(&after[..1]);
+        project.send(&after[1..]);
+        let low = before.len() as i64 + 40;
+        kafka.delete_records(&project.topic("nanchang"), 0, low);
+        huiju.process.signal(libc::SIGCONT);
+        if recorded {
+            huiju.says("recorded as a gap", SOON);
+            assert!(project.terminate(huiju).success(), "{}", project.logs());
+            project.drained();
+            let account = project.settle().account;
+            let left = |first: usize| truth(&[before, &after[..first], &after[40..]].concat());
+            let expected = [left(0), left(1)].map(|truth| (truth.written, truth.rejected + 1));
+            assert!(expected.contains(&(account.written, account.rejected)), "{account:?}, not {expected:?}");
+        } else {
+            let status = huiju.wait(SOON);
+            let said = huiju.stderr();
+            assert_eq!(status.code(), Some(6), "{said}");
+            let told = ["150", "151"].map(|from| format!("nanchang/0: the offsets {from} to 189 are gone"));
+            assert!(told.iter().any(|told| said.contains(told)), "{said}");
+        }
+    }
 }
 
 #[test]
