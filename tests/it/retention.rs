@@ -1,9 +1,13 @@
 //! T06: messages that we have not read are gone: retention passes the cursor, or the topic is deleted and made again. The
 //! pipeline stops with cause and range, or records the gap by policy; never is it silent.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
-use crate::support::{Kafka, Project, Sent, Settings, eventually, kafka, project::KEEP, samples, truth};
+use crate::support::{
+    Kafka, Project, Sent, Settings, eventually, kafka,
+    project::{KEEP, SOURCES},
+    samples, truth,
+};
 
 const SOON: Duration = Duration::from_secs(60);
 const PIPELINE: &str = "pipelines/work_orders/pipeline.toml";
@@ -160,6 +164,25 @@ fn t06_a_topic_made_again_while_it_is_read_stops_the_pipeline() {
     // As it says; here it is no copy.
     kafka.set_offset(&format!("{}.work_orders", project.prefix), &topic, 0, new.len() as i64);
     project.drained();
+}
+
+/// Before the first message is taken, every sink knows where each partition begins: from then on a missing cursor is a lost
+/// one.
+#[test]
+fn t06_where_partitions_begin_is_remembered_before_the_first_message() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "remembered", Settings { partitions: 2, ..Settings::default() });
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    let group = format!("{}.work_orders", project.prefix);
+    for source in SOURCES {
+        assert_eq!(kafka.offsets(&group, &project.topic(source), 2), [Some(0), Some(0)], "{source}");
+    }
+    let log = fs::read_dir(project.path("archive/work_orders/_delta_log")).unwrap();
+    let entries = log.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect::<String>();
+    let cursors = entries.lines().filter(|line| line.starts_with("{\"txn\"")).count();
+    assert_eq!(cursors, 2 * SOURCES.len(), "{entries}");
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
 }
 
 /// The group's offsets are gone, the archive's cursor is not: the clean topic would begin anew.

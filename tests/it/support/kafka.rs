@@ -237,6 +237,15 @@ impl Kafka {
         client.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
     }
 
+    /// The committed offset of each partition, `None` where there is none.
+    pub fn offsets(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
+        let client: BaseConsumer = self.client().set("group.id", group).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(topic, 0, partitions - 1);
+        let offsets = client.committed_offsets(list, Duration::from_secs(30)).unwrap();
+        offsets.elements().iter().map(|element| element.offset().to_raw().filter(|offset| *offset >= 0)).collect()
+    }
+
     /// Deletes the records of a partition below an offset, as retention does.
     pub fn delete_records(&self, topic: &str, partition: i32, below: i64) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
