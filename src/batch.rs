@@ -84,7 +84,7 @@ impl Fetched {
 pub struct Gap {
     /// The lost offsets; they lie within one of the batch's `covers`.
     pub lost: Interval,
-    /// `gap.retention`, `gap.recreated`, `gap.truncated`.
+    /// `gap.retention`, `gap.truncated`.
     pub code: &'static str,
 }
 

@@ -29,7 +29,6 @@ const REJECT_CODES: &[(&str, &str)] = &[
     ("too_long", "文本超过长度上限"),
     ("too_large", "整行超过一条消息的容量"),
     ("gap.retention", "报文在读取之前已过保留期"),
-    ("gap.recreated", "主题被重建，原有报文已不存在"),
     ("gap.truncated", "分区被截断，原有报文已不存在"),
 ];
 

@@ -39,7 +39,6 @@ pub fn gap_rejects(fetched: &Fetched) -> Vec<Reject> {
 fn gap(Gap { lost, code }: &Gap) -> Reject {
     let why = match *code {
         "gap.retention" => "的消息尚未读取，已超过保留期被删除",
-        "gap.recreated" => "的消息尚未读取，已随主题重建而丢失",
         "gap.truncated" => "的内容不是完整的一行：文件被截短或改写过",
         "decode.too_large" => "是一条过长的消息，没有读入",
         _ => "的消息尚未读取就已丢失",
