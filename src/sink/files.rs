@@ -16,7 +16,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -185,7 +185,7 @@ impl Sink for Files {
 
 impl Topic {
     fn open(folder: PathBuf) -> Result<Topic> {
-        fs::create_dir_all(&folder).or_unavailable(format!("make the folder {}", folder.display()))?;
+        make(&folder).or_unavailable(format!("make the folder {}", folder.display()))?;
         let path = folder.join(".lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = lock.or_unavailable(format!("open {}", path.display()))?;
@@ -317,6 +317,17 @@ impl Lines {
         }
         Ok(())
     }
+}
+
+/// Makes a folder and those above it, so that they are there after a power failure: what is synced inside a folder that
+/// is not there is lost.
+fn make(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    fs::create_dir_all(folder)?;
+    let above = missing.iter().filter_map(|made| made.parent());
+    above
+        .map(|above| if above == Path::new("") { Path::new(".") } else { above })
+        .try_for_each(|above| File::open(above)?.sync_all())
 }
 
 fn append(path: &Path, buffer: &mut Vec<u8>) -> Result<()> {

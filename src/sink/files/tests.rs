@@ -282,6 +282,21 @@ fn a_commit_of_what_was_never_written_is_our_mistake() {
     assert_eq!(sink.write(&outcome(0, 3)).unwrap_err().kind, ErrorKind::Bug);
 }
 
+#[test]
+fn folders_are_on_the_disk_before_anything_is_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let asked = watch(&root, || {
+        Topic::open(root.join("topics/standard")).unwrap();
+    });
+    let made = [root.join("topics"), root.join("topics/standard")];
+    let expected: Vec<Asked> = made.iter().map(|made| Asked::Made(made.clone())).collect();
+    assert_eq!(asked[..2], expected);
+    for made in &made {
+        assert!(asked.contains(&Asked::Synced(made.parent().unwrap().into())), "{}: {asked:?}", made.display());
+    }
+}
+
 /// After a power failure a name without its bytes would be a cursor without its rows.
 #[test]
 fn no_file_gets_its_name_before_its_bytes_are_on_the_disk_and_rejects_come_first() {
