@@ -147,6 +147,22 @@ fn t17_a_transaction_that_is_prepared_and_not_committed_was_never_done() {
 /// Where a call of the Kafka client is held up for longer than it is waited for.
 const CALLS: &[&str] = &["kafka.in_offsets", "kafka.in_commit"];
 
+/// A mistake of ours in the middle of a transaction is no call that hangs: nothing is tried again.
+#[test]
+fn a_panic_in_a_call_of_the_client_ends_the_process_with_70_and_nothing_is_lost() {
+    let Some(kafka) = kafka::shared() else { return };
+    for point in CALLS {
+        let project = Project::new(kafka, "panics", Settings::default());
+        project.send(messages());
+        let (status, huiju) = project.drain(&[("HUIJU_FAULT", &format!("{point}:1:panic"))]);
+        let said = huiju.stderr();
+        assert_eq!(status.code(), Some(70), "{point}: {said}");
+        assert!(said.contains("thread transaction panicked at src/"), "{point}: {said}");
+        project.drained();
+        project.settle().logical(&project).assert_same(undisturbed(kafka));
+    }
+}
+
 /// It is given up, a new producer takes over, and when the call goes on at last nobody listens to it any more.
 #[test]
 fn a_call_of_the_client_that_hangs_is_given_up() {

@@ -8,13 +8,15 @@
 //!
 //! So the calls are made by a thread of their own, and who waits for it gives up after [`HUNG`]. The producer is left to
 //! that thread then, and a new one of the same name fences it: whether its last call did anything is answered by the
-//! cursor, as after a crash.
+//! cursor, as after a crash. A call that panics is a panic of who waits for it.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -35,7 +37,7 @@ pub struct Caller {
     /// When a call is given up.
     patience: Duration,
     calls: Sender<Call>,
-    answers: Receiver<KafkaResult<()>>,
+    answers: Receiver<thread::Result<KafkaResult<()>>>,
 }
 
 impl Caller {
@@ -45,16 +47,14 @@ impl Caller {
         let theirs = producer.clone();
         let body = move || {
             for call in asked {
+                let answered = catch_unwind(AssertUnwindSafe(|| call(&theirs)));
                 // Nobody waits for the answer of a call that was given up.
-                if answer.send(call(&theirs)).is_err() {
+                if answer.send(answered).is_err() {
                     break;
                 }
             }
         };
-        std::thread::Builder::new()
-            .name("transaction".into())
-            .spawn(body)
-            .or_unavailable(format!("producer {name}"))?;
+        thread::Builder::new().name("transaction".into()).spawn(body).or_unavailable(format!("producer {name}"))?;
         Ok(Caller { producer, patience, calls, answers })
     }
 
@@ -67,7 +67,7 @@ impl Caller {
         self.calls.send(Box::new(call)).ok()?;
         loop {
             match self.answers.recv_timeout(LOOK) {
-                Ok(answer) => return Some(answer),
+                Ok(answer) => return Some(answer.unwrap_or_else(|panic| resume_unwind(panic))),
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() < self.patience => {
                     self.producer.poll(Duration::ZERO);
                 }
@@ -87,6 +87,13 @@ mod tests {
 
     fn producer() -> Arc<BaseProducer<Told>> {
         Arc::new(ClientConfig::new().create_with_context(Told::default()).unwrap())
+    }
+
+    #[test]
+    fn a_call_that_panics_is_not_one_that_hangs() {
+        let caller = Caller::start(producer(), "panics", SHORT).unwrap();
+        let called = catch_unwind(AssertUnwindSafe(|| caller.call(|_| panic!("a mistake"))));
+        assert_eq!(called.unwrap_err().downcast_ref(), Some(&"a mistake"));
     }
 
     #[test]
