@@ -22,6 +22,7 @@ use crate::{
 const DEPTH: usize = 2;
 /// How long a bounded run waits for something that does not answer.
 const BOUNDED_PATIENCE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts: whatever comes back is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Fenced this often in a row within a minute of running each, we give way.
@@ -70,10 +71,10 @@ impl Statuses {
 /// Runs a pipeline until it is told to stop, has reached its end, or cannot go on.
 pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
     let name = &setup.prepared.pipeline.name;
-    let (mut pause, mut trouble, mut fenced) = (Duration::from_millis(500), None::<Instant>, 0);
+    let mut trouble = Trouble::default();
     let mut behind = BEHIND[0];
     loop {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), carried(setup));
         statuses.set(name, State::Running, None, setup.clock.now());
         setup.metrics.running.with_label_values(&[name]).set(1);
         let ended = once(setup, stop, behind);
@@ -99,16 +100,9 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
             Err(error) => error,
         };
         setup.metrics.restarts.with_label_values(&[name, kind(&error)]).inc();
-        if begun.elapsed() > RECOVERED {
-            (pause, trouble, fenced) = (Duration::from_millis(500), None, 0);
-        }
-        let since = *trouble.get_or_insert_with(Instant::now);
-        fenced = if error.kind == ErrorKind::Fenced { fenced + 1 } else { 0 };
-        let helps = match error.kind {
-            ErrorKind::Unavailable | ErrorKind::Evicted => !setup.bounded || since.elapsed() < BOUNDED_PATIENCE,
-            ErrorKind::Fenced => fenced < FENCED_OFTEN,
-            _ => false,
-        };
+        trouble.lived(begun.elapsed(), setup.bounded, carried(setup) - before);
+        let since = *trouble.since.get_or_insert_with(Instant::now);
+        let helps = trouble.may_pass(error.kind, setup.bounded, since.elapsed());
         if stop.asked() && error.kind.may_pass() {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
@@ -120,15 +114,60 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
             statuses.set(name, State::Stopped, Some(error.to_string()), setup.clock.now());
             return Err(error.context(format!("pipeline {name}")));
         }
-        let waiting = since.elapsed().as_secs();
+        let (waiting, pause) = (since.elapsed().as_secs(), trouble.pause());
         warn!(pipeline = %name, %error, waiting_s = waiting, retry_in_ms = pause.as_millis() as u64, "pipeline waits and tries again");
         statuses.set(name, State::Waiting, Some(error.to_string()), setup.clock.now());
         stop.wait(pause);
         if stop.asked() {
             return Ok(());
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// What a pipeline has not got over yet.
+struct Trouble {
+    since: Option<Instant>,
+    /// Before the next attempt.
+    pause: Duration,
+    /// How often in a row.
+    fenced: u32,
+}
+
+impl Default for Trouble {
+    fn default() -> Trouble {
+        Trouble { since: None, pause: FIRST_PAUSE, fenced: 0 }
+    }
+}
+
+impl Trouble {
+    /// What has run for so long is well again. But a bounded run has work all the time: one that has brought no row to any
+    /// sink is not.
+    fn lived(&mut self, lived: Duration, bounded: bool, rows: u64) {
+        if lived > RECOVERED && !(bounded && rows == 0) {
+            *self = Trouble::default();
+        }
+    }
+
+    /// Whether another attempt can help against one more error.
+    fn may_pass(&mut self, kind: ErrorKind, bounded: bool, lasting: Duration) -> bool {
+        self.fenced = if kind == ErrorKind::Fenced { self.fenced + 1 } else { 0 };
+        match kind {
+            ErrorKind::Unavailable | ErrorKind::Evicted => !bounded || lasting < BOUNDED_PATIENCE,
+            ErrorKind::Fenced => self.fenced < FENCED_OFTEN,
+            _ => false,
+        }
+    }
+
+    /// Longer each time.
+    fn pause(&mut self) -> Duration {
+        let next = (self.pause * 2).min(LONGEST_PAUSE);
+        std::mem::replace(&mut self.pause, next)
+    }
+}
+
+/// Rows that were committed, in all sinks.
+fn carried(setup: &Setup) -> u64 {
+    build::committed(&setup.accounts).values().map(|account| account.total.input).sum()
 }
 
 /// How long a sink is left behind the next time, when a line that left it behind for `pause` has lived for `lived`.
@@ -210,6 +249,25 @@ fn kind(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Reading everything may take longer than that; a sink that then refuses it all is no better for it.
+    #[test]
+    fn a_bounded_run_that_carries_nothing_gives_up_however_long_it_reads() {
+        let long = RECOVERED + Duration::from_secs(10);
+        let gives_up = |bounded, rows| {
+            let mut trouble = Trouble::default();
+            let mut lasting = Duration::ZERO;
+            (0..10).any(|_| {
+                trouble.lived(long, bounded, rows);
+                lasting = if trouble.since.is_some() { lasting + long } else { Duration::ZERO };
+                trouble.since.get_or_insert_with(Instant::now);
+                !trouble.may_pass(ErrorKind::Unavailable, bounded, lasting)
+            })
+        };
+        assert!(gives_up(true, 0));
+        assert!(!gives_up(true, 1), "it gets on");
+        assert!(!gives_up(false, 0), "it may have had nothing to do");
+    }
 
     #[test]
     fn a_sink_that_fails_again_at_once_is_left_behind_for_longer_each_time() {
