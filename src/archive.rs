@@ -21,7 +21,7 @@ use crate::{
     runtime::build::Prepared,
     sink::archive::{
         Settings,
-        upkeep::{Compact, Compacted, Upkeep, Vacuum, Vacuumed, Version, Widened},
+        upkeep::{Compact, Compacted, Created, Upkeep, Vacuum, Vacuumed, Version, Widened},
     },
 };
 
@@ -36,6 +36,9 @@ pub enum Verb {
     /// Add columns that the contract has gained; rows that are there have NULL in them
     #[command(after_help = ADD_COLUMNS)]
     AddColumns(AddColumnsOptions),
+    /// Make the tables, without data, of a pipeline that has run before
+    #[command(after_help = CREATE)]
+    Create(CreateOptions),
     /// Tell what happened to the tables: who committed what, and when
     #[command(after_help = "Example: huiju archive history work_orders --limit 20 --format json")]
     History(HistoryOptions),
@@ -59,6 +62,13 @@ const ADD_COLUMNS: &str = concat!(
     "Stop the pipeline (SIGTERM), add the column to contract and SQL, run this, start it again. Nothing is written but an ",
     "entry in the log, and descriptions are brought up to date with it. What the contract has no longer, or with another ",
     "type, is refused.",
+);
+
+const CREATE: &str = concat!(
+    "Example: huiju archive create work_orders\n\n",
+    "A pipeline makes them itself when it runs for the first time. Later it takes missing ones for a disk that is not ",
+    "mounted, and waits: this is for an archive that was given up, or added. It is filled from where the topics begin; ",
+    "dedup knows no keys of before.",
 );
 
 #[derive(Args)]
@@ -109,6 +119,12 @@ pub struct AddColumnsOptions {
 }
 
 #[derive(Args)]
+pub struct CreateOptions {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Args)]
 pub struct HistoryOptions {
     #[command(flatten)]
     which: Which,
@@ -132,6 +148,10 @@ pub fn run(verb: &Verb) -> Result<()> {
             tables.add_columns(options.dry_run)?.iter().for_each(|done| tell(done, widened(done)));
             Ok(())
         }),
+        Verb::Create(options) => each(&options.which, None, |tables, _, tell| {
+            tables.create()?.iter().for_each(|done| tell(done, created(done)));
+            Ok(())
+        }),
         Verb::History(options) => look(&options.which, |tables, _, tell| {
             tables.open()?.history(options.limit as usize, |version| {
                 tell(version, told(version));
@@ -152,6 +172,11 @@ impl Tables<'_> {
     fn open(&self) -> Result<Upkeep> {
         let schema = self.contract.arrow_schema();
         Upkeep::open(&self.settings, self.contract, &schema, Clock::system(), self.runtime.clone())
+    }
+
+    fn create(&self) -> Result<Vec<Created>> {
+        let schema = self.contract.arrow_schema();
+        Upkeep::create(&self.settings, self.contract, &schema, &Clock::system(), self.runtime)
     }
 
     fn add_columns(&self, dry_run: bool) -> Result<Vec<Widened>> {
@@ -262,6 +287,10 @@ fn widened(done: &Widened) -> String {
         Some(version) => format!("{table}: {changes} in version {version}"),
         None => format!("{table}: {changes}, if it were not --dry-run"),
     }
+}
+
+fn created(done: &Created) -> String {
+    format!("{}: {}", done.table, if done.created { "created" } else { "is there already" })
 }
 
 fn told(version: &Version) -> String {

@@ -40,6 +40,8 @@ pub trait Group: Send + Sync {
     /// Committed offsets of the partitions; waits for transactions that are still open. [`ANEW`] in place of one that was
     /// committed for another topic of this name.
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors>;
+    /// Whether an offset was committed of any partition that one of the topics has.
+    fn has_begun(&self, topics: &[&str]) -> Result<bool>;
 }
 
 /// What stands beside a committed offset of a topic with this id.

@@ -304,12 +304,14 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
         (config::Sink::Archive { path, partition_by }, _) => {
             let settings = sink::archive::Settings::new(&setup.config, path, partition_by, &pipeline.name);
             let (contract, clock, runtime) = (contract.clone(), setup.clock.clone(), setup.runtime.clone());
+            let of = settings.clone();
             let open = move |create: bool| {
                 let (contract, schema) = (contract.clone(), contract.arrow_schema());
-                let settings = sink::archive::Settings { create, ..settings.clone() };
+                let settings = sink::archive::Settings { create, ..of.clone() };
                 sink::archive::Archive::open(settings, contract, schema, clock.clone(), runtime.clone())
             };
-            let opened = open(!setup.archived.load(Ordering::SeqCst))?;
+            let create = !setup.archived.load(Ordering::SeqCst) && (settings.are_there() || !has_begun(setup, group)?);
+            let opened = open(create)?;
             setup.archived.store(true, Ordering::SeqCst);
             let at = setup.config.archive.location.clone();
             let probe: Probe = Box::new(move || writable(&at).and_then(|()| open(false).map(drop)));
@@ -320,6 +322,13 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
             Ok((Box::new(opened), probe, Some(keys)))
         }
     }
+}
+
+/// Whether the pipeline's Kafka sink has committed anything, today or in another life: then the archive was begun too.
+fn has_begun(setup: &Setup, group: Option<&crate::kafka::SharedGroup>) -> Result<bool> {
+    let pipeline = &setup.prepared.pipeline;
+    let topics = pipeline.sources.iter().flat_map(|source| &source.topics).map(String::as_str);
+    group.map_or(Ok(false), |group| group.has_begun(&topics.collect::<Vec<_>>()))
 }
 
 /// The raw columns, each with the column that says what it means.

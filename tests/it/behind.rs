@@ -51,6 +51,55 @@ fn a_line_that_is_built_anew_does_not_disturb_the_group() {
     settle(&project, &messages);
 }
 
+/// As when the disk is not mounted yet: dedup would know none of the keys that it knew.
+#[test]
+fn a_process_that_is_started_without_its_archive_waits_for_it() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "unmounted", SETTINGS);
+    let messages = samples(1800, 503);
+    let (before, after) = messages.split_at(900);
+    project.send(before);
+    project.drained();
+    let (archive, away) = (project.path("archive"), project.path("away"));
+    fs::rename(&archive, &away).unwrap();
+    project.send(after);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("though the pipeline has run before: bring it back", SOON);
+    huiju.says("is its disk mounted?", SOON);
+    assert!(!archive.join("work_orders").exists(), "{}", huiju.stderr());
+    // What was made beneath its place meanwhile is hidden when it is mounted.
+    let _ = fs::remove_dir_all(&archive);
+    fs::rename(&away, &archive).unwrap();
+    eventually("the rest is archived", SOON, || project.has_carried(&messages).then_some(()));
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    settle(&project, &messages);
+}
+
+/// One that was given up is made anew when somebody says so, and filled from the beginning; the clean topic has nothing twice.
+#[test]
+fn an_archive_that_was_given_up_is_made_anew_on_demand() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "given_up", SETTINGS);
+    let messages = samples(1800, 504);
+    project.send(&messages[..900]);
+    project.drained();
+    let create = |code: i32| {
+        let mut huiju = project.start(&["archive", "create"], &[]);
+        assert_eq!(huiju.wait(SOON).code(), Some(code), "{}", huiju.stderr());
+        huiju.stdout() + &huiju.stderr()
+    };
+    fs::remove_dir_all(project.path("archive/work_orders")).unwrap();
+    let said = create(2);
+    assert!(said.contains("bring it back, or delete both"), "{said}");
+    fs::remove_dir_all(project.path("archive/work_orders_rejects")).unwrap();
+    let said = create(0);
+    assert!(said.contains("work_orders: created") && said.contains("work_orders_rejects: created"), "{said}");
+    let said = create(0);
+    assert!(said.contains("work_orders: is there already"), "{said}");
+    project.send(&messages[900..]);
+    settle(&project, &messages);
+}
+
 /// As a disk does that is taken away: a new table in its place would lack what is in the old one.
 #[test]
 fn an_archive_that_vanishes_is_waited_for_and_not_begun_anew() {
@@ -68,7 +117,7 @@ fn an_archive_that_vanishes_is_waited_for_and_not_begun_anew() {
     huiju.says("sink still not answering", SOON);
     let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic()).len() as u64;
     eventually("the clean topic goes on", SOON, || (clean() == truth(&messages).written).then_some(()));
-    assert!(huiju.stderr().contains("is not there any more: bring it back"), "{}", huiju.stderr());
+    assert!(huiju.stderr().contains("though the pipeline has run before: bring it back"), "{}", huiju.stderr());
     assert!(!table.exists(), "{}", huiju.stderr());
     fs::rename(&away, &table).unwrap();
     eventually("the rest is archived", SOON, || project.has_carried(&messages).then_some(()));

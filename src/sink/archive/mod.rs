@@ -109,7 +109,8 @@ pub struct Settings {
     pub location: PathBuf,
     /// The rows table's folder in it; the rejects' is `{path}_rejects`.
     pub path: String,
-    /// Whether tables that are not there are begun. When they have been there, they have vanished.
+    /// Whether tables that are not there are begun. When they have been there, they have vanished, and with them what
+    /// dedup would have learned.
     pub create: bool,
     /// `ingested_on` (the day of `_ingested_at` in `time_zone`) or text, date and integer columns of the contract.
     pub partition_by: Vec<String>,
@@ -136,6 +137,11 @@ impl Settings {
             instance: config.instance.clone(),
             time_zone: chrono_tz::Asia::Shanghai,
         }
+    }
+
+    /// Whether there is a rows table already.
+    pub fn are_there(&self) -> bool {
+        self.location.join(&self.path).join("_delta_log").is_dir()
     }
 }
 

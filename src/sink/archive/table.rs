@@ -85,8 +85,8 @@ struct Gone {
 /// A new one in its place would lack all rows so far, and be in the way when the old one comes back.
 pub(super) fn vanished(root: &Path) -> Error {
     Error::unavailable(format!(
-        "archive: the table {} is not there any more: bring it back; if it is to be begun anew, delete it and its rejects (or \
-         its rows), and start again",
+        "archive: there is no table {}, though the pipeline has run before: bring it back (is its disk mounted?); a new one, \
+         with nothing in it, is made by `huiju archive create`",
         root.display()
     ))
 }

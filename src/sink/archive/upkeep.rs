@@ -46,6 +46,7 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::SchemaRef;
 use object_store::ObjectStore;
+use serde::Serialize;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -55,8 +56,18 @@ pub use self::{
     history::Version,
     vacuum::{Vacuum, Vacuumed},
 };
-use super::{Settings, places, side::Side, store, table::Table};
-use crate::{clock::Clock, contract::Contract, error::Result};
+use super::{
+    Settings, places,
+    schema::Shape,
+    side::Side,
+    store,
+    table::{Place, Table},
+};
+use crate::{
+    clock::Clock,
+    contract::Contract,
+    error::{Error, Result},
+};
 
 /// Other programs write into the table without an intent; nobody's upload takes longer than this.
 pub const LEAST_RETENTION: Duration = Duration::from_secs(3600);
@@ -67,7 +78,41 @@ pub struct Upkeep {
     tables: Vec<Side>,
 }
 
+/// A table that was asked for.
+#[derive(Debug, Serialize)]
+pub struct Created {
+    pub table: String,
+    /// Not when it was there before.
+    pub created: bool,
+}
+
 impl Upkeep {
+    /// Makes the tables, without data, where they are not there yet. All or none must be there.
+    pub fn create(
+        settings: &Settings,
+        contract: &Contract,
+        schema: &SchemaRef,
+        clock: &Clock,
+        runtime: &Handle,
+    ) -> Result<Vec<Created>> {
+        let places = places(settings, contract, schema)?;
+        let is_there = |place: &Place| place.root.join("_delta_log").is_dir();
+        let [there, missing] = [true, false].map(|yes| places.iter().find(|(place, _)| is_there(place) == yes));
+        if let Some(((there, _), (missing, _))) = there.zip(missing) {
+            return Err(Error::config(format!(
+                "archive: {} is there and {} is not: bring it back, or delete both",
+                there.root.display(),
+                missing.root.display()
+            )));
+        }
+        let create = |(place, shape): (Place, Shape)| {
+            let created = !is_there(&place);
+            let table = Table::open(store::local(), place, shape, clock.clone(), runtime.clone())?;
+            Ok(Created { table: name(&table), created })
+        };
+        places.into_iter().map(create).collect()
+    }
+
     /// Adds the contract's columns that the tables lack; tells of each table that is there.
     pub fn add_columns(
         settings: &Settings,

@@ -40,7 +40,7 @@ use super::Settings;
 use crate::{
     config,
     cursor::{Cursors, Partition},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     kafka::{self, Group, Troubles, ids::Ids},
 };
 
@@ -51,6 +51,7 @@ const COMMITTED: Duration = Duration::from_secs(60);
 const ASK: Duration = Duration::from_secs(1);
 /// How long it may say nothing at all, not even that the offsets are not stable yet: a new client does better then.
 const SILENT: Duration = Duration::from_secs(15);
+const METADATA: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a stop waits until the group has been told.
@@ -259,6 +260,36 @@ impl Group for Handle {
             std::thread::sleep(ASK_AGAIN);
         }
     }
+
+    fn has_begun(&self, topics: &[&str]) -> Result<bool> {
+        let client = self.client()?;
+        let mut all = Vec::new();
+        for topic in topics {
+            all.extend((0..partitions(&client, topic)?).map(|number| Partition::new(*topic, number as i32)));
+        }
+        drop(client);
+        Ok(self.committed(&all)?.values().any(|cuts| !cuts.is_empty()))
+    }
+}
+
+/// Looks that a topic is there; tells how many partitions it has.
+pub fn partitions(client: &Client, topic: &str) -> Result<usize> {
+    let troubles = &client.context().troubles;
+    let metadata = client.fetch_metadata(Some(topic), METADATA).map_err(|error| {
+        // Why it does not answer is told by events, which nobody has polled so far.
+        while client.poll(Duration::from_millis(10)).is_some() {}
+        troubles.explain(format!("topic {topic}"), &error)
+    })?;
+    let error = metadata.topics().iter().find_map(|topic| topic.error());
+    if let Some(code) = error.map(RDKafkaErrorCode::from).filter(|code| !is_electing(*code)) {
+        return Err(troubles.explain(format!("topic {topic}"), &KafkaError::MetadataFetch(code)));
+    }
+    Ok(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
+}
+
+/// A leader is being elected: the topic is there.
+fn is_electing(code: RDKafkaErrorCode) -> bool {
+    kafka::meaning(code) == (ErrorKind::Unavailable, None)
 }
 
 /// With read_committed librdkafka asks for stable offsets, and gives up soon while a transaction holds one.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::Start,
     cursor::Partition,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     fault,
     kafka::{self, Group, ids},
     source::Intake,
@@ -134,19 +134,10 @@ impl<'a> Reading<'a> {
 
     /// Looks that the topics are there, then joins the group.
     fn subscribe(&mut self) -> Result<()> {
-        let troubles = &self.client.context().troubles;
         for (topic, _) in &self.settings.topics {
-            let metadata = self.client.fetch_metadata(Some(topic), METADATA).map_err(|error| {
-                // Why it does not answer is told by events, which nobody has polled so far.
-                while self.client.poll(Duration::from_millis(10)).is_some() {}
-                troubles.explain(format!("topic {topic}"), &error)
-            })?;
-            let error = metadata.topics().iter().find_map(|topic| topic.error());
-            if let Some(code) = error.map(RDKafkaErrorCode::from).filter(|code| !is_electing(*code)) {
-                return Err(troubles.explain(format!("topic {topic}"), &KafkaError::MetadataFetch(code)));
-            }
-            self.known.insert(topic.clone(), metadata.topics().iter().map(|topic| topic.partitions().len()).sum());
+            self.known.insert(topic.clone(), member::partitions(self.client, topic)?);
         }
+        let troubles = &self.client.context().troubles;
         let topics = self.topics();
         let ids = ids::ids(self.client.client(), &topics, METADATA);
         self.client.context().set_ids(ids.map_err(|error| troubles.explain("ask for the topics' ids", &error))?);
@@ -426,9 +417,4 @@ impl<'a> Reading<'a> {
         self.push_all(patience)?;
         self.intake.finish(patience.saturating_sub(started.elapsed()))
     }
-}
-
-/// A leader is being elected: the topic is there.
-fn is_electing(code: RDKafkaErrorCode) -> bool {
-    kafka::meaning(code) == (ErrorKind::Unavailable, None)
 }

@@ -25,6 +25,9 @@ impl Group for Late {
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
         self.member.committed(partitions)
     }
+    fn has_begun(&self, topics: &[&str]) -> Result<bool> {
+        self.member.has_begun(topics)
+    }
 }
 
 /// A member of the second generation that shows itself as in the first so many times; and the other member.

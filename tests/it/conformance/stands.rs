@@ -94,6 +94,10 @@ impl Group for Alone {
         };
         Ok(partitions.iter().map(|partition| (partition.clone(), cursor(partition).into_iter().collect())).collect())
     }
+
+    fn has_begun(&self, _: &[&str]) -> Result<bool> {
+        unreachable!("it is asked when a pipeline is built")
+    }
 }
 
 impl KafkaStand {
