@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Write,
-    os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -360,28 +359,33 @@ fn writable(folder: &Path) -> Result<()> {
 pub struct Slot {
     instance: String,
     number: usize,
-    /// Locked for as long as we live.
-    _file: Option<File>,
+    /// Locked for as long as we live: the slot by us alone, and its folder by all, because what cleans up temporary files
+    /// (systemd-tmpfiles) passes over a locked folder.
+    _locks: [File; 2],
 }
 
 impl Slot {
     /// Takes the first free one.
     pub fn take(instance: &str) -> Result<Slot> {
-        let folder = folder_of_slots();
-        std::fs::create_dir_all(&folder).or_unavailable(format!("create {}", folder.display()))?;
+        Slot::take_in(&folder_of_slots(), instance)
+    }
+
+    pub(super) fn take_in(folder: &Path, instance: &str) -> Result<Slot> {
+        std::fs::create_dir_all(folder).or_unavailable(format!("create {}", folder.display()))?;
+        let whole = File::open(folder).or_unavailable(format!("open {}", folder.display()))?;
+        let _ = whole.try_lock_shared(); // who cleans up at this moment finds nothing that is old enough
         for number in 0..1000 {
             let path = folder.join(format!("{instance}.{number}"));
             let file = File::options().create(true).truncate(false).write(true).open(&path);
             let file = file.or_unavailable(format!("open {}", path.display()))?;
-            // SAFETY: the descriptor is open; flock has no other requirement.
-            if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-                return Ok(Slot { instance: instance.to_owned(), number, _file: Some(file) });
+            if file.try_lock().is_ok() {
+                return Ok(Slot { instance: instance.to_owned(), number, _locks: [file, whole] });
             }
         }
         Err(Error::unavailable(format!("all slots in {} are taken", folder.display())))
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}.{}", self.instance, self.number)
     }
 

@@ -273,6 +273,7 @@ fn a_line_that_ends_while_a_sink_is_behind_says_so() {
 }
 
 mod outlets;
+mod slots;
 
 mod breaking {
     use super::{super::breaker::Breaker, *};
