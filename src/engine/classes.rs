@@ -9,7 +9,7 @@ use arrow::{
     buffer::NullBuffer,
     datatypes::{DataType, Field, Fields},
 };
-use datafusion::{common::Result as PlanResult, logical_expr::TypeSignature};
+use datafusion::common::Result as PlanResult;
 
 use super::function::{Function, literal, lost, strings};
 use crate::{
@@ -29,7 +29,7 @@ pub(super) fn keyword_class(sets: &BTreeMap<String, Arc<KeywordRules>>) -> Funct
     let class = fields(&[names.as_slice(), &numbers].concat());
     let (sets, returns) = (sets.clone(), DataType::Struct(class.clone()));
     let names: Vec<String> = sets.keys().cloned().collect();
-    let takes = [3, 4].map(|count| TypeSignature::Exact(vec![DataType::Utf8; count]));
+    let takes = [3, 4].map(|count| vec![DataType::Utf8; count]);
     Function::new(
         "keyword_class",
         "keyword_class('set', title, content) or keyword_class('set', title, content, class): content class by keyword rules as struct(l1, l2, l3, rule, score, lead), where lead is how far the score is ahead of other first-level classes; of one first-level class only, if it is given; NULL when no rule applies.",
@@ -91,7 +91,7 @@ pub(super) fn content_class(name: Option<&str>, all: &BTreeMap<String, Arc<Model
     let model = name.and_then(|name| all.get(name)).cloned();
     let two = [DataType::Utf8, DataType::Utf8];
     let three = [DataType::Utf8, DataType::Utf8, DataType::Boolean];
-    let takes = [two.to_vec(), three.to_vec()].map(TypeSignature::Exact).to_vec();
+    let takes = vec![two.to_vec(), three.to_vec()];
     let returns = DataType::Struct(class.clone());
     let function = Function::new(
         "content_class",
@@ -118,7 +118,7 @@ pub(super) fn content_class_learned(name: Option<&str>, all: &BTreeMap<String, A
     let function = Function::new(
         "content_class_learned",
         "content_class_learned(class): whether the weights that the contract names can answer with this class.",
-        vec![TypeSignature::Exact(vec![DataType::Utf8])],
+        vec![vec![DataType::Utf8]],
         DataType::Boolean,
         move |args, rows| {
             let model = model.as_ref().ok_or_else(|| lost("the weights"))?;

@@ -8,10 +8,7 @@ use arrow::{
 };
 use chrono::{DateTime, NaiveDate};
 use chrono_tz::Tz;
-use datafusion::{
-    common::Result as PlanResult,
-    logical_expr::{ColumnarValue, TypeSignature},
-};
+use datafusion::{common::Result as PlanResult, logical_expr::ColumnarValue};
 
 use super::{
     function::{Function, literal, look_up, lost, strings},
@@ -75,8 +72,6 @@ fn function(
     zone: Tz,
     answer: for<'t> fn(&'t CodeTable, &str, Option<NaiveDate>) -> Option<&'t str>,
 ) -> Function {
-    let with = |more: &[DataType]| TypeSignature::Exact([&[DataType::Utf8, DataType::Utf8], more].concat());
-    let signatures = vec![with(&[]), with(&[timestamp()]), with(&[DataType::Date32])];
     let names = said.clone();
     let body = move |args: &[ColumnarValue], rows: usize| {
         let table = said.get(literal(&args[0])).ok_or_else(|| lost("table"))?;
@@ -88,7 +83,13 @@ fn function(
         }
         Ok(Arc::new(out.finish()) as ArrayRef)
     };
-    Function::new(name, doc, signatures, DataType::Utf8, body).with_names(names.keys())
+    Function::new(name, doc, with_day(&[DataType::Utf8, DataType::Utf8]), DataType::Utf8, body).with_names(names.keys())
+}
+
+/// These arguments, alone and with a day behind them.
+pub(super) fn with_day(first: &[DataType]) -> Vec<Vec<DataType>> {
+    let with = |more: &[DataType]| [first, more].concat();
+    vec![with(&[]), with(&[timestamp()]), with(&[DataType::Date32])]
 }
 
 /// The day of each row: a date as it is, of an instant that of `zone`.

@@ -8,9 +8,7 @@ use arrow::{
 };
 use datafusion::{
     common::{DataFusionError, Result as PlanResult, ScalarValue, plan_err},
-    logical_expr::{
-        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-    },
+    logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility},
 };
 
 type Body = dyn Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync;
@@ -19,6 +17,8 @@ type Body = dyn Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Syn
 pub(super) struct Function {
     name: &'static str,
     pub doc: &'static str,
+    /// The types of its arguments, in each way to call it.
+    takes: Vec<Vec<DataType>>,
     signature: Signature,
     returns: DataType,
     /// What the first argument must be a literal of; empty when it is a value like any other.
@@ -32,12 +32,41 @@ impl Function {
     pub fn new(
         name: &'static str,
         doc: &'static str,
-        signatures: Vec<TypeSignature>,
+        takes: Vec<Vec<DataType>>,
         returns: DataType,
         body: impl Fn(&[ColumnarValue], usize) -> PlanResult<ArrayRef> + Send + Sync + 'static,
     ) -> Function {
-        let signature = Signature::one_of(signatures, Volatility::Immutable);
-        Function { name, doc, signature, returns, names: Vec::new(), unusable: None, body: Arc::new(body) }
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Function { name, doc, takes, signature, returns, names: Vec::new(), unusable: None, body: Arc::new(body) }
+    }
+
+    /// Why it cannot be called with arguments of these types.
+    fn misfit(&self, given: &[DataType]) -> String {
+        let wanted = |at: usize| {
+            let alike = self.takes.iter().filter(|takes| takes.len() == given.len());
+            alike.map(|takes| &takes[at]).collect::<Vec<_>>()
+        };
+        let fits = |at: &usize| wanted(*at).iter().any(|wanted| fit(wanted, &given[*at]).is_some());
+        let usage = self.doc.split(": ").next().unwrap_or_default();
+        let strange = (0..given.len()).find(|at| !fits(at)).filter(|at| !wanted(*at).is_empty());
+        let Some(at) = strange else {
+            return format!("{}() with {} arguments: it is called as {usage}", self.name, given.len());
+        };
+        let what = match wanted(at)[..] {
+            [DataType::Utf8, ..] => "a text",
+            [DataType::Boolean, ..] => "a boolean",
+            _ if given[at].is_string() => "a date or a time: read a text with local_date() or local_time()",
+            _ => "a date or a time",
+        };
+        let is = match &given[at] {
+            text if text.is_string() => "a text".to_owned(),
+            DataType::Struct(parts) => {
+                format!("a struct of {}", parts.iter().map(|part| part.name().as_str()).collect::<Vec<_>>().join(", "))
+            }
+            list if list.is_list() => "a list".to_owned(),
+            other => other.to_string(),
+        };
+        format!("{}(): argument {} is {is} and must be {what}", self.name, at + 1)
     }
 
     /// The first argument is the name of something we have, written in the SQL.
@@ -61,8 +90,9 @@ pub(super) fn text(
     doc: &'static str,
     body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + Send + Sync + 'static,
 ) -> Function {
-    let signature = vec![TypeSignature::Exact(vec![DataType::Utf8])];
-    Function::new(name, doc, signature, DataType::Utf8, move |args, rows| map_text(&args[0], rows, &body))
+    Function::new(name, doc, vec![vec![DataType::Utf8]], DataType::Utf8, move |args, rows| {
+        map_text(&args[0], rows, &body)
+    })
 }
 
 fn map_text<'b>(
@@ -133,12 +163,34 @@ pub(super) fn lost(what: &str) -> DataFusionError {
     DataFusionError::Internal(format!("{what} was there at planning"))
 }
 
+/// What an argument is read as. A text is never read as a time here: it may have no zone, and not be a time at all.
+fn fit(wanted: &DataType, given: &DataType) -> Option<DataType> {
+    use DataType::*;
+    let fits = match (wanted, given) {
+        (wanted, given) if wanted == given => true,
+        (_, Null) => true,
+        (Utf8, given) => !given.is_nested(),
+        (Timestamp(..), Timestamp(..)) | (Date32, Date64) => true,
+        _ => false,
+    };
+    fits.then(|| wanted.clone())
+}
+
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {
         self.name
     }
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+    fn coerce_types(&self, given: &[DataType]) -> PlanResult<Vec<DataType>> {
+        let same = |takes: &&Vec<DataType>| takes.len() == given.len();
+        let fitted =
+            |takes: &Vec<DataType>| takes.iter().zip(given).map(|(wanted, given)| fit(wanted, given)).collect();
+        match self.takes.iter().filter(same).find_map(fitted) {
+            Some(types) => Ok(types),
+            None => plan_err!("{}", self.misfit(given)),
+        }
     }
     fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
         Ok(self.returns.clone())

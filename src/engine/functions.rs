@@ -9,7 +9,7 @@ use arrow::{
     array::{ArrayRef, BooleanArray, Date32Array, StringBuilder, TimestampMicrosecondArray},
     datatypes::{DataType, Date32Type},
 };
-use datafusion::logical_expr::{ScalarUDF, TypeSignature};
+use datafusion::logical_expr::ScalarUDF;
 use hashbrown::HashSet;
 
 use super::{
@@ -171,7 +171,7 @@ impl Library {
                 |t| Some(mask::mask_text(t)),
             ),
         ];
-        all.push(Function::new("local_time", "local_time(t): instant of a time as systems write it, in the source's zone when it names none; NULL when it is none.", vec![TypeSignature::Exact(vec![DataType::Utf8])], timestamp(), move |args, rows| {
+        all.push(Function::new("local_time", "local_time(t): instant of a time as systems write it, in the source's zone when it names none; NULL when it is none.", vec![vec![DataType::Utf8]], timestamp(), move |args, rows| {
             let text = strings(&args[0], rows)?;
             let time = |t: Option<&str>| t.and_then(|t| datetime::parse_time(t, zone)).map(|t| t.timestamp_micros());
             Ok(Arc::new(text.iter().map(time).collect::<TimestampMicrosecondArray>().with_timezone("UTC")) as ArrayRef)
@@ -179,7 +179,7 @@ impl Library {
         all.push(Function::new(
             "local_date",
             "local_date(t): date of a text; NULL when it is none.",
-            vec![TypeSignature::Exact(vec![DataType::Utf8])],
+            vec![vec![DataType::Utf8]],
             DataType::Date32,
             move |args, rows| {
                 let text = strings(&args[0], rows)?;
@@ -191,7 +191,7 @@ impl Library {
         all.push(Function::new(
             "flag_yes",
             "flag_yes(t): true for 是 1 true Y 有, false for 否 0 false N 无, NULL otherwise.",
-            vec![TypeSignature::Exact(vec![DataType::Utf8])],
+            vec![vec![DataType::Utf8]],
             DataType::Boolean,
             |args, rows| {
                 let text = strings(&args[0], rows)?;
@@ -200,11 +200,10 @@ impl Library {
         ));
         all.extend(code_tables::functions(said, zone));
         let (known, at) = (divisions.clone(), home.clone());
-        let with = |more: &[DataType]| TypeSignature::Exact([&[DataType::Utf8], more].concat());
         all.push(Function::new(
             "division",
             "division(t) or division(t, day): 6-digit code in force of a division's name, path or (retired) code; NULL when unknown.",
-            vec![with(&[]), with(&[timestamp()]), with(&[DataType::Date32])],
+            code_tables::with_day(&[DataType::Utf8]),
             DataType::Utf8,
             move |args, rows| {
                 let text = strings(&args[0], rows)?;
@@ -222,7 +221,7 @@ impl Library {
         all.push(Function::new(
             "division_name",
             "division_name(code): name of a division in force.",
-            vec![TypeSignature::Exact(vec![DataType::Utf8])],
+            vec![vec![DataType::Utf8]],
             DataType::Utf8,
             move |args, rows| look_up(&args[0], rows, |t| known.by_code(t).map(|division| division.name.as_str())),
         ));

@@ -76,6 +76,10 @@ fn quoted(text: &str) -> Option<&str> {
 pub(super) fn shorten(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();
     let mut text = text.as_str();
+    // What a function says of its arguments stands between what the engine says of functions.
+    if let Some((_, said)) = text.split_once("user-defined coercion failed with: ") {
+        text = said.split(". No function matches").next().unwrap_or(said);
+    }
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest;
     }

@@ -148,3 +148,39 @@ fn a_home_that_is_no_division_is_refused() {
     let none = Library::read(&root().join("tests/fixtures/no_such_folder")).unwrap();
     assert!(none.functions(&source, None).is_ok());
 }
+
+/// It would be read as a time in UTC, whatever the source's zone, and reject the row where it is written otherwise.
+#[test]
+fn a_text_is_no_day() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps/schemas")).unwrap();
+    let compiled = |expression: &str| {
+        let stage = format!("SELECT id,\n  1 AS watts,\n  length({expression}) AS share\nFROM raw");
+        compile_lamps_with(MAP, &stage, lamps(), &library).map(|_| ())
+    };
+    let mut told = String::new();
+    for expression in [
+        "code('fault_kind', id, w)",
+        "code_label('fault_kind', id, '2026-06-01')",
+        "division(id, CASE WHEN id = w THEN w END)",
+        "division(id, 20260601)",
+        "division(keyword_class('fault', id, w), local_date(w))",
+        "phone(keyword_class('fault', id, w))",
+        "mask_id()",
+        "phone(id, w)",
+    ] {
+        told += &(compiled(expression).expect_err(expression) + "\n");
+    }
+    expect![[r#"
+        lamps/clean.sql:3: code(): argument 3 is a text and must be a date or a time: read a text with local_date() or local_time() (for source street)
+        lamps/clean.sql:3: code_label(): argument 3 is a text and must be a date or a time: read a text with local_date() or local_time() (for source street)
+        lamps/clean.sql:3: division(): argument 2 is a text and must be a date or a time: read a text with local_date() or local_time() (for source street)
+        lamps/clean.sql:3: division(): argument 2 is Int64 and must be a date or a time (for source street)
+        lamps/clean.sql:3: division(): argument 1 is a struct of l1, l2, l3, rule, score, lead and must be a text (for source street)
+        lamps/clean.sql:3: phone(): argument 1 is a struct of l1, l2, l3, rule, score, lead and must be a text (for source street)
+        lamps/clean.sql:3: mask_id() with 0 arguments: it is called as mask_id(t) (for source street)
+        lamps/clean.sql:3: phone() with 2 arguments: it is called as phone(t) (for source street)
+    "#]].assert_eq(&told);
+    for day in ["local_date(w)", "local_time(w)", "_timestamp", "NULL", "DATE '2026-06-01'"] {
+        assert_eq!(compiled(&format!("code('fault_kind', id, {day})")), Ok(()), "{day}");
+    }
+}
