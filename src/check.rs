@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     cli::{flags::Where, out::say},
-    config::{Config, Sink, pipeline},
+    config::{Config, pipeline},
     contract::{codes::CodeTables, odcs},
     dictionary,
     engine::{Library, function_docs},
@@ -36,10 +36,7 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
             pipelines.into_iter().filter(|one| only.is_empty() || only.iter().any(|name| *name == *one.name))
         {
             match build::prepare(&config.schemas, library, pipeline) {
-                Ok(one) => {
-                    findings.extend(personal_folders(&one));
-                    prepared.push(one);
-                }
+                Ok(one) => prepared.push(one),
                 Err(found) => findings.extend(found),
             }
         }
@@ -51,24 +48,6 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
         true => Ok(prepared),
         false => Err(refuse(findings)),
     }
-}
-
-/// Values of partition columns stand in the names of folders and in the log, where nothing masks them.
-fn personal_folders(prepared: &Prepared) -> Vec<Finding> {
-    let Prepared { pipeline, contract, .. } = prepared;
-    let partitions = pipeline.sinks.iter().flat_map(|sink| match sink {
-        Sink::Archive { partition_by, .. } => partition_by.as_slice(),
-        Sink::Kafka { .. } => &[],
-    });
-    let personal = |name: &&String| contract.columns.iter().any(|it| it.personal && *it.name == ***name);
-    let tell = |name: &String| {
-        let todo = "partition by another column";
-        let what = format!(
-            "partition_by names column \"{name}\", which holds personal data: its values would be names of folders; {todo}"
-        );
-        Finding::new(pipeline::place(&pipeline.folder, "partition_by"), what)
-    };
-    partitions.filter(personal).map(tell).collect()
 }
 
 /// `huiju check`.

@@ -23,16 +23,6 @@ use super::{
 };
 use crate::error::Finding;
 
-/// A pipeline, and where its parts are written, for those who compare pipelines.
-pub(super) struct Placed {
-    pub pipeline: Pipeline,
-    pub dedup_at: String,
-    /// One per sink.
-    pub sinks_at: Vec<String>,
-    /// One per source: where its topics and its `keyed_by` are written.
-    pub sources_at: Vec<(String, String)>,
-}
-
 /// The pipelines of a folder that can be compiled, in the order of their names, and all that is wrong: also what is with
 /// the head of one that can be.
 pub fn read_all(folder: &Path) -> (Vec<Pipeline>, Vec<Finding>) {
@@ -42,36 +32,28 @@ pub fn read_all(folder: &Path) -> (Vec<Pipeline>, Vec<Finding>) {
         Err(finding) => return (Vec::new(), vec![finding]),
     };
     let mut findings = Vec::new();
-    let mut placed = Vec::new();
+    let mut pipelines = Vec::new();
     for folder in folders {
-        let (pipeline, more) = read_placed(&folder);
-        placed.extend(pipeline);
+        let (pipeline, more) = read_folder(&folder);
+        pipelines.extend(pipeline);
         findings.extend(more);
     }
-    if placed.is_empty() && findings.is_empty() {
+    if pipelines.is_empty() && findings.is_empty() {
         findings.push(Finding::new(at, "no pipelines: a pipeline is a folder in here with a pipeline.toml in it"));
     }
-    findings.extend(rules::between(&placed));
-    (placed.into_iter().map(|placed| placed.pipeline).collect(), findings)
+    findings.extend(rules::between(&pipelines));
+    (pipelines, findings)
 }
 
 /// One pipeline folder; its name is the pipeline's.
 pub fn read(folder: &Path) -> Result<Pipeline, Vec<Finding>> {
-    match read_placed(folder) {
-        (Some(placed), findings) if findings.is_empty() => Ok(placed.pipeline),
+    match read_folder(folder) {
+        (Some(pipeline), findings) if findings.is_empty() => Ok(pipeline),
         (_, findings) => Err(findings),
     }
 }
 
-/// Where `key` is written in the folder's `pipeline.toml`: the file and, where there is one, the line.
-pub fn place(folder: &Path, key: &str) -> String {
-    let path = folder.join("pipeline.toml");
-    let text = read_text(&path).unwrap_or_default();
-    let line = text.lines().position(|line| line.trim_start().starts_with(key));
-    line.map_or_else(|| path.display().to_string(), |line| format!("{}:{}", path.display(), line + 1))
-}
-
-fn read_placed(folder: &Path) -> (Option<Placed>, Vec<Finding>) {
+fn read_folder(folder: &Path) -> (Option<Pipeline>, Vec<Finding>) {
     let mut findings = Vec::new();
     let name = folder_name(folder, &mut findings);
     let head = read_head(folder, &name, &mut findings);
@@ -81,14 +63,10 @@ fn read_placed(folder: &Path) -> (Option<Placed>, Vec<Finding>) {
     // Without a stage or a source the others would be blamed for what is missing.
     let whole = findings.len() == of_head;
 
-    let Some(mut placed) = head else { return (None, findings) };
-    placed.pipeline.stages = stages;
-    for source in sources {
-        placed.pipeline.sources.push(source.source);
-        placed.sources_at.push((source.topics_at, source.keyed_by_at));
-    }
-    findings.extend(rules::within(&placed));
-    (Some(placed).filter(|_| whole), findings)
+    let Some(head) = head else { return (None, findings) };
+    let pipeline = Pipeline { stages, sources, ..head };
+    findings.extend(rules::within(&pipeline));
+    (Some(pipeline).filter(|_| whole), findings)
 }
 
 /// Everything in a folder but hidden files and what editors leave, in the order of the names.
@@ -122,7 +100,7 @@ fn folder_name(folder: &Path, findings: &mut Vec<Finding>) -> Arc<str> {
     name.into()
 }
 
-fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Option<Placed> {
+fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Option<Pipeline> {
     let path = folder.join("pipeline.toml");
     let document = match Document::read(&path) {
         Ok(document) => document,
@@ -131,34 +109,30 @@ fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Opt
             return None;
         }
     };
-    let placed = document.parse().and_then(|root| read_root(folder, name, document.root(&root)));
+    let pipeline = document.parse().and_then(|root| read_root(folder, name, document.root(&root)));
     findings.extend(document.findings());
-    placed
+    pipeline
 }
 
-fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Placed> {
+fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Pipeline> {
     let owner = root.required("owner", values::text);
     let contract = root.required("contract", values::name);
     let gaps = root.or("gaps", Gaps::Stop, values::one_of(&[("stop", Gaps::Stop), ("record", Gaps::Record)]));
     let beginning = values::one_of(&[("beginning", Start::Beginning), ("end", Start::End)]);
     let start = root.or("start", Start::Beginning, beginning);
-    let dedup_at = root.place("dedup");
     let dedup_is_there = root.has("dedup");
     let dedup = root.table("dedup").and_then(read_dedup);
     let rejects = read_limit(root.table("rejects"));
     let values = read_metrics(root.table("metrics"));
     let mut sinks = Vec::new();
-    let mut sinks_at = Vec::new();
     let tables = root.tables("sink");
     if !root.has("sink") {
         root.fault("sink", "no [[sink]]: write one of kind \"kafka\", one of kind \"archive\", or both");
     }
     let mut whole = true;
     for table in tables {
-        let at = table.place("");
         let sink = read_sink(name, table);
         whole &= sink.is_some();
-        sinks_at.extend(sink.is_some().then_some(at));
         sinks.extend(sink);
     }
     root.finish();
@@ -177,7 +151,7 @@ fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Plac
         stages: Vec::new(),
     };
     let complete = whole && pipeline.dedup.is_some() == dedup_is_there;
-    complete.then_some(Placed { pipeline, dedup_at, sinks_at, sources_at: Vec::new() })
+    complete.then_some(pipeline)
 }
 
 fn read_dedup(mut table: Table<'_>) -> Option<Dedup> {

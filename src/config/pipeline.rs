@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-pub use super::folder::{place, read, read_all};
+pub use super::folder::{read, read_all};
+use super::table::place;
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {
@@ -23,6 +24,13 @@ pub struct Pipeline {
     pub sources: Vec<Source>,
     /// In the order of their numbers.
     pub stages: Vec<Stage>,
+}
+
+impl Pipeline {
+    /// Where `path`, such as `sink.1.key.0`, is written in its `pipeline.toml`: file and line.
+    pub fn place(&self, path: &str) -> String {
+        place(&self.folder.join("pipeline.toml"), path)
+    }
 }
 
 /// Which rows are the same, and for how long we remember.
@@ -96,6 +104,13 @@ pub struct Source {
     pub map: Stage,
     /// `table, alias, code, where it is written`: what this source calls the codes.
     pub aliases: Vec<Alias>,
+}
+
+impl Source {
+    /// Where `path`, such as `keyed_by.0`, is written in its file: file and line.
+    pub fn place(&self, path: &str) -> String {
+        place(&self.map.path.with_extension("toml"), path)
+    }
 }
 
 #[derive(Clone, Debug)]

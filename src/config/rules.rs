@@ -2,102 +2,104 @@
 
 use std::collections::BTreeMap;
 
-use super::{Dedup, Sink, folder::Placed};
+use super::{Dedup, Pipeline, Sink};
 use crate::error::Finding;
 
 /// Rules within one pipeline.
-pub(super) fn within(placed: &Placed) -> Vec<Finding> {
+pub(super) fn within(pipeline: &Pipeline) -> Vec<Finding> {
     let mut findings = Vec::new();
-    one_sink_of_a_kind(placed, &mut findings);
-    no_topic_twice(placed, &mut findings);
-    no_loop(placed, &mut findings);
-    if let Some(dedup) = &placed.pipeline.dedup {
-        dedup_can_be_kept(placed, dedup, &mut findings);
+    one_sink_of_a_kind(pipeline, &mut findings);
+    no_topic_twice(pipeline, &mut findings);
+    no_loop(pipeline, &mut findings);
+    if let Some(dedup) = &pipeline.dedup {
+        dedup_can_be_kept(pipeline, dedup, &mut findings);
     }
     findings
 }
 
-fn one_sink_of_a_kind(placed: &Placed, findings: &mut Vec<Finding>) {
+fn one_sink_of_a_kind(pipeline: &Pipeline, findings: &mut Vec<Finding>) {
     let kind = |sink: &Sink| match sink {
         Sink::Kafka { .. } => "kafka",
         Sink::Archive { .. } => "archive",
     };
-    let mut first: BTreeMap<&str, &str> = BTreeMap::new();
-    for (sink, at) in placed.pipeline.sinks.iter().zip(&placed.sinks_at) {
+    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    for (number, sink) in pipeline.sinks.iter().enumerate() {
+        let at = |number: usize| pipeline.place(&format!("sink.{number}"));
         if let Some(first) = first.get(kind(sink)) {
-            let what =
-                format!("a second sink of kind \"{}\", the first is {first}: there is one of each kind", kind(sink));
-            findings.push(Finding::new(at, what));
+            let (kind, first) = (kind(sink), at(*first));
+            let what = format!("a second sink of kind \"{kind}\", the first is {first}: there is one of each kind");
+            findings.push(Finding::new(at(number), what));
         } else {
-            first.insert(kind(sink), at);
+            first.insert(kind(sink), number);
         }
     }
 }
 
-fn no_topic_twice(placed: &Placed, findings: &mut Vec<Finding>) {
+fn no_topic_twice(pipeline: &Pipeline, findings: &mut Vec<Finding>) {
     let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
-    for (source, (at, _)) in placed.pipeline.sources.iter().zip(&placed.sources_at) {
-        for topic in &source.topics {
+    for source in &pipeline.sources {
+        for (number, topic) in source.topics.iter().enumerate() {
             if let Some(other) = owner.insert(topic, &source.name) {
                 let what = format!("topic \"{topic}\" belongs to the source {other} already: a topic has one source");
-                findings.push(Finding::new(at, what));
+                findings.push(Finding::new(source.place(&format!("topics.{number}")), what));
             }
         }
     }
 }
 
 /// What goes out must not come in again.
-fn no_loop(placed: &Placed, findings: &mut Vec<Finding>) {
-    for (sink, at) in placed.pipeline.sinks.iter().zip(&placed.sinks_at) {
+fn no_loop(pipeline: &Pipeline, findings: &mut Vec<Finding>) {
+    for (number, sink) in pipeline.sinks.iter().enumerate() {
         let Sink::Kafka { topic, rejected, .. } = sink else { continue };
+        let at = |key: &str| pipeline.place(&format!("sink.{number}.{key}"));
         if topic == rejected {
             let what = format!("topic and rejected are both \"{topic}\": rows and rejects need a topic each");
-            findings.push(Finding::new(at, what));
+            findings.push(Finding::new(at("rejected"), what));
         }
         for (key, topic) in [("topic", topic), ("rejected", rejected)] {
-            for source in placed.pipeline.sources.iter().filter(|source| source.topics.contains(topic)) {
+            for source in pipeline.sources.iter().filter(|source| source.topics.contains(topic)) {
                 let what = format!(
                     "{key} \"{topic}\" is a topic of the source {}: the pipeline would feed itself",
                     source.name
                 );
-                findings.push(Finding::new(at, what));
+                findings.push(Finding::new(at(key), what));
             }
         }
     }
 }
 
-fn dedup_can_be_kept(placed: &Placed, dedup: &Dedup, findings: &mut Vec<Finding>) {
+fn dedup_can_be_kept(pipeline: &Pipeline, dedup: &Dedup, findings: &mut Vec<Finding>) {
     let archive = |sink: &Sink| matches!(sink, Sink::Archive { .. });
-    if !placed.pipeline.sinks.iter().any(archive) {
+    if !pipeline.sinks.iter().any(archive) {
         let what =
             "[dedup] without a sink of kind \"archive\": what it remembers is rebuilt from the archive after a start";
-        findings.push(Finding::new(&placed.dedup_at, what));
+        findings.push(Finding::new(pipeline.place("dedup"), what));
     }
     if dedup.per_partition {
         return;
     }
     // Equal keys meet only if they come through one partition: if nothing but key columns decides which.
-    for (source, (topics_at, keyed_by_at)) in placed.pipeline.sources.iter().zip(&placed.sources_at) {
+    for source in &pipeline.sources {
         let instead = "or write across_partitions = \"accept\" in [dedup] of pipeline.toml if it may miss duplicates that \
                        lie in different partitions";
         let strange: Vec<&str> =
             source.keyed_by.iter().filter(|column| !dedup.key.contains(column)).map(String::as_str).collect();
         let fault = if source.keyed_by.is_empty() {
-            Some((keyed_by_at, "name the columns that decide a message's partition with keyed_by".to_owned()))
+            Some(("keyed_by", "name the columns that decide a message's partition with keyed_by".to_owned()))
         } else if !strange.is_empty() {
             let what = format!("keyed_by {} is not in the key of [dedup]: take it in", strange.join(", "));
-            Some((keyed_by_at, what))
+            Some(("keyed_by", what))
         } else if source.topics.len() > 1 {
-            Some((topics_at, "equal keys may come in different topics: leave one topic".to_owned()))
+            Some(("topics", "equal keys may come in different topics: leave one topic".to_owned()))
         } else {
             None
         };
-        findings.extend(fault.map(|(at, what)| Finding::new(at, format!("{what}, {instead}"))));
+        findings.extend(fault.map(|(key, what)| Finding::new(source.place(key), format!("{what}, {instead}"))));
     }
 }
 
 /// Rules between pipelines.
-pub(super) fn between(all: &[Placed]) -> Vec<Finding> {
+pub(super) fn between(all: &[Pipeline]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut tables: BTreeMap<String, &str> = BTreeMap::new();
     let mut clean: BTreeMap<&str, &str> = BTreeMap::new();
@@ -108,7 +110,7 @@ pub(super) fn between(all: &[Placed]) -> Vec<Finding> {
                 for table in [path.clone(), format!("{path}_rejects")] {
                     if let Some(other) = tables.get(&table).filter(|other| **other != name) {
                         let what = format!("the pipeline {other} writes to the table \"{table}\" already");
-                        findings.push(Finding::new(at, what));
+                        findings.push(Finding::new(at("path"), what));
                     }
                     tables.entry(table).or_insert(name);
                 }
@@ -116,7 +118,7 @@ pub(super) fn between(all: &[Placed]) -> Vec<Finding> {
             Sink::Kafka { topic, .. } => {
                 if let Some(other) = clean.get(topic.as_str()).filter(|other| **other != name) {
                     let what = format!("the pipeline {other} writes to the topic \"{topic}\" already");
-                    findings.push(Finding::new(at, what));
+                    findings.push(Finding::new(at("topic"), what));
                 }
                 clean.entry(topic).or_insert(name);
             }
@@ -127,31 +129,31 @@ pub(super) fn between(all: &[Placed]) -> Vec<Finding> {
         let Sink::Kafka { rejected, .. } = sink else { continue };
         if let Some(other) = clean.get(rejected.as_str()).filter(|other| **other != name) {
             let what = format!("rejected \"{rejected}\" is the topic of the pipeline {other}");
-            findings.push(Finding::new(at, what));
+            findings.push(Finding::new(at("rejected"), what));
         }
     }
     circles(all, &mut findings);
     findings
 }
 
-fn sinks(all: &[Placed]) -> impl Iterator<Item = (&str, &Sink, &str)> {
-    all.iter().flat_map(|placed| {
-        let name = &*placed.pipeline.name;
-        placed.pipeline.sinks.iter().zip(&placed.sinks_at).map(move |(sink, at)| (name, sink, at.as_str()))
+/// Each sink with the name of its pipeline, and where a key of it is written.
+fn sinks(all: &[Pipeline]) -> impl Iterator<Item = (&str, &Sink, impl Fn(&str) -> String)> {
+    all.iter().flat_map(|pipeline| {
+        let at = move |number: usize| move |key: &str| pipeline.place(&format!("sink.{number}.{key}"));
+        pipeline.sinks.iter().enumerate().map(move |(number, sink)| (&*pipeline.name, sink, at(number)))
     })
 }
 
 /// Pipelines that feed each other in a circle carry the same rows for ever.
-fn circles(all: &[Placed], findings: &mut Vec<Finding>) {
-    let takes =
-        |to: &Placed, topic: &str| to.pipeline.sources.iter().any(|source| source.topics.iter().any(|t| t == topic));
-    let feeds = |from: &Placed, to: &Placed| {
-        from.pipeline.sinks.iter().any(|sink| match sink {
+fn circles(all: &[Pipeline], findings: &mut Vec<Finding>) {
+    let takes = |to: &Pipeline, topic: &str| to.sources.iter().any(|source| source.topics.iter().any(|t| t == topic));
+    let feeds = |from: &Pipeline, to: &Pipeline| {
+        from.sinks.iter().any(|sink| match sink {
             Sink::Kafka { topic, rejected, .. } => takes(to, topic) || takes(to, rejected),
             Sink::Archive { .. } => false,
         })
     };
-    for (start, placed) in all.iter().enumerate() {
+    for (start, pipeline) in all.iter().enumerate() {
         let mut reached = vec![false; all.len()];
         let mut open = vec![start];
         while let Some(from) = open.pop() {
@@ -164,8 +166,10 @@ fn circles(all: &[Placed], findings: &mut Vec<Finding>) {
             }
         }
         if reached[start] {
-            let at = placed.sinks_at.first().cloned().unwrap_or_default();
-            findings.push(Finding::new(at, "its rows come back to it through the topics of other pipelines"));
+            findings.push(Finding::new(
+                pipeline.place("sink.0"),
+                "its rows come back to it through the topics of other pipelines",
+            ));
         }
     }
 }

@@ -14,13 +14,6 @@ use super::{
 };
 use crate::error::Finding;
 
-/// A source, and where its parts are written.
-pub(super) struct PlacedSource {
-    pub source: Source,
-    pub topics_at: String,
-    pub keyed_by_at: String,
-}
-
 /// The files of one source.
 #[derive(Default)]
 struct Files {
@@ -29,7 +22,7 @@ struct Files {
     codes: Option<PathBuf>,
 }
 
-pub(super) fn read(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PlacedSource> {
+pub(super) fn read(folder: &Path, findings: &mut Vec<Finding>) -> Vec<Source> {
     let paths = match list(folder) {
         Ok(paths) => paths,
         Err(finding) => {
@@ -68,7 +61,7 @@ fn group(paths: Vec<PathBuf>, findings: &mut Vec<Finding>) -> BTreeMap<String, F
     sources
 }
 
-fn read_source(name: &str, files: Files, findings: &mut Vec<Finding>) -> Option<PlacedSource> {
+fn read_source(name: &str, files: Files, findings: &mut Vec<Finding>) -> Option<Source> {
     let mut alone = |path: &Path, missing: String| {
         findings.push(Finding::new(path.display().to_string(), missing));
     };
@@ -94,8 +87,8 @@ fn read_source(name: &str, files: Files, findings: &mut Vec<Finding>) -> Option<
     let source = document.parse().and_then(|root| read_root(name, document.root(&root)));
     findings.extend(document.findings());
     let mut source = source?;
-    source.source.aliases = aliases;
-    source.source.map = map?;
+    source.aliases = aliases;
+    source.map = map?;
     Some(source)
 }
 
@@ -104,9 +97,7 @@ fn noted<T>(read: Result<T, Finding>, findings: &mut Vec<Finding>) -> Option<T> 
 }
 
 /// The map and the aliases are filled in by the caller.
-fn read_root(name: &str, mut root: Table<'_>) -> Option<PlacedSource> {
-    let topics_at = root.place("topics");
-    let keyed_by_at = root.place("keyed_by");
+fn read_root(name: &str, mut root: Table<'_>) -> Option<Source> {
     let title = root.or("title", name.to_owned(), values::text);
     let topics = root.required("topics", values::topics);
     let format = root.or("format", "json", values::one_of(&[("json", "json")]));
@@ -116,7 +107,7 @@ fn read_root(name: &str, mut root: Table<'_>) -> Option<PlacedSource> {
     let rows = root.optional("rows", values::field_path);
     let keyed_by = root.or("keyed_by", Vec::new(), values::columns);
     root.finish();
-    let source = Source {
+    Some(Source {
         name: name.into(),
         title,
         topics: topics?,
@@ -128,8 +119,7 @@ fn read_root(name: &str, mut root: Table<'_>) -> Option<PlacedSource> {
         keyed_by,
         map: super::Stage { name: "map".into(), path: PathBuf::new(), sql: String::new() },
         aliases: Vec::new(),
-    };
-    Some(PlacedSource { source, topics_at, keyed_by_at })
+    })
 }
 
 /// `table,alias,code`, one alias per line.

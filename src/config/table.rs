@@ -26,6 +26,25 @@ pub(super) fn read_text(path: &Path) -> Result<String, Finding> {
     Ok(text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))
 }
 
+/// Where a file that was read says `path`, keys and numbers from 0 joined by dots (`sink.1.key.0`): `file:line` of the
+/// last part of it that is there, or the file alone. Read again for it, which only a mistake costs.
+pub(super) fn place(file: &Path, path: &str) -> String {
+    let document = Document::new(file, read_text(file).unwrap_or_default());
+    let (root, _) = DeTable::parse_recoverable(&document.text);
+    let top = DeValue::Table(root.into_inner());
+    let (mut value, mut offset) = (&top, None);
+    for part in path.split('.') {
+        let inner = match value {
+            DeValue::Table(entries) => entries.get_key_value(part).map(|(key, value)| (key.span(), value)),
+            DeValue::Array(items) => part.parse().ok().and_then(|at: usize| Some((items.get(at)?.span(), &items[at]))),
+            _ => None,
+        };
+        let Some((span, inner)) = inner else { break };
+        (value, offset) = (inner.get_ref(), Some(span.start));
+    }
+    document.place(offset)
+}
+
 /// A file being read, and what was found wrong with it so far.
 pub(super) struct Document {
     at: String,
@@ -186,10 +205,6 @@ impl<'d> Table<'d> {
     }
 
     /// Where `key` is written, or else where the table begins.
-    pub fn place(&self, key: &str) -> String {
-        self.doc.place(self.offset_of(key))
-    }
-
     fn offset_of(&self, key: &str) -> Option<usize> {
         self.entries.get_key_value(key).map(|(key, _)| key.span().start).or(self.offset)
     }

@@ -1,5 +1,7 @@
 //! The type of a column: ODCS `logicalType`, refined by `physicalType`.
 
+use std::fmt;
+
 use super::{
     Kind,
     form::{Findings, Form, hint},
@@ -75,6 +77,23 @@ pub(super) fn read(form: &Form<'_>, findings: &mut Findings) -> Option<Kind> {
         }
     };
     Some(kind)
+}
+
+/// As a contract says it.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Text => "string",
+            Kind::Integer => "int",
+            Kind::Long => "bigint",
+            Kind::Double => "double",
+            Kind::Decimal { precision, scale } => return write!(f, "decimal({precision},{scale})"),
+            Kind::Boolean => "boolean",
+            Kind::Timestamp => "timestamp",
+            Kind::Date => "date",
+            Kind::Texts => "array<string>",
+        })
+    }
 }
 
 /// An integer without a physical type is a bigint: nothing overflows.

@@ -238,8 +238,10 @@ impl Library {
             return Ok(());
         }
         let near = super::nearest(home, self.divisions.in_force().iter().map(|it| it.code.as_str()));
-        let file = source.map.path.with_extension("toml").display().to_string();
-        Err(Finding::new(file, format!("home = \"{home}\" is no division in codes/divisions.csv{near}")))
+        Err(Finding::new(
+            source.place("home"),
+            format!("home = \"{home}\" is no division in codes/divisions.csv{near}"),
+        ))
     }
 }
 

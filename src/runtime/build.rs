@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, outlet, values::Values};
+use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, outlet, values::Values};
 use crate::{
     batch::Budget,
     clock::Clock,
@@ -53,7 +53,7 @@ pub struct Prepared {
 /// Compiles a pipeline; all mistakes at once.
 pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<Prepared, Vec<Finding>> {
     let contract = Arc::new(crate::contract::odcs::read(schemas, &pipeline.contract)?);
-    let mut findings = names(&pipeline, &contract);
+    let mut findings = columns::check(&pipeline, &contract);
     let mut programs = Vec::new();
     for source in &pipeline.sources {
         match Program::compile(&pipeline, source, &contract, library) {
@@ -67,9 +67,8 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
             }),
         }
     }
-    let values = Values::new(&pipeline.values, &contract, library).unwrap_or_else(|wrong| {
-        let at = pipeline.folder.join("pipeline.toml").display().to_string();
-        findings.extend(wrong.into_iter().map(|what| Finding::new(&at, what)));
+    let values = Values::new(&pipeline, &contract, library).unwrap_or_else(|wrong| {
+        findings.extend(wrong);
         Values::default()
     });
     let values = Arc::new(values);
@@ -79,65 +78,6 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
 fn same(one: &str, other: &str) -> bool {
     let stem = |text: &str| text.split(" (for source ").next().unwrap_or(text).to_owned();
     stem(one) == stem(other)
-}
-
-/// Names of columns in `pipeline.toml` and `sources/*.toml` that the contract must have.
-fn names(pipeline: &Pipeline, contract: &Contract) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let at = pipeline.folder.join("pipeline.toml").display().to_string();
-    let mut known = |name: &String, at: &str, what: &str| {
-        let found = contract.columns.iter().find(|column| column.name.as_ref() == name);
-        if found.is_none() {
-            let near = crate::engine::nearest(name, contract.columns.iter().map(|column| column.name.as_ref()));
-            findings.push(Finding::new(
-                at,
-                format!("{what} names column \"{name}\", which contract {} does not have{near}", contract.name),
-            ));
-        }
-        found.map(|column| column.kind.clone())
-    };
-    let mut unfit = Vec::new();
-    if let Some(dedup) = &pipeline.dedup {
-        for name in &dedup.key {
-            if let Some(kind) = known(name, &at, "[dedup] key")
-                && !crate::dedup::can_be_key(&kind)
-            {
-                unfit.push(Finding::new(&at, format!("[dedup] key: column \"{name}\" is {kind:?}; a key is made of texts, integers, dates and timestamps")));
-            }
-        }
-    }
-    for sink in &pipeline.sinks {
-        match sink {
-            config::Sink::Kafka { key, .. } => {
-                for name in key {
-                    let _ = known(name, &at, "[[sink]] key");
-                }
-            }
-            config::Sink::Archive { partition_by, .. } => {
-                for name in partition_by.iter().filter(|name| name.as_str() != "ingested_on") {
-                    use crate::contract::Kind::*;
-                    if let Some(kind) = known(name, &at, "[[sink]] partition_by")
-                        && !matches!(kind, Text | Date | Integer)
-                    {
-                        unfit.push(Finding::new(
-                            &at,
-                            format!(
-                                "[[sink]] partition_by: column \"{name}\" is {kind:?}; use a text, a date or an integer"
-                            ),
-                        ));
-                    }
-                }
-            }
-        }
-    }
-    for source in &pipeline.sources {
-        let at = pipeline.folder.join("sources").join(format!("{}.toml", source.name)).display().to_string();
-        for name in &source.keyed_by {
-            let _ = known(name, &at, "keyed_by");
-        }
-    }
-    findings.extend(unfit);
-    findings
 }
 
 /// What a running pipeline needs beside its own files.

@@ -29,6 +29,7 @@
 
 mod breaker;
 pub mod build;
+mod columns;
 mod outlet;
 pub mod supervise;
 #[cfg(test)]

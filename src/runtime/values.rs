@@ -12,7 +12,14 @@ use arrow::{
 };
 use hashbrown::HashMap;
 
-use crate::{contract::Contract, engine::Library, metrics::Metrics};
+use super::columns;
+use crate::{
+    config::Pipeline,
+    contract::{Contract, Kind},
+    engine::Library,
+    error::Finding,
+    metrics::Metrics,
+};
 
 /// The columns to count.
 #[derive(Debug, Default)]
@@ -39,31 +46,19 @@ const NONE: &str = "none";
 pub(super) type Counts = Vec<Vec<u64>>;
 
 impl Values {
-    /// `Err` says of a column why it cannot be counted.
-    pub fn new(names: &[String], contract: &Contract, library: &Library) -> Result<Values, Vec<String>> {
-        let (mut columns, mut wrong) = (Vec::new(), Vec::new());
-        for name in names {
-            let Some(at) = contract.columns.iter().position(|column| *column.name == **name) else {
-                let near = crate::engine::nearest(name, contract.columns.iter().map(|column| column.name.as_ref()));
-                wrong.push(format!(
-                    "[metrics] values names column \"{name}\", which contract {} does not have{near}",
-                    contract.name
-                ));
-                continue;
-            };
-            let column = &contract.columns[at];
-            let labels: Vec<Box<str>> = match (&column.codes, &column.kind) {
-                (Some(table), _) => library.codes_of(table).into_iter().flatten().collect(),
-                (None, crate::contract::Kind::Boolean) => ["false", "true"].map(Into::into).into(),
-                _ => {
-                    let todo = "count a column with `codes`, or a boolean";
-                    wrong.push(format!("[metrics] values: column \"{name}\" can hold any value: {todo}"));
-                    continue;
+    /// The columns that `[metrics] values` names; all that cannot be counted at once.
+    pub fn new(pipeline: &Pipeline, contract: &Contract, library: &Library) -> Result<Values, Vec<Finding>> {
+        let (mut counted, mut wrong) = (Vec::new(), Vec::new());
+        for (number, name) in pipeline.values.iter().enumerate() {
+            match Counted::of(name, contract, library) {
+                Ok(column) => counted.push(column),
+                Err(why) => {
+                    let at = pipeline.place(&format!("metrics.values.{number}"));
+                    wrong.push(Finding::new(at, format!("[metrics] values{why}")));
                 }
-            };
-            columns.push(Counted::new(column.name.clone(), at, labels));
+            }
         }
-        if wrong.is_empty() { Ok(Values { columns }) } else { Err(wrong) }
+        if wrong.is_empty() { Ok(Values { columns: counted }) } else { Err(wrong) }
     }
 
     /// Adds the rows of a contract to `counts`, which is empty at first.
@@ -89,6 +84,22 @@ impl Values {
 }
 
 impl Counted {
+    /// `Err` says of a column why it cannot be counted.
+    fn of(name: &str, contract: &Contract, library: &Library) -> Result<Counted, String> {
+        let column = columns::find(name, contract).map_err(|why| format!(" names {why}"))?;
+        let labels: Vec<Box<str>> = match (&column.codes, &column.kind) {
+            (Some(table), _) => library.codes_of(table).into_iter().flatten().collect(),
+            (None, Kind::Boolean) => ["false", "true"].map(Into::into).into(),
+            _ => {
+                return Err(format!(
+                    ": column \"{name}\" can hold any value: count a column with `codes`, or a boolean"
+                ));
+            }
+        };
+        let at = contract.columns.iter().position(|it| it.name == column.name).expect("it was found there");
+        Ok(Counted::new(column.name.clone(), at, labels))
+    }
+
     fn new(name: Arc<str>, at: usize, mut labels: Vec<Box<str>>) -> Counted {
         labels.sort();
         let places = labels.iter().enumerate().map(|(place, label)| (label.clone(), place)).collect();

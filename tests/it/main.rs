@@ -2,6 +2,7 @@
 
 mod behind;
 mod chaos;
+mod check;
 mod clock;
 mod compaction;
 mod conformance;

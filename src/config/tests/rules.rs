@@ -18,12 +18,12 @@ fn sinks_that_get_in_each_others_way() {
     check_folder(
         &[("pipeline.toml", &head)],
         expect![[r#"
-        p/pipeline.toml:8: a second sink of kind "kafka", the first is p/pipeline.toml:3: there is one of each kind
-        p/pipeline.toml:13: a second sink of kind "kafka", the first is p/pipeline.toml:3: there is one of each kind
-        p/pipeline.toml:3: topic and rejected are both "same": rows and rejects need a topic each
-        p/pipeline.toml:8: topic "raw.nanchang" is a topic of the source nanchang: the pipeline would feed itself
-        p/pipeline.toml:13: rejected "raw.nanchang" is a topic of the source nanchang: the pipeline would feed itself
-    "#]],
+            p/pipeline.toml:8: a second sink of kind "kafka", the first is p/pipeline.toml:3: there is one of each kind
+            p/pipeline.toml:13: a second sink of kind "kafka", the first is p/pipeline.toml:3: there is one of each kind
+            p/pipeline.toml:6: topic and rejected are both "same": rows and rejects need a topic each
+            p/pipeline.toml:10: topic "raw.nanchang" is a topic of the source nanchang: the pipeline would feed itself
+            p/pipeline.toml:16: rejected "raw.nanchang" is a topic of the source nanchang: the pipeline would feed itself
+        "#]],
     );
 }
 
@@ -82,11 +82,11 @@ fn pipelines_have_tables_and_topics_of_their_own() {
             ("d", &[("pipeline.toml", &d), own]),
         ],
         expect![[r#"
-            ./b/pipeline.toml:3: the pipeline a writes to the topic "clean" already
-            ./b/pipeline.toml:8: the pipeline a writes to the table "t" already
-            ./b/pipeline.toml:8: the pipeline a writes to the table "t_rejects" already
-            ./c/pipeline.toml:8: the pipeline a writes to the table "t_rejects" already
-            ./d/pipeline.toml:3: rejected "clean" is the topic of the pipeline a
+            ./b/pipeline.toml:5: the pipeline a writes to the topic "clean" already
+            ./b/pipeline.toml:10: the pipeline a writes to the table "t" already
+            ./b/pipeline.toml:10: the pipeline a writes to the table "t_rejects" already
+            ./c/pipeline.toml:10: the pipeline a writes to the table "t_rejects" already
+            ./d/pipeline.toml:6: rejected "clean" is the topic of the pipeline a
         "#]],
     );
 
