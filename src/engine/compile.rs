@@ -25,8 +25,10 @@ use datafusion::{
 use super::{
     choose,
     conform::conform,
-    interval, lint, meta,
-    mistakes::{dead_column, explain, hopeless, shorten},
+    fields, interval,
+    lint::{self, Parsed},
+    meta,
+    mistakes::{columns, dead_column, explain, hopeless, shorten},
     numbers,
     shield::shield_future,
     step::{Step, number_of},
@@ -70,46 +72,36 @@ pub(super) fn compile(
     let runtime =
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers can be built");
     runtime.block_on(async {
-        let select = lint::parse(&source.map, lint::MESSAGE).map_err(one)?;
-        let fields = lint::fields(&source.map, &select).map_err(one)?;
-        let mut columns: Vec<_> = fields.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-        columns.extend(meta::fields());
-        let message = Arc::new(EmptyTable::new(Arc::new(Schema::new(columns))));
-        register(context, lint::MESSAGE, message)?;
-
-        let mut from: Arc<str> = lint::MESSAGE.into();
-        let (mut steps, mut input) = (Vec::new(), None);
         // The map is the first stage, under the name that later ones select from.
         let map = Stage { name: "raw".into(), ..source.map.clone() };
+        let known = context.state();
+        let mut texts = vec![(&map, lint::parse(&map, lint::MESSAGE, &known))];
         let mut last = &map;
-        for stage in std::iter::once(&map).chain(&pipeline.stages) {
-            let select = lint::parse(stage, &from).map_err(one)?;
-            lint::one_row(stage, &select, &context.state()).map_err(one)?;
-            let planned = match context.state().create_logical_plan(&stage.sql).await {
-                Ok(planned) => planned,
-                Err(error) => return Err(explain(stage, source, &select, context, &error).await),
-            };
-            lint::row_local(stage, &planned).map_err(one)?;
-            let before = steps.len();
-            let added = match with_meta(planned) {
-                Ok(whole) => add(stage, &whole, context, &mut steps).await,
-                Err(error) => Err(error),
-            };
-            let (read, schema) = match added {
-                Ok(added) => added,
-                Err(error) => return Err(explain(stage, source, &select, context, &error).await),
-            };
-            let hopeless = hopeless(&steps[before..], &read);
-            if !hopeless.is_empty() {
-                let tell = |(column, why): (String, String)| dead_column(stage, &column, &why);
-                return Err(hopeless.into_iter().map(tell).collect());
+        for stage in &pipeline.stages {
+            texts.push((stage, lint::parse(stage, &last.name, &known)));
+            last = stage;
+        }
+        let fields = match &mut texts[0].1 {
+            Ok(parsed) => message(parsed, context)?,
+            Err(_) => Fields(Vec::new()),
+        };
+        let (mut wrong, mut steps, mut input) = (Vec::new(), Vec::new(), None);
+        for (stage, text) in texts {
+            match text {
+                Err(mistake) => wrong.extend(lint::tell(stage, vec![mistake])),
+                // Which columns it selects from is not known when a stage before it is wrong.
+                Ok(parsed) if !wrong.is_empty() => wrong.extend(lint::tell(stage, parsed.wrong)),
+                Ok(parsed) => match compile_stage(stage, source, parsed, context, &mut steps).await {
+                    Ok(read) => drop(input.get_or_insert(read)),
+                    Err(found) => wrong.extend(found),
+                },
             }
-            input.get_or_insert(read);
-            register(context, &stage.name, Arc::new(EmptyTable::new(schema)))?;
-            (from, last) = (stage.name.clone(), stage);
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
         let lost = |error: DataFusionError| one(lint::finding(last, None, shorten(&error)));
-        let table = context.table(from.as_ref()).await.map_err(lost)?;
+        let table = context.table(last.name.as_ref()).await.map_err(lost)?;
         let checks = Stage { name: "checks".into(), ..last.clone() };
         for plan in conform(contract, last, table.into_unoptimized_plan(), context)? {
             let before = steps.len();
@@ -131,6 +123,55 @@ pub(super) fn compile(
         let input = input.expect("the map is always there");
         Ok(Compiled { fields, input, steps })
     })
+}
+
+/// Registers the table that the map selects from. Without fields that can be told apart no column of the map is sound.
+fn message(map: &mut Parsed, context: &SessionContext) -> Result<Fields, Vec<Finding>> {
+    let fields = fields::fields(&map.select).unwrap_or_else(|found| {
+        map.wrong.extend(found);
+        map.sound.clear();
+        Fields(Vec::new())
+    });
+    let mut columns: Vec<_> = fields.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    columns.extend(meta::fields());
+    register(context, lint::MESSAGE, Arc::new(EmptyTable::new(Arc::new(Schema::new(columns)))))?;
+    Ok(fields)
+}
+
+/// Plans a stage, appends its steps, and registers what it yields as the table that the next one selects from; tells what
+/// it reads of the table before it.
+async fn compile_stage(
+    stage: &Stage,
+    source: &Source,
+    parsed: Parsed,
+    context: &SessionContext,
+    steps: &mut Vec<Step>,
+) -> Result<SchemaRef, Vec<Finding>> {
+    if !parsed.wrong.is_empty() {
+        let more = columns(stage, source, &parsed, context).await;
+        return Err(lint::tell(stage, parsed.wrong.into_iter().chain(more).collect()));
+    }
+    let before = steps.len();
+    let planned = context.state().create_logical_plan(&stage.sql).await;
+    let wrong = planned.as_ref().map_or_else(|_| Vec::new(), lint::row_local);
+    if !wrong.is_empty() {
+        return Err(lint::tell(stage, wrong));
+    }
+    let added = match planned.and_then(with_meta) {
+        Ok(whole) => add(stage, &whole, context, steps).await,
+        Err(error) => Err(error),
+    };
+    let (read, schema) = match added {
+        Ok(added) => added,
+        Err(error) => return Err(lint::tell(stage, explain(stage, source, &parsed, context, &error).await)),
+    };
+    let hopeless = hopeless(&steps[before..], &read);
+    if !hopeless.is_empty() {
+        let tell = |(column, why): (String, String)| dead_column(stage, &column, &why);
+        return Err(hopeless.into_iter().map(tell).collect());
+    }
+    register(context, &stage.name, Arc::new(EmptyTable::new(schema)))?;
+    Ok(read)
 }
 
 /// Plans a projection and appends its steps; tells what it reads of the table before it, and what it yields.

@@ -118,7 +118,10 @@ fn typed_table(plan: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
 
 fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<Expr, String> {
     let expr = context.state().create_logical_expr(sql, schema).map_err(|error| shorten(&error))?;
-    lint::immutable(&expr).map_err(|(name, why)| format!("{name}() {why}"))?;
+    let changes = lint::immutable(&expr);
+    if !changes.is_empty() {
+        return Err(changes.join("; "));
+    }
     match expr.get_type(schema) {
         Ok(DataType::Boolean) => lint::plannable(expr, schema, &context.state()).map_err(|error| shorten(&error)),
         Ok(other) => Err(format!("\"{sql}\" is {other}, not a condition")),

@@ -3,11 +3,7 @@
 //! A stage is a projection. It cannot drop, multiply or look at other rows, and it gives the same answer whenever it
 //! is asked: that is what makes replays safe and lets a program be planned once.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ops::ControlFlow,
-    sync::Arc,
-};
+use std::{ops::ControlFlow, sync::Arc};
 
 use datafusion::{
     common::{
@@ -17,96 +13,227 @@ use datafusion::{
     execution::SessionState,
     logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Volatility},
     sql::sqlparser::{
-        ast::{self, AccessExpr, SelectItem, SetExpr, Spanned, Statement, Subscript, TableFactor, visit_expressions},
+        ast::{
+            self, Distinct, GroupByExpr, LimitClause, SelectItem, SetExpr, Spanned, Statement, TableFactor, Visit,
+            Visitor,
+        },
         dialect::GenericDialect,
         parser::{Parser, ParserError},
-        tokenizer::Token,
+        tokenizer::{Span, Token, Tokenizer},
     },
 };
 
-use super::meta;
-use crate::{
-    config::Stage,
-    decode::{Field, Fields},
-    error::Finding,
-};
+use crate::{config::Stage, error::Finding};
 
 /// Names that a map selects from, and that stages select from.
 pub(super) const MESSAGE: &str = "message";
 
-/// Parses a stage and checks its outer shape: one SELECT from `from`, every column named.
-pub(super) fn parse(stage: &Stage, from: &str) -> Result<ast::Select, Finding> {
+/// What is wrong with a stage, and its line.
+pub(super) type Mistake = (Option<usize>, String);
+
+/// A stage's SELECT.
+pub(super) struct Parsed {
+    pub select: ast::Select,
+    /// Its columns but those that something is wrong with: what can be planned for its own mistakes.
+    pub sound: Vec<SelectItem>,
+    pub wrong: Vec<Mistake>,
+}
+
+/// Parses a stage: one SELECT from `from`, every column named and computed from one row, and nothing else.
+pub(super) fn parse(stage: &Stage, from: &str, known: &SessionState) -> Result<Parsed, Mistake> {
+    let query = parse_query(&stage.sql)?;
+    let SetExpr::Select(select) = *query.body.clone() else {
+        let word = match query.body.as_ref() {
+            SetExpr::SetOperation { op, .. } => op.to_string(),
+            _ => String::new(),
+        };
+        let line = line_of_word(&stage.sql, &word).or_else(|| line(query.span()));
+        return Err((line, "a stage is one SELECT; UNION, VALUES and brackets around it are not allowed".into()));
+    };
+    let mut wrong = clauses(&stage.sql, &query, &select);
+    let mut sound = Vec::new();
+    for item in &select.projection {
+        let found = of_column(item, known);
+        if found.is_empty() {
+            sound.push(item.clone());
+        }
+        wrong.extend(found);
+    }
+    let table = of_table(&select, from);
+    // Which columns there are is not known then.
+    if table.is_some() || select.from.len() > 1 || !select.from[0].joins.is_empty() {
+        sound.clear();
+    }
+    wrong.extend(table);
+    if wrong.is_empty()
+        && let Some(more) = remainder(&stage.sql, &query, &select)
+    {
+        sound.clear();
+        wrong.push(more);
+    }
+    Ok(Parsed { select: *select, sound, wrong })
+}
+
+fn parse_query(sql: &str) -> Result<ast::Query, Mistake> {
     let not_sql = |error: ParserError| {
         let text = error.to_string();
         let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
-        finding(stage, line, not_sql(&text))
+        (line, not_sql(&text))
     };
-    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(&stage.sql).map_err(not_sql)?;
-    let statements = parser.parse_statements().map_err(not_sql)?;
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).map_err(not_sql)?;
+    let mut statements = parser.parse_statements().map_err(not_sql)?.into_iter();
     // The parser stops at `END`, wherever it stands.
     let next = parser.peek_token();
     if next.token != Token::EOF {
         let what =
             format!("the SQL ends before \"{}\": a name that is a word of SQL wants quotes, \"end\"", next.token);
-        return Err(finding(stage, Some(next.span.start.line as usize), what));
+        return Err((line(next.span), what));
     }
-    let [Statement::Query(query)] = statements.as_slice() else {
-        return Err(finding(stage, None, "a stage is exactly one SELECT".into()));
+    let (first, second) = (statements.next(), statements.next());
+    let (other, why) = match (first, second) {
+        (Some(Statement::Query(query)), None) => return Ok(*query),
+        (Some(Statement::Query(_)), Some(other)) => (other, "is one too many"),
+        (Some(other), _) => (other, "is none"),
+        (None, _) => return Err((None, "a stage is exactly one SELECT".into())),
     };
-    let whole = [
+    let text = other.to_string();
+    let short: String = text.chars().take(40).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    Err((line(other.span()), format!("a stage is exactly one SELECT: \"{short}{more}\" {why}")))
+}
+
+/// The clauses that a stage cannot have.
+fn clauses(sql: &str, query: &ast::Query, select: &ast::Select) -> Vec<Mistake> {
+    let offset_alone = matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit: None, .. }));
+    let all = [
         (query.with.is_some(), "WITH"),
-        (query.order_by.is_some(), "ORDER BY"),
-        (query.limit_clause.is_some() || query.fetch.is_some(), "LIMIT"),
-    ];
-    let SetExpr::Select(select) = query.body.as_ref() else {
-        return Err(finding(stage, None, "a stage is one SELECT; UNION and VALUES are not allowed".into()));
-    };
-    let parts = [
-        (select.distinct.is_some(), "DISTINCT"),
+        (matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_))), "DISTINCT"),
+        (select.from.iter().any(|from| !from.joins.is_empty()) || select.from.len() > 1, "JOIN"),
         (select.selection.is_some(), "WHERE"),
+        (
+            !matches!(&select.group_by, GroupByExpr::Expressions(by, more) if by.is_empty() && more.is_empty()),
+            "GROUP BY",
+        ),
         (select.having.is_some(), "HAVING"),
         (select.qualify.is_some(), "QUALIFY"),
-        (select.from.iter().any(|from| !from.joins.is_empty()) || select.from.len() > 1, "JOIN"),
-        (!matches!(&select.group_by, ast::GroupByExpr::Expressions(by, _) if by.is_empty()), "GROUP BY"),
+        (query.order_by.is_some(), "ORDER BY"),
+        (query.limit_clause.is_some(), if offset_alone { "OFFSET" } else { "LIMIT" }),
+        (query.fetch.is_some(), "FETCH"),
     ];
-    if let Some((_, clause)) = whole.iter().chain(&parts).find(|(there, _)| *there) {
-        let instead = match *clause {
+    let tell = |(_, clause): (bool, &str)| {
+        let instead = match clause {
             "WHERE" | "HAVING" | "QUALIFY" => "to refuse rows write a quality rule in the contract",
             "JOIN" => "to look something up use code('table', value) or division(name)",
             _ => "a stage sees one row at a time",
         };
-        let line = line_of(&stage.sql, clause);
-        return Err(finding(stage, line, format!("{clause} is not allowed in a stage: {instead}")));
-    }
-    let table = select.from.first().map(|from| &from.relation);
-    match table {
-        // Fields of a message are known by their names in the SQL: `m.id` would be the field `id` of an object `m`.
-        Some(TableFactor::Table { name, alias: Some(alias), .. }) if from == MESSAGE && name.to_string() == from => {
-            let line = line_of(&stage.sql, "FROM");
-            return Err(finding(stage, line, format!("FROM {from} cannot have another name: leave \"{alias}\" out")));
-        }
-        Some(TableFactor::Table { name, .. }) if name.to_string() == from => {}
-        Some(other) => {
-            let line = Some(other.span().start.line as usize).filter(|line| *line > 0);
-            return Err(finding(stage, line, format!("selects FROM {other}; it must select FROM {from}")));
-        }
-        None => return Err(finding(stage, None, format!("has no FROM; it must select FROM {from}"))),
-    }
-    for item in &select.projection {
-        let line = Some(item.span().start.line as usize).filter(|line| *line > 0);
-        match item {
-            SelectItem::ExprWithAlias { .. } => {}
-            SelectItem::UnnamedExpr(ast::Expr::Identifier(_)) => {}
-            SelectItem::UnnamedExpr(expr) => {
-                return Err(finding(stage, line, format!("\"{expr}\" has no name: add AS column_name")));
-            }
-            other => {
-                return Err(finding(stage, line, format!("\"{other}\" is not allowed: name each column")));
-            }
-        }
-    }
-    Ok(select.as_ref().clone())
+        // A JOIN may be written as a comma.
+        let line = line_of_word(sql, clause).or_else(|| line(select.from.last()?.span()));
+        (line, format!("{clause} is not allowed in a stage: {instead}"))
+    };
+    all.into_iter().filter(|(there, _)| *there).map(tell).collect()
 }
+
+/// What is wrong with the table it selects from.
+fn of_table(select: &ast::Select, from: &str) -> Option<Mistake> {
+    match select.from.first().map(|from| &from.relation) {
+        // Fields of a message are known by their names in the SQL: `m.id` would be the field `id` of an object `m`.
+        Some(table @ TableFactor::Table { name, alias: Some(alias), .. })
+            if from == MESSAGE && name.to_string() == from =>
+        {
+            let alias = &alias.name;
+            Some((line(table.span()), format!("FROM {from} cannot have another name: leave \"{alias}\" out")))
+        }
+        Some(TableFactor::Table { name, .. }) if name.to_string() == from => None,
+        Some(other) => Some((line(other.span()), format!("selects FROM {other}; it must select FROM {from}"))),
+        None => Some((line(select.span()), format!("has no FROM; it must select FROM {from}"))),
+    }
+}
+
+/// Everything beside columns, table and the clauses that have words of their own: the engine passes over some of it.
+fn remainder(sql: &str, query: &ast::Query, select: &ast::Select) -> Option<Mistake> {
+    let columns = select.projection.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if columns.is_empty() {
+        return Some((line(select.span()), "has no columns: name each".into()));
+    }
+    let from = match select.from.first().map(|from| &from.relation) {
+        Some(TableFactor::Table { name, alias: Some(alias), .. }) => {
+            format!(" FROM {name} {}{}", if alias.explicit { "AS " } else { "" }, alias.name)
+        }
+        Some(TableFactor::Table { name, .. }) => format!(" FROM {name}"),
+        _ => String::new(),
+    };
+    let text = query.to_string();
+    if text == format!("SELECT {columns}{from}") {
+        return None;
+    }
+    let rest = match text.strip_prefix(&format!("SELECT {columns}")) {
+        Some(tail) => tail.replacen(&from, "", 1),
+        None => text.trim_start_matches("SELECT ").split(&format!("{columns}{from}")).next()?.to_owned(),
+    };
+    let rest = rest.trim();
+    let line = line_of_word(sql, rest.split(' ').next()?).or_else(|| line(select.span()));
+    Some((line, format!("\"{rest}\" is not allowed: a stage is SELECT, its columns, and FROM")))
+}
+
+/// What is wrong with a column before anything is known of the table.
+fn of_column(item: &SelectItem, known: &SessionState) -> Vec<Mistake> {
+    let mut calls = Calls { known, depth: 0, wrong: Vec::new() };
+    let _ = item.visit(&mut calls);
+    let text = match item {
+        SelectItem::ExprWithAlias { .. } | SelectItem::UnnamedExpr(ast::Expr::Identifier(_)) => None,
+        SelectItem::UnnamedExpr(expr) => Some(format!("\"{expr}\" has no name: add AS column_name")),
+        other => Some(format!("\"{other}\" is not allowed: name each column")),
+    };
+    calls.wrong.extend(text.map(|text| (line(item.span()), text)));
+    calls.wrong
+}
+
+/// Calls and queries in an expression that look at more than the row; before the engine advises a GROUP BY.
+struct Calls<'a> {
+    known: &'a SessionState,
+    /// Queries around what is visited.
+    depth: usize,
+    wrong: Vec<Mistake>,
+}
+
+impl Visitor for Calls<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        if self.depth == 0 {
+            let text = "a subquery is not allowed: a stage sees one row at a time".to_owned();
+            self.wrong.push((line(query.span()), text));
+        }
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        let ast::Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        let (name, known) = (call.name.to_string().to_lowercase(), self.known);
+        let several = known.aggregate_functions().contains_key(&name) || known.window_functions().contains_key(&name);
+        let why = match known.scalar_functions().get(&name) {
+            _ if call.over.is_some() => "looks at more than one row: a stage sees one row at a time",
+            Some(scalar) if scalar.signature().volatility != Volatility::Immutable => CHANGES,
+            Some(_) => return ControlFlow::Continue(()),
+            None if several => "looks at more than one row: a stage sees one row at a time",
+            None if name == "unnest" => "makes several rows of one: a stage has a row for each",
+            None => return ControlFlow::Continue(()),
+        };
+        self.wrong.push((line(call.name.span()), format!("{name}() {why}")));
+        ControlFlow::Continue(())
+    }
+}
+
+const CHANGES: &str = "does not give the same answer on a replay; use the message's own time, _timestamp";
 
 /// What the parser says of a text.
 pub(super) fn not_sql(said: &str) -> String {
@@ -121,143 +248,41 @@ pub(super) fn no_function(said: &str, hint: &str) -> String {
     format!("{}{}", said.trim_end_matches('.'), super::nearest(&function, std::iter::once(meant.as_str())))
 }
 
-/// The fields of a message that a mapping uses: every name in it that is not a meta column.
-pub(super) fn fields(stage: &Stage, select: &ast::Select) -> Result<Fields, Finding> {
-    let mut tree = Tree::default();
-    let mut wrong = None;
-    // The root of a subscript, `a` in `a['b']`, is visited as an identifier of its own.
-    let mut roots = HashSet::new();
-    let _ = visit_expressions(&select.projection, |expr| {
-        let path: Option<Vec<&str>> = match expr {
-            ast::Expr::Identifier(name) if roots.contains(&name.span.start) => None,
-            ast::Expr::Identifier(name) => Some(vec![&name.value]),
-            ast::Expr::CompoundIdentifier(names) if roots.contains(&names[0].span.start) => None,
-            ast::Expr::CompoundIdentifier(names) => {
-                let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
-                Some(if names[0] == MESSAGE { names[1..].to_vec() } else { names })
-            }
-            ast::Expr::CompoundFieldAccess { root, access_chain } => {
-                roots.insert(root.span().start);
-                subscripts(root, access_chain)
-            }
-            _ => None,
-        };
-        match path {
-            Some(path) if path.len() == 1 && meta::is_meta(path[0]) => {}
-            Some(path) => {
-                if let Err(name) = tree.insert(&path) {
-                    let line = line_of(&stage.sql, &name);
-                    let text = format!("field \"{name}\" is used both as a value and as an object");
-                    wrong = Some(finding(stage, line, text));
-                }
-            }
-            None => {}
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    match wrong {
-        Some(finding) => Err(finding),
-        None => Ok(tree.fields()),
-    }
-}
-
-fn subscripts<'a>(root: &'a ast::Expr, chain: &'a [AccessExpr]) -> Option<Vec<&'a str>> {
-    let mut path = match root {
-        ast::Expr::Identifier(name) => vec![name.value.as_str()],
-        ast::Expr::CompoundIdentifier(names) => names.iter().map(|name| name.value.as_str()).collect(),
-        _ => return None,
-    };
-    for access in chain {
-        match access {
-            AccessExpr::Dot(ast::Expr::Identifier(name)) => path.push(&name.value),
-            AccessExpr::Subscript(Subscript::Index { index: ast::Expr::Value(value) }) => match &value.value {
-                ast::Value::SingleQuotedString(name) => path.push(name),
-                _ => return None,
-            },
-            _ => return None,
-        }
-    }
-    Some(path)
-}
-
-/// Fields as they are found; the order is that of first use, for the decoder's guess of the next field.
-#[derive(Default)]
-struct Tree {
-    order: Vec<Arc<str>>,
-    nodes: BTreeMap<Arc<str>, Option<Tree>>,
-}
-
-impl Tree {
-    fn insert(&mut self, path: &[&str]) -> Result<(), String> {
-        let name: Arc<str> = path[0].into();
-        let leaf = path.len() == 1;
-        let node = self.nodes.entry(name.clone()).or_insert_with(|| {
-            self.order.push(name.clone());
-            (!leaf).then(Tree::default)
-        });
-        match node {
-            None if leaf => Ok(()),
-            Some(tree) if !leaf => tree.insert(&path[1..]),
-            _ => Err(name.to_string()),
-        }
-    }
-
-    fn fields(mut self) -> Fields {
-        let field = |name: Arc<str>| {
-            let kind = match self.nodes.remove(&name).flatten() {
-                Some(tree) => Field::Struct(tree.fields()),
-                None => Field::Text,
-            };
-            (name, kind)
-        };
-        Fields(self.order.into_iter().map(field).collect())
-    }
-}
-
-/// Refuses whatever is not row-local and immutable in a planned stage.
-pub(super) fn row_local(stage: &Stage, plan: &LogicalPlan) -> Result<(), Finding> {
+/// Refuses whatever is not row-local and immutable in a planned stage: what its text did not show.
+pub(super) fn row_local(plan: &LogicalPlan) -> Vec<Mistake> {
     let LogicalPlan::Projection(projection) = plan else {
-        let text = "a stage is a projection: aggregates, windows and unnest are not allowed".to_owned();
-        return Err(finding(stage, None, text));
+        return vec![(None, "a stage is a projection: aggregates, windows and unnest are not allowed".to_owned())];
     };
     let mut input = projection.input.as_ref();
     loop {
         match input {
             LogicalPlan::SubqueryAlias(alias) => input = &alias.input,
             LogicalPlan::TableScan(_) => break,
-            other => {
-                let text = format!("a stage is a projection over one table; found {}", other.display());
-                return Err(finding(stage, None, text));
-            }
+            other => return vec![(None, format!("a stage is a projection over one table; found {}", other.display()))],
         }
     }
-    projection.expr.iter().try_for_each(|expr| {
-        immutable(expr).map_err(|(name, why)| finding(stage, line_of(&stage.sql, &name), format!("{name}() {why}")))
-    })
+    projection.expr.iter().flat_map(immutable).map(|text| (None, text)).collect()
 }
 
-/// The first function in `expr` that does not give the same answer for the same row.
-pub(super) fn immutable(expr: &Expr) -> Result<(), (String, &'static str)> {
-    let mut wrong = None;
+/// What in `expr` does not give the same answer for the same row.
+pub(super) fn immutable(expr: &Expr) -> Vec<String> {
+    let mut wrong = Vec::new();
     let _ = expr.apply(|node| {
-        wrong = match node {
-            Expr::ScalarFunction(call) => match call.func.signature().volatility {
-                Volatility::Immutable => None,
-                _ => Some((
-                    call.func.name().to_owned(),
-                    "does not give the same answer on a replay; use the message's own time, _timestamp",
-                )),
-            },
-            Expr::AggregateFunction(call) => Some((call.func.name().to_owned(), "looks at more than one row")),
-            Expr::WindowFunction(call) => Some((call.fun.to_string(), "looks at more than one row")),
-            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
-                Some(("subquery".to_owned(), "is not allowed: a stage sees one row at a time"))
+        let (name, why) = match node {
+            Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
+                (call.func.name().to_owned(), CHANGES)
             }
-            _ => None,
+            Expr::AggregateFunction(call) => (call.func.name().to_owned(), "looks at more than one row"),
+            Expr::WindowFunction(call) => (call.fun.to_string(), "looks at more than one row"),
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
+                ("subquery".to_owned(), "is not allowed: a stage sees one row at a time")
+            }
+            _ => return Ok(TreeNodeRecursion::Continue),
         };
-        Ok(if wrong.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        wrong.push(format!("{name}() {why}"));
+        Ok(TreeNodeRecursion::Continue)
     });
-    wrong.map_or(Ok(()), Err)
+    wrong
 }
 
 /// Plans a condition alone, so that what is wrong with it is told of its rule and not of the last stage.
@@ -267,24 +292,36 @@ pub(super) fn plannable(condition: Expr, schema: &DFSchema, known: &SessionState
     known.optimize(&plan).map(|_| condition)
 }
 
-/// Refuses functions that look at more than one row, before the engine advises a GROUP BY.
-pub(super) fn one_row(stage: &Stage, select: &ast::Select, known: &SessionState) -> Result<(), Finding> {
-    let found = visit_expressions(&select.projection, |expr| match expr {
-        ast::Expr::Function(call) => {
-            let name = call.name.to_string().to_lowercase();
-            let several =
-                known.aggregate_functions().contains_key(&name) || known.window_functions().contains_key(&name);
-            if call.over.is_some() || several && !known.scalar_functions().contains_key(&name) {
-                ControlFlow::Break((name, call.name.span().start.line as usize))
-            } else {
-                ControlFlow::Continue(())
+/// What is wrong with a stage, in the order of its lines, each once.
+pub(super) fn tell(stage: &Stage, mut wrong: Vec<Mistake>) -> Vec<Finding> {
+    wrong.sort_by_key(|(line, _)| *line);
+    wrong.dedup();
+    wrong.into_iter().map(|(line, what)| finding(stage, line, what)).collect()
+}
+
+/// The line where something begins.
+pub(super) fn line(span: Span) -> Option<usize> {
+    Some(span.start.line as usize).filter(|line| *line > 0)
+}
+
+/// The line of a clause by its first word, which is no name there and in no brackets.
+fn line_of_word(sql: &str, clause: &str) -> Option<usize> {
+    let wanted = clause.split(' ').next()?;
+    let mut depth = 0;
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    tokens.iter().find_map(|token| {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            Token::Word(word)
+                if depth == 0 && word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted) =>
+            {
+                return line(token.span);
             }
+            _ => {}
         }
-        _ => ControlFlow::Continue(()),
-    });
-    let ControlFlow::Break((name, line)) = found else { return Ok(()) };
-    let text = format!("{name}() looks at more than one row: a stage sees one row at a time");
-    Err(finding(stage, Some(line).filter(|line| *line > 0), text))
+        None
+    })
 }
 
 /// A finding in a stage's file.

@@ -10,43 +10,51 @@ use datafusion::{
     sql::sqlparser::ast::{self, Spanned},
 };
 
-use super::{evaluate, lint, shield::shield_future, step::Step};
+use super::{
+    evaluate,
+    lint::{self, Mistake, Parsed},
+    shield::shield_future,
+    step::Step,
+};
 use crate::{
     config::{Source, Stage},
     error::Finding,
 };
 
-/// What keeps a stage from being planned, with file and line: each column that cannot be planned alone, or else what the
-/// engine says of the whole.
+/// What keeps a stage from being planned: each column that cannot be planned alone, or else what the engine says of the
+/// whole.
 pub(super) async fn explain(
     stage: &Stage,
     source: &Source,
-    select: &ast::Select,
+    parsed: &Parsed,
     context: &SessionContext,
     error: &DataFusionError,
-) -> Vec<Finding> {
+) -> Vec<Mistake> {
+    let found = columns(stage, source, parsed, context).await;
+    if !found.is_empty() {
+        return found;
+    }
+    let text = shorten(error);
+    let span = error.diagnostic().and_then(|diagnostic| Some(diagnostic.span?.start.line as usize));
+    let line = span.filter(|line| *line > 0).or_else(|| lint::line_of(&stage.sql, quoted(&text)?));
+    vec![(line, of_source(stage, source, text))]
+}
+
+/// The sound columns of a stage that cannot be planned alone.
+pub(super) async fn columns(stage: &Stage, source: &Source, parsed: &Parsed, context: &SessionContext) -> Vec<Mistake> {
     let mut found = Vec::new();
-    if let Some(from) = select.from.first() {
-        for item in &select.projection {
-            let Err(error) = plan(&format!("SELECT {item} FROM {}", from.relation), context).await else { continue };
-            let text = shorten(&error);
-            found.push((line_of_item(stage, item, &text), text));
-        }
+    for item in &parsed.sound {
+        let from = &parsed.select.from[0].relation;
+        let Err(error) = plan(&format!("SELECT {item} FROM {from}"), context).await else { continue };
+        let text = shorten(&error);
+        found.push((line_of_item(stage, item, &text), of_source(stage, source, text)));
     }
-    if found.is_empty() {
-        let text = shorten(error);
-        let span = error.diagnostic().and_then(|diagnostic| Some(diagnostic.span?.start.line as usize));
-        let line = span.filter(|line| *line > 0);
-        found.push((line.or_else(|| lint::line_of(&stage.sql, quoted(&text)?)), text));
-    }
-    let tell = |(line, text)| {
-        let mut finding = lint::finding(stage, line, text);
-        if stage.path != source.map.path {
-            finding.what = format!("{} (for source {})", finding.what, source.name);
-        }
-        finding
-    };
-    found.into_iter().map(tell).collect()
+    found
+}
+
+/// A stage is planned for each source, and may be wrong for one of them.
+fn of_source(stage: &Stage, source: &Source, text: String) -> String {
+    if stage.path == source.map.path { text } else { format!("{text} (for source {})", source.name) }
 }
 
 async fn plan(sql: &str, context: &SessionContext) -> Result<(), DataFusionError> {

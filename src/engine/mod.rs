@@ -15,6 +15,7 @@ mod code_tables;
 mod compile;
 mod conform;
 mod evaluate;
+mod fields;
 mod function;
 mod functions;
 mod interval;

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 mod code_tables;
 mod failing;
+mod several;
 
 use arrow::array::AsArray;
 use expect_test::expect;
@@ -291,7 +292,7 @@ fn a_stage_is_one_row_local_select() {
     check(
         "SELECT a['b'] AS id,\n  a.c['d'] AS d, a AS w FROM message",
         id,
-        expect![[r#"lamps/street.sql:1: field "a" is used both as a value and as an object"#]],
+        expect![[r#"lamps/street.sql:2: field "a" is used both as a value and as an object"#]],
     );
     check(
         "SELECT no AS id,\n  begin AS b,\n  end AS e\nFROM message",
