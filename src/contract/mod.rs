@@ -87,6 +87,7 @@ pub struct Rule {
     pub severity: Severity,
     /// Reason for people, in Chinese.
     pub description: String,
+    /// Where the predicate is written.
     pub at: String,
 }
 

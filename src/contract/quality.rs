@@ -91,13 +91,14 @@ fn rule(node: &Node, of: &str, column: Option<&str>, findings: &mut Findings) ->
     {
         findings.add(line, format!("{what} has the description `{text}`: write it in Chinese; it stands in rejects"));
     }
+    let (predicate, at) = predicate?;
     let rule = Rule {
         name: name?.0.into(),
         column: column.map(Arc::from),
-        predicate: predicate?.0.to_owned(),
+        predicate: predicate.to_owned(),
         severity: severity?,
         description: description?.0.to_owned(),
-        at: findings.at(node.line),
+        at: findings.at(at),
     };
     Some((rule, node.line))
 }

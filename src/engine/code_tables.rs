@@ -20,8 +20,8 @@ use crate::{
     error::Finding,
 };
 
-/// The tables with the words that `source` uses.
-pub(super) fn said_by(source: &Source, tables: &CodeTables) -> Result<BTreeMap<String, CodeTable>, Vec<Finding>> {
+/// The tables with the words that `source` uses, and what is wrong with these.
+pub(super) fn said_by(source: &Source, tables: &CodeTables) -> (BTreeMap<String, CodeTable>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut said: BTreeMap<String, CodeTable> =
         tables.iter().map(|table| (table.name.to_string(), table.clone())).collect();
@@ -42,7 +42,7 @@ pub(super) fn said_by(source: &Source, tables: &CodeTables) -> Result<BTreeMap<S
             findings.push(Finding::new(&alias.at, text));
         }
     }
-    if findings.is_empty() { Ok(said) } else { Err(findings) }
+    (said, findings)
 }
 
 /// `code()` and `code_label()`; days of instants are those of `zone`.

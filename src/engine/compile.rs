@@ -19,12 +19,12 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     physical_expr::expressions::Column,
     physical_plan::{ExecutionPlan, projection::ProjectionExec},
-    prelude::{SessionConfig, SessionContext},
+    prelude::{DataFrame, SessionConfig, SessionContext},
 };
 
 use super::{
     choose,
-    conform::conform,
+    conform::{conform, rules},
     fields, interval,
     lint::{self, Parsed},
     meta,
@@ -69,44 +69,27 @@ pub(super) fn compile(
     contract: &Contract,
     context: &SessionContext,
 ) -> Result<Compiled, Vec<Finding>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers can be built");
-    runtime.block_on(async {
-        // The map is the first stage, under the name that later ones select from.
-        let map = Stage { name: "raw".into(), ..source.map.clone() };
-        let known = context.state();
-        let mut texts = vec![(&map, lint::parse(&map, lint::MESSAGE, &known))];
-        let mut last = &map;
-        for stage in &pipeline.stages {
-            texts.push((stage, lint::parse(stage, &last.name, &known)));
-            last = stage;
-        }
-        let fields = match &mut texts[0].1 {
-            Ok(parsed) => message(parsed, context)?,
-            Err(_) => Fields(Vec::new()),
-        };
-        let (mut wrong, mut steps, mut input) = (Vec::new(), Vec::new(), None);
-        for (stage, text) in texts {
-            match text {
-                Err(mistake) => wrong.extend(lint::tell(stage, vec![mistake])),
-                // Which columns it selects from is not known when a stage before it is wrong.
-                Ok(parsed) if !wrong.is_empty() => wrong.extend(lint::tell(stage, parsed.wrong)),
-                Ok(parsed) => match compile_stage(stage, source, parsed, context, &mut steps).await {
-                    Ok(read) => drop(input.get_or_insert(read)),
-                    Err(found) => wrong.extend(found),
-                },
+    waiting(async {
+        let mut wrong = Vec::new();
+        let mut keep = |found: Vec<Finding>| wrong.extend(found);
+        let stages = compile_stages(pipeline, source, context).await.map_err(&mut keep).ok();
+        let columns = match &stages {
+            Some(stages) => {
+                conform(contract, stages.last, table_of(stages.last, context).await?).map_err(&mut keep).ok()
             }
-        }
-        if !wrong.is_empty() {
+            None => None,
+        };
+        // Rules are about the contract's columns, whatever the stages do.
+        let rules = rules(contract, context).map_err(&mut keep).ok();
+        let (Some(Stages { fields, input, mut steps, last }), Some(columns), Some(rules)) = (stages, columns, rules)
+        else {
             return Err(wrong);
-        }
-        let lost = |error: DataFusionError| one(lint::finding(last, None, shorten(&error)));
-        let table = context.table(last.name.as_ref()).await.map_err(lost)?;
+        };
         let checks = Stage { name: "checks".into(), ..last.clone() };
-        for plan in conform(contract, last, table.into_unoptimized_plan(), context)? {
+        for plan in [columns, rules] {
             let before = steps.len();
             let added = add(&checks, &plan, context, &mut steps).await;
-            let (read, _) = added.map_err(lost)?;
+            let (read, _) = added.map_err(|error| lost(last, &error))?;
             let hopeless = hopeless(&steps[before..], &read);
             if !hopeless.is_empty() {
                 let tell = |(column, why): (String, String)| match number_of(&column).map(|at| &contract.rules[at]) {
@@ -120,9 +103,74 @@ pub(super) fn compile(
                 return Err(hopeless.into_iter().map(tell).collect());
             }
         }
-        let input = input.expect("the map is always there");
         Ok(Compiled { fields, input, steps })
     })
+}
+
+/// What is wrong with the map of a source and the stages of its pipeline, whatever the contract.
+pub(super) fn check_stages(pipeline: &Pipeline, source: &Source, context: &SessionContext) -> Vec<Finding> {
+    waiting(compile_stages(pipeline, source, context)).err().unwrap_or_default()
+}
+
+fn waiting<T>(work: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers can be built");
+    runtime.block_on(work)
+}
+
+/// A map and its stages, compiled.
+struct Stages<'p> {
+    fields: Fields,
+    input: SchemaRef,
+    steps: Vec<Step>,
+    /// The one whose columns are the contract's.
+    last: &'p Stage,
+}
+
+async fn compile_stages<'p>(
+    pipeline: &'p Pipeline,
+    source: &'p Source,
+    context: &SessionContext,
+) -> Result<Stages<'p>, Vec<Finding>> {
+    let known = context.state();
+    // The map is the first stage, under the name that later ones select from.
+    let map = Stage { name: "raw".into(), ..source.map.clone() };
+    let mut texts = vec![(&map, lint::parse(&map, lint::MESSAGE, &known))];
+    for stage in &pipeline.stages {
+        let from = texts[texts.len() - 1].0.name.clone();
+        texts.push((stage, lint::parse(stage, &from, &known)));
+    }
+    let fields = match &mut texts[0].1 {
+        Ok(parsed) => message(parsed, context)?,
+        Err(_) => Fields(Vec::new()),
+    };
+    let (mut wrong, mut steps, mut input) = (Vec::new(), Vec::new(), None);
+    for (stage, text) in texts {
+        match text {
+            Err(mistake) => wrong.extend(lint::tell(stage, vec![mistake])),
+            // Which columns it selects from is not known when a stage before it is wrong.
+            Ok(parsed) if !wrong.is_empty() => wrong.extend(lint::tell(stage, parsed.wrong)),
+            Ok(parsed) => match compile_stage(stage, source, parsed, context, &mut steps).await {
+                Ok(read) => drop(input.get_or_insert(read)),
+                Err(found) => wrong.extend(found),
+            },
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let last = pipeline.stages.last().expect("a folder without stages is refused");
+    Ok(Stages { fields, input: input.expect("the map is always there"), steps, last })
+}
+
+/// What a stage yields, as a table to select from.
+async fn table_of(stage: &Stage, context: &SessionContext) -> Result<LogicalPlan, Vec<Finding>> {
+    let table = context.table(stage.name.as_ref()).await;
+    table.map(DataFrame::into_unoptimized_plan).map_err(|error| lost(stage, &error))
+}
+
+fn lost(last: &Stage, error: &DataFusionError) -> Vec<Finding> {
+    one(lint::finding(last, None, shorten(error)))
 }
 
 /// Registers the table that the map selects from. Without fields that can be told apart no column of the map is sound.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
-    common::{Column as ColumnName, DFSchema, DataFusionError},
+    common::{Column as ColumnName, DFSchema},
     datasource::{empty::EmptyTable, provider_as_source},
     logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col, ident},
     prelude::SessionContext,
@@ -18,25 +18,23 @@ use super::{
 };
 use crate::{config::Stage, contract::Contract, error::Finding};
 
-/// Two plans, one after the other: what the last stage yields in the contract's types, and the rules over that.
-pub(super) fn conform(
-    contract: &Contract,
-    last: &Stage,
-    plan: LogicalPlan,
-    context: &SessionContext,
-) -> Result<Vec<LogicalPlan>, Vec<Finding>> {
+/// What the last stage yields, in the contract's types.
+pub(super) fn conform(contract: &Contract, last: &Stage, plan: LogicalPlan) -> Result<LogicalPlan, Vec<Finding>> {
     let mut findings = Vec::new();
     let wanted = contract.arrow_schema();
     let is_flags = |name: &str| contract.flags.as_deref() == Some(name);
     let had: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    let mut meant = Vec::new();
     for name in had.iter().filter(|name| !meta::is_meta(name)) {
         if is_flags(name) {
             let text = format!("column \"{name}\" is filled by the checks; leave it out");
-            findings.push(lint::finding(last, lint::line_of(&last.sql, name), text));
+            findings.push(lint::finding(last, lint::line_of_column(&last.sql, name), text));
         } else if wanted.field_with_name(name).is_err() {
-            let near = nearest(name, wanted.fields().iter().map(|field| field.name().as_str()));
+            let free = wanted.fields().iter().map(|field| field.name().as_str()).filter(|name| !had.contains(name));
+            let near = nearest(name, free);
             let text = format!("column \"{name}\" is not in contract {}{near}", contract.name);
-            findings.push(lint::finding(last, lint::line_of(&last.sql, name), text));
+            findings.push(lint::finding(last, lint::line_of_column(&last.sql, name), text));
+            meant.push(near);
         }
     }
     let mut exprs = Vec::new();
@@ -45,10 +43,12 @@ pub(super) fn conform(
             continue;
         }
         let Some(found) = plan.schema().fields().iter().find(|have| have.name() == field.name()) else {
-            let near = nearest(field.name(), had.iter().copied());
-            let text =
-                format!("column \"{}\" of contract {} ({}) is missing{near}", field.name(), contract.name, column.at);
-            findings.push(lint::finding(last, None, text));
+            // One that is there under a name like it has been told.
+            if !meant.iter().any(|near| near.ends_with(&format!("\"{}\"?", field.name()))) {
+                let text =
+                    format!("column \"{}\" of contract {} ({}) is missing", field.name(), contract.name, column.at);
+                findings.push(lint::finding(last, lint::line_of_select(&last.sql), text));
+            }
             continue;
         };
         if !converts(found.data_type(), field.data_type()) {
@@ -66,58 +66,51 @@ pub(super) fn conform(
                 contract.name,
                 field.data_type()
             );
-            findings.push(lint::finding(last, lint::line_of(&last.sql, field.name()), text));
+            findings.push(lint::finding(last, lint::line_of_column(&last.sql, field.name()), text));
             continue;
         }
         let typed = cast(ident(field.name()), field.data_type().clone());
         exprs.push(numbers::finite(typed, field.data_type()).alias(field.name()));
     }
-    // Rules see the contract's columns in the contract's types, and the meta columns.
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    // Rules see the meta columns too.
     let meta = meta::NAMES.iter().map(|name| col(ColumnName::from_name(*name)));
-    let typed = LogicalPlanBuilder::from(plan).project(exprs.iter().cloned().chain(meta)).and_then(|plan| plan.build());
-    let (typed, schema, plan) = match typed {
-        Ok(plan) => (typed_table(&plan), unqualified(&plan), plan),
-        Err(error) => {
-            findings.push(lint::finding(last, None, shorten(&error)));
-            return Err(findings);
-        }
-    };
-    let mut checked: Vec<Expr> = schema
-        .columns()
-        .into_iter()
-        .filter(|column| !meta::is_meta(&column.name))
-        .map(|column| ident(column.name))
-        .collect();
+    let typed = LogicalPlanBuilder::from(plan).project(exprs.into_iter().chain(meta)).and_then(|plan| plan.build());
+    typed.map_err(|error| vec![lint::finding(last, None, shorten(&error))])
+}
+
+/// The contract's columns and then its rules, over what [`conform`] yields.
+pub(super) fn rules(contract: &Contract, context: &SessionContext) -> Result<LogicalPlan, Vec<Finding>> {
+    let wanted = contract.arrow_schema();
+    let present = wanted.fields().iter().filter(|field| contract.flags.as_deref() != Some(field.name()));
+    // A required column may hold NULL: it is checked beside the rules.
+    let mut fields: Vec<Field> =
+        present.map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
+    let mut checked: Vec<Expr> = fields.iter().map(|field| ident(field.name())).collect();
+    fields.extend(meta::fields());
+    let columns = Arc::new(Schema::new(fields));
+    let schema = DFSchema::try_from(columns.clone()).expect("the columns of a contract have names of their own");
+    let mut findings = Vec::new();
     for (number, rule) in contract.rules.iter().enumerate() {
         match predicate(&rule.predicate, &schema, context) {
             Ok(expr) => checked.push(expr.alias(format!("{RULE}{number}"))),
-            Err(what) => {
-                let quiet = !findings.is_empty() && what.contains("No field named");
-                if !quiet {
-                    findings.push(Finding::new(&rule.at, format!("rule {}: {what}", rule.name)));
-                }
-            }
+            Err(what) => findings.push(Finding::new(&rule.at, format!("rule {}: {what}", rule.name))),
         }
     }
     if !findings.is_empty() {
         return Err(findings);
     }
-    let checked = typed.and_then(|typed| LogicalPlanBuilder::from(typed).project(checked)?.build());
-    Ok(vec![plan, checked.map_err(|error| vec![lint::finding(last, None, shorten(&error))])?])
-}
-
-fn unqualified(plan: &LogicalPlan) -> DFSchema {
-    DFSchema::try_from(plan.schema().as_arrow().clone()).expect("the columns of a plan have names of their own")
-}
-
-/// An empty table with the columns of a plan: what the rules are planned over.
-fn typed_table(plan: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
-    let table = EmptyTable::new(Arc::new(plan.schema().as_arrow().clone()));
-    LogicalPlanBuilder::scan("typed", provider_as_source(Arc::new(table)), None)?.build()
+    let table = provider_as_source(Arc::new(EmptyTable::new(columns)));
+    let plan = LogicalPlanBuilder::scan("typed", table, None).and_then(|typed| typed.project(checked)?.build());
+    plan.map_err(|error| vec![Finding::new(&contract.name.to_string(), shorten(&error))])
 }
 
 fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<Expr, String> {
-    let expr = context.state().create_logical_expr(sql, schema).map_err(|error| shorten(&error))?;
+    // Lines that the parser counts are those of the condition, not of its file.
+    let why = |error| shorten(&error).split(" at Line: ").next().unwrap_or_default().to_owned();
+    let expr = context.state().create_logical_expr(sql, schema).map_err(why)?;
     let changes = lint::immutable(&expr);
     if !changes.is_empty() {
         return Err(changes.join("; "));

@@ -112,10 +112,16 @@ impl Library {
         Some(self.tables.get(table)?.codes.iter().map(|code| code.code.as_ref().into()).collect())
     }
 
+    /// What is wrong with what a source says of codes and of its home.
+    pub(super) fn check(&self, source: &Source) -> Vec<Finding> {
+        let (_, mut findings) = code_tables::said_by(source, &self.tables);
+        findings.extend(self.knows_home(source).err());
+        findings
+    }
+
     /// The functions as `source` sees them; `weights` are those that the contract names.
-    pub(super) fn functions(&self, source: &Source, weights: Option<&str>) -> Result<Vec<ScalarUDF>, Vec<Finding>> {
-        let said = code_tables::said_by(source, &self.tables)?;
-        self.knows_home(source).map_err(|finding| vec![finding])?;
+    pub(super) fn functions(&self, source: &Source, weights: Option<&str>) -> Vec<ScalarUDF> {
+        let (said, _) = code_tables::said_by(source, &self.tables);
         let (zone, home) = (source.time_zone, source.home.clone());
         let divisions = self.divisions.clone();
         let area = home.as_deref().and_then(|home| divisions.area_code(home)).map(str::to_owned);
@@ -228,7 +234,7 @@ impl Library {
         all.push(classes::keyword_class(&self.rules));
         all.push(classes::content_class(weights, &self.weights));
         all.push(classes::content_class_learned(weights, &self.weights));
-        Ok(all.into_iter().map(ScalarUDF::new_from_impl).chain(bounded::functions()).collect())
+        all.into_iter().map(ScalarUDF::new_from_impl).chain(bounded::functions()).collect()
     }
 
     /// With a wrong home no local phone and no bare name would be read, and nothing would say why.
@@ -247,7 +253,7 @@ impl Library {
 
 /// Name and documentation of every function, for `huiju docs`.
 pub fn function_docs(library: &Library, source: &Source) -> Vec<(String, &'static str)> {
-    let functions = library.functions(source, None).unwrap_or_default();
+    let functions = library.functions(source, None);
     let doc = |udf: &ScalarUDF| {
         let ours = udf.inner().as_ref().downcast_ref::<Function>()?;
         Some((udf.name().to_owned(), ours.doc))

@@ -270,17 +270,17 @@ pub(super) fn immutable(expr: &Expr) -> Vec<String> {
     let _ = expr.apply(|node| {
         let (name, why) = match node {
             Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
-                (call.func.name().to_owned(), CHANGES)
+                (format!("{}()", call.func.name()), CHANGES)
             }
-            Expr::AggregateFunction(call) => (call.func.name().to_owned(), "looks at more than one row"),
-            Expr::WindowFunction(call) => (call.fun.to_string(), "looks at more than one row"),
+            Expr::AggregateFunction(call) => (format!("{}()", call.func.name()), "looks at more than one row"),
+            Expr::WindowFunction(call) => (format!("{}()", call.fun), "looks at more than one row"),
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
-                ("subquery".to_owned(), "is not allowed: a stage sees one row at a time")
+                ("a subquery".to_owned(), "is not allowed: only the row is there")
             }
             _ => return Ok(TreeNodeRecursion::Continue),
         };
-        wrong.push(format!("{name}() {why}"));
-        Ok(TreeNodeRecursion::Continue)
+        wrong.push(format!("{name} {why}"));
+        Ok(TreeNodeRecursion::Jump)
     });
     wrong
 }
@@ -345,13 +345,16 @@ pub(super) fn line_of_within(sql: &str, word: &str, first: usize, last: usize) -
 
 /// The line in which a column of a stage's SELECT begins.
 pub(super) fn line_of_column(sql: &str, column: &str) -> Option<usize> {
-    let statements = Parser::parse_sql(&GenericDialect {}, sql).ok()?;
-    let [Statement::Query(query)] = statements.as_slice() else { return None };
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let query = parse_query(sql).ok()?;
     let named = |item: &&SelectItem| match item {
         SelectItem::ExprWithAlias { alias, .. } => alias.value == column,
-        SelectItem::UnnamedExpr(expr) => expr.to_string() == column,
+        SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => name.value == column,
         _ => false,
     };
-    select.projection.iter().find(named).map(|item| item.span().start.line as usize).filter(|line| *line > 0)
+    line(query.body.as_select()?.projection.iter().find(named)?.span())
+}
+
+/// The line in which a stage's SELECT begins.
+pub(super) fn line_of_select(sql: &str) -> Option<usize> {
+    line(parse_query(sql).ok()?.body.as_select()?.span())
 }

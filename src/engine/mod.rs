@@ -68,23 +68,29 @@ impl Program {
         library: &Library,
     ) -> Result<Program, Vec<Finding>> {
         let weights = contract.columns.iter().find_map(|column| column.weights.as_deref());
-        let wrong = classes::check(contract, library);
-        if !wrong.is_empty() {
+        let mut wrong = library.check(source);
+        let unfit = classes::check(contract, library);
+        if !unfit.is_empty() {
+            wrong.extend(unfit);
             return Err(wrong);
         }
-        let context = compile::session(library.functions(source, weights)?);
-        let checks = checks::Checks::new(contract.clone(), library);
-        let compiled = compile::compile(pipeline, source, contract, &context);
-        let (checks, compiled) = match (checks, compiled) {
-            (Ok(checks), Ok(compiled)) => (checks, compiled),
-            (checks, compiled) => {
-                let findings = checks.err().into_iter().chain(compiled.err()).flatten().collect();
-                return Err(findings);
-            }
-        };
+        let context = compile::session(library.functions(source, weights));
+        let checks = checks::Checks::new(contract.clone(), library).map_err(|found| wrong.extend(found));
+        let compiled = compile::compile(pipeline, source, contract, &context).map_err(|found| wrong.extend(found));
+        let (Ok(checks), Ok(compiled), true) = (checks, compiled, wrong.is_empty()) else { return Err(wrong) };
         let rows = contract.arrow_schema();
         let flags = contract.flags.as_ref().and_then(|name| rows.index_of(name).ok());
         Ok(Program { source: source.name.clone(), compiled, checks, rows, flags })
+    }
+
+    /// What is wrong with a source of a pipeline whose contract cannot be read.
+    pub fn check_without_contract(pipeline: &Pipeline, source: &Source, library: &Library) -> Vec<Finding> {
+        // The contract may name some.
+        let weights = library.weights().keys().next().map(String::as_str);
+        let context = compile::session(library.functions(source, weights));
+        let mut wrong = library.check(source);
+        wrong.extend(compile::check_stages(pipeline, source, &context));
+        wrong
     }
 
     /// What the decoder has to decode.

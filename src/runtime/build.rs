@@ -17,7 +17,7 @@ use crate::{
     batch::Budget,
     clock::Clock,
     config::{self, Config, Pipeline, Start, Topics},
-    contract::Contract,
+    contract::{Contract, odcs},
     cursor::Partition,
     decode::Decoder,
     dedup::Dedup,
@@ -52,11 +52,23 @@ pub struct Prepared {
 
 /// Compiles a pipeline; all mistakes at once.
 pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<Prepared, Vec<Finding>> {
-    let contract = Arc::new(crate::contract::odcs::read(schemas, &pipeline.contract)?);
-    let mut findings = columns::check(&pipeline, &contract);
+    let mut findings = Vec::new();
+    let contract = odcs::read(schemas, &pipeline.contract).map(Arc::new).map_err(|found| {
+        // Of a file that is not there it is told where it is named.
+        let is_there = odcs::names(schemas).contains(&pipeline.contract);
+        let at = |found: &Finding| if is_there { found.at.clone() } else { pipeline.place("contract") };
+        findings.extend(found.into_iter().map(|found| Finding::new(at(&found), found.what)));
+    });
+    if let Ok(contract) = &contract {
+        findings.extend(columns::check(&pipeline, contract));
+    }
     let mut programs = Vec::new();
     for source in &pipeline.sources {
-        match Program::compile(&pipeline, source, &contract, library) {
+        let compiled = match &contract {
+            Ok(contract) => Program::compile(&pipeline, source, contract, library),
+            Err(()) => Err(Program::check_without_contract(&pipeline, source, library)),
+        };
+        match compiled {
             Ok(program) => programs.push(Arc::new(program)),
             // A mistake in a stage shows once per source: once is enough.
             Err(found) => found.into_iter().for_each(|finding| {
@@ -67,6 +79,7 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
             }),
         }
     }
+    let Ok(contract) = contract else { return Err(findings) };
     let values = Values::new(&pipeline, &contract, library).unwrap_or_else(|wrong| {
         findings.extend(wrong);
         Values::default()

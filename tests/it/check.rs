@@ -76,3 +76,67 @@ fn check_tells_the_line_of_a_home_that_is_no_division() {
         fix what is named above
     "#]].assert_eq(&told(folder.path()));
 }
+
+const STAGE: &str = "pipelines/street_lamps/1_standard.sql";
+const CONTRACT: &str = "schemas/street_lamp_faults.odcs.yaml";
+const CODES: &str = "pipelines/street_lamps/sources/east.codes.csv";
+
+/// None of them hangs on another.
+#[test]
+fn check_tells_mistakes_of_stages_codes_rules_and_keys_together() {
+    let folder = project();
+    edit(folder.path(), STAGE, "given(", "givven(");
+    edit(folder.path(), CODES, "K1,01", "K1,77");
+    edit(folder.path(), "pipelines/street_lamps/sources/east.toml", "title", "home = \"999999\"\ntitle");
+    edit(folder.path(), CONTRACT, "char_length(reporter_phone) >= 7", "|\n              char_length(reporter_phon) > 7");
+    edit(folder.path(), CONTRACT, "repaired_on >= CAST(reported_at AS DATE)", "max(cost) > < 7");
+    edit(folder.path(), "pipelines/street_lamps/pipeline.toml", "key = [\"fault_no\"]\nwithin", "key = [\"no\"]\nwithin");
+    expect![[r#"
+        pipelines/street_lamps/pipeline.toml:5: [dedup] key names column "no", which contract street_lamp_faults does not have
+        pipelines/street_lamps/sources/east.codes.csv:2: code table "fault_kind" has no code "77"; it has 01, 02, 03, 09
+        pipelines/street_lamps/sources/east.toml:1: home = "999999" is no division in codes/divisions.csv
+        pipelines/street_lamps/1_standard.sql:2: Invalid function 'givven': did you mean "given"? (for source east)
+        schemas/street_lamp_faults.odcs.yaml:138: rule reporter_phone_short: No field named reporter_phon. Did you mean 'reporter_phone'?
+        schemas/street_lamp_faults.odcs.yaml:154: rule repaired_before_reported: this is not SQL: Expected: an expression, found: <
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
+}
+
+#[test]
+fn check_tells_mistakes_of_stages_beside_those_of_a_contract() {
+    let folder = project();
+    edit(folder.path(), STAGE, "given(", "givven(");
+    edit(folder.path(), CONTRACT, "logicalType: date\n", "logicalType: dat\n");
+    expect![[r#"
+        schemas/street_lamp_faults.odcs.yaml:73: logicalType `dat` of column `repaired_on` is not one that huiju has: did you mean `date`?
+        pipelines/street_lamps/1_standard.sql:2: Invalid function 'givven': did you mean "given"? (for source east)
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
+    let folder = project();
+    edit(folder.path(), STAGE, "FROM raw", "FROM raw\nWHERE lng > 1");
+    edit(folder.path(), "pipelines/street_lamps/pipeline.toml", "lamp_faults\"", "lamp_fault\"");
+    expect![[r#"
+        pipelines/street_lamps/pipeline.toml:2: there is no contract `street_lamp_fault`: did you mean `street_lamp_faults`?
+        pipelines/street_lamps/1_standard.sql:16: WHERE is not allowed in a stage: to refuse rows write a quality rule in the contract
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
+}
+
+#[test]
+fn check_tells_the_line_of_columns_that_the_contract_does_not_have_or_misses() {
+    let folder = project();
+    edit(folder.path(), STAGE, "AS lng,", "AS cost_of_lng,");
+    edit(folder.path(), STAGE, "AS cost,", "AS costs,");
+    edit(folder.path(), STAGE, "AS fault_no,", "AS fault_no, -- cost");
+    edit(folder.path(), STAGE, "SELECT", "-- cost, costs\nSELECT");
+    edit(folder.path(), STAGE, "AS is_main_road,", "AS flags,");
+    edit(folder.path(), STAGE, "TRY_CAST(lng", "'flags' || TRY_CAST(lng");
+    expect![[r#"
+        pipelines/street_lamps/1_standard.sql:12: column "cost_of_lng" is not in contract street_lamp_faults
+        pipelines/street_lamps/1_standard.sql:13: column "costs" is not in contract street_lamp_faults: did you mean "cost"?
+        pipelines/street_lamps/1_standard.sql:14: column "flags" is filled by the checks; leave it out
+        pipelines/street_lamps/1_standard.sql:2: column "lng" of contract street_lamp_faults (schemas/street_lamp_faults.odcs.yaml:115) is missing
+        pipelines/street_lamps/1_standard.sql:2: column "is_main_road" of contract street_lamp_faults (schemas/street_lamp_faults.odcs.yaml:125) is missing
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
+}

@@ -29,10 +29,11 @@ fn answers(aliases: &[(&str, &str)], expressions: &[&str]) -> String {
         at: "codes.csv:2".into(),
     };
     source.aliases = aliases.iter().map(alias).collect();
-    let context = compile::session(match library.functions(&source, None) {
-        Ok(functions) => functions,
-        Err(findings) => return findings.iter().map(ToString::to_string).collect(),
-    });
+    let wrong = library.check(&source);
+    if !wrong.is_empty() {
+        return wrong.iter().map(ToString::to_string).collect();
+    }
+    let context = compile::session(library.functions(&source, None));
     let row = RecordBatch::try_from_iter([("one", Arc::new(arrow::array::Int64Array::from(vec![1])) as ArrayRef)]);
     let row = row.unwrap();
     let schema = datafusion::common::DFSchema::try_from(row.schema()).unwrap();
@@ -136,7 +137,7 @@ fn a_home_that_is_no_division_is_refused() {
     let mut told = String::new();
     for home in ["360100", "360122", "360199", "110000"] {
         source.home = Some(home.into());
-        told += &library.functions(&source, None).map_or_else(|found| format!("{}\n", found[0]), |_| "ok\n".to_owned());
+        told += &library.check(&source).first().map_or_else(|| "ok\n".to_owned(), |found| format!("{found}\n"));
     }
     expect![[r#"
         ok
@@ -146,7 +147,7 @@ fn a_home_that_is_no_division_is_refused() {
     "#]]
     .assert_eq(&told);
     let none = Library::read(&root().join("tests/fixtures/no_such_folder")).unwrap();
-    assert!(none.functions(&source, None).is_ok());
+    assert!(none.check(&source).is_empty());
 }
 
 /// It would be read as a time in UTC, whatever the source's zone, and reject the row where it is written otherwise.
