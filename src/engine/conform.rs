@@ -108,6 +108,9 @@ pub(super) fn rules(contract: &Contract, context: &SessionContext) -> Result<Log
 }
 
 fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<Expr, String> {
+    if lint::long_chain(sql).is_some() {
+        return Err(lint::TOO_LONG.to_owned());
+    }
     // Lines that the parser counts are those of the condition, not of its file.
     let why = |error| shorten(&error).split(" at Line: ").next().unwrap_or_default().to_owned();
     let expr = context.state().create_logical_expr(sql, schema).map_err(why)?;

@@ -18,6 +18,7 @@ use datafusion::{
             Visitor,
         },
         dialect::GenericDialect,
+        keywords::Keyword,
         parser::{Parser, ParserError},
         tokenizer::{Span, Token, Tokenizer},
     },
@@ -80,6 +81,9 @@ fn parse_query(sql: &str) -> Result<ast::Query, Mistake> {
         let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
         (line, not_sql(&text))
     };
+    if let Some(line) = long_chain(sql) {
+        return Err((Some(line), TOO_LONG.to_owned()));
+    }
     let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).map_err(not_sql)?;
     let mut statements = parser.parse_statements().map_err(not_sql)?.into_iter();
     // The parser stops at `END`, wherever it stands.
@@ -302,6 +306,47 @@ pub(super) fn tell(stage: &Stage, mut wrong: Vec<Mistake>) -> Vec<Finding> {
 /// The line where something begins.
 pub(super) fn line(span: Span) -> Option<usize> {
     Some(span.start.line as usize).filter(|line| *line > 0)
+}
+
+/// Operators in a row that an expression may have: the engine goes as deep as there are, and falls off its stack.
+const LONGEST: usize = 500;
+pub(super) const TOO_LONG: &str =
+    "more than 500 operators in a row: write IN (…), or compute a part in the stage before";
+
+/// The line where an expression has too many operators in a row, those in its brackets included.
+pub(super) fn long_chain(sql: &str) -> Option<usize> {
+    use Token::*;
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    // By bracket and CASE that is open.
+    let mut rows = vec![0];
+    for token in tokens {
+        let row = rows.last_mut()?;
+        match &token.token {
+            Word(word) => match word.keyword {
+                Keyword::CASE => rows.push(0),
+                Keyword::END => close(&mut rows),
+                Keyword::WHEN | Keyword::THEN | Keyword::ELSE => *row = 0,
+                Keyword::AND | Keyword::OR => *row += 1,
+                _ => {}
+            },
+            LParen | LBracket => rows.push(0),
+            RParen | RBracket => close(&mut rows),
+            Comma => *row = 0,
+            Number(..) | SingleQuotedString(_) | Whitespace(_) | Period => {}
+            _ => *row += 1,
+        }
+        if *rows.last()? > LONGEST {
+            return line(token.span);
+        }
+    }
+    None
+}
+
+fn close(rows: &mut Vec<usize>) {
+    let inner = rows.pop().unwrap_or_default();
+    if let Some(outer) = rows.last_mut() {
+        *outer = inner.max(*outer);
+    }
 }
 
 /// The line of a clause by its first word, which is no name there and in no brackets.

@@ -88,9 +88,19 @@ fn check_tells_mistakes_of_stages_codes_rules_and_keys_together() {
     edit(folder.path(), STAGE, "given(", "givven(");
     edit(folder.path(), CODES, "K1,01", "K1,77");
     edit(folder.path(), "pipelines/street_lamps/sources/east.toml", "title", "home = \"999999\"\ntitle");
-    edit(folder.path(), CONTRACT, "char_length(reporter_phone) >= 7", "|\n              char_length(reporter_phon) > 7");
+    edit(
+        folder.path(),
+        CONTRACT,
+        "char_length(reporter_phone) >= 7",
+        "|\n              char_length(reporter_phon) > 7",
+    );
     edit(folder.path(), CONTRACT, "repaired_on >= CAST(reported_at AS DATE)", "max(cost) > < 7");
-    edit(folder.path(), "pipelines/street_lamps/pipeline.toml", "key = [\"fault_no\"]\nwithin", "key = [\"no\"]\nwithin");
+    edit(
+        folder.path(),
+        "pipelines/street_lamps/pipeline.toml",
+        "key = [\"fault_no\"]\nwithin",
+        "key = [\"no\"]\nwithin",
+    );
     expect![[r#"
         pipelines/street_lamps/pipeline.toml:5: [dedup] key names column "no", which contract street_lamp_faults does not have
         pipelines/street_lamps/sources/east.codes.csv:2: code table "fault_kind" has no code "77"; it has 01, 02, 03, 09

@@ -90,7 +90,8 @@ fn rules_that_cannot_be_planned_are_refused() {
         schemas/lamps.odcs.yaml:9: rule too_bright: this is not SQL: Expected: an expression, found: <
         schemas/lamps.odcs.yaml:9: rule too_bright: Cannot cast string 'x' to value of Int64 type
         schemas/lamps.odcs.yaml:9: rule too_bright: No field named wats. Did you mean 'watts'?
-    "#]].assert_eq(&told);
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
@@ -301,4 +302,39 @@ fn mistakes_that_the_engine_finds_are_told_with_their_line() {
         lamps/clean.sql:3: Cannot infer common type for bitwise operation Int64 << Utf8 (for source street)
 
     "#]].assert_eq(&told);
+}
+
+/// The engine would go as deep as there are operators, and fall off its stack.
+#[test]
+fn endless_expressions_are_refused() {
+    let mut told = String::new();
+    let many = |what: &str, count: usize| vec![what; count].join(" ");
+    for expression in [
+        format!("1 {}", many("+ 1", 50_000)),
+        format!("length(id {}\n || w)", many("|| w", 500)),
+        format!("CASE WHEN id = w {} THEN 1 END", many("OR id = w", 300)),
+        format!("(1 {}) {}", many("+ 1", 300), many("+ 1", 300)),
+    ] {
+        told += &(share(&expression).map(|_| ()).expect_err("it must be refused") + "\n");
+    }
+    let mut contract = lamps();
+    contract.rules[0].predicate = format!("watts > 1 {}", many("OR watts > 1", 50_000)).into();
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+    told += &compile_lamps_with(MAP, stage, contract, &library).map(|_| ()).unwrap_err();
+    expect![[r#"
+        lamps/clean.sql:3: more than 500 operators in a row: write IN (…), or compute a part in the stage before
+        lamps/clean.sql:4: more than 500 operators in a row: write IN (…), or compute a part in the stage before
+        lamps/clean.sql:3: more than 500 operators in a row: write IN (…), or compute a part in the stage before
+        lamps/clean.sql:3: more than 500 operators in a row: write IN (…), or compute a part in the stage before
+        schemas/lamps.odcs.yaml:9: rule too_bright: more than 500 operators in a row: write IN (…), or compute a part in the stage before"#]].assert_eq(&told);
+    for fine in [
+        format!("1 {}", many("+ 1", 490)),
+        format!("CASE {} END", many("WHEN id = w AND w <> 'x' THEN 1 + 1", 1000)),
+        format!("CAST(id IN ({}'x') AS BIGINT)", many("'x',", 3000)),
+    ] {
+        // The main thread has as much, those of tests have less.
+        let compiled = std::thread::Builder::new().stack_size(8 << 20).spawn(move || share(&fine).map(|_| ()));
+        assert_eq!(compiled.unwrap().join().unwrap(), Ok(()));
+    }
 }
