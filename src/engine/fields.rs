@@ -31,7 +31,13 @@ pub(super) fn fields(select: &ast::Select) -> Result<Fields, Vec<Mistake>> {
             }
             ast::Expr::CompoundFieldAccess { root, access_chain } => {
                 roots.insert(root.span().start);
-                subscripts(root, access_chain)
+                let path = subscripts(root, access_chain);
+                if path.is_none() && matches!(**root, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)) {
+                    let text =
+                        format!("\"{expr}\" is no field: of an object it is {root}['name'], a list is its JSON text");
+                    wrong.push((line(expr.span()), text));
+                }
+                path
             }
             _ => None,
         };

@@ -3,7 +3,7 @@
 //! A stage is a projection. It cannot drop, multiply or look at other rows, and it gives the same answer whenever it
 //! is asked: that is what makes replays safe and lets a program be planned once.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use datafusion::{
     common::{
@@ -24,6 +24,7 @@ use datafusion::{
     },
 };
 
+use super::meta;
 use crate::{config::Stage, error::Finding};
 
 /// Names that a map selects from, and that stages select from.
@@ -53,8 +54,14 @@ pub(super) fn parse(stage: &Stage, from: &str, known: &SessionState) -> Result<P
     };
     let mut wrong = clauses(&stage.sql, &query, &select);
     let mut sound = Vec::new();
+    let mut first = BTreeMap::new();
     for item in &select.projection {
-        let found = of_column(item, known);
+        let mut found = of_column(item, known);
+        if let Some(name) = name_of(item)
+            && let Some(line) = first.insert(name, line(item.span()).unwrap_or_default())
+        {
+            found.push((self::line(item.span()), format!("column \"{name}\" is there already, in line {line}")));
+        }
         if found.is_empty() {
             sound.push(item.clone());
         }
@@ -181,10 +188,16 @@ fn remainder(sql: &str, query: &ast::Query, select: &ast::Select) -> Option<Mist
 
 /// What is wrong with a column before anything is known of the table.
 fn of_column(item: &SelectItem, known: &SessionState) -> Vec<Mistake> {
+    use ast::Expr::Identifier;
     let mut calls = Calls { known, depth: 0, wrong: Vec::new() };
     let _ = item.visit(&mut calls);
     let text = match item {
-        SelectItem::ExprWithAlias { .. } | SelectItem::UnnamedExpr(ast::Expr::Identifier(_)) => None,
+        SelectItem::ExprWithAlias { expr, alias }
+            if meta::is_meta(&alias.value) && *expr != Identifier(alias.clone()) =>
+        {
+            Some(format!("every stage has a column \"{}\" of its own: give this one another name", alias.value))
+        }
+        SelectItem::ExprWithAlias { .. } | SelectItem::UnnamedExpr(Identifier(_)) => None,
         SelectItem::UnnamedExpr(expr) => Some(format!("\"{expr}\" has no name: add AS column_name")),
         other => Some(format!("\"{other}\" is not allowed: name each column")),
     };
@@ -391,12 +404,15 @@ pub(super) fn line_of_within(sql: &str, word: &str, first: usize, last: usize) -
 /// The line in which a column of a stage's SELECT begins.
 pub(super) fn line_of_column(sql: &str, column: &str) -> Option<usize> {
     let query = parse_query(sql).ok()?;
-    let named = |item: &&SelectItem| match item {
-        SelectItem::ExprWithAlias { alias, .. } => alias.value == column,
-        SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => name.value == column,
-        _ => false,
-    };
-    line(query.body.as_select()?.projection.iter().find(named)?.span())
+    line(query.body.as_select()?.projection.iter().find(|item| name_of(item) == Some(column))?.span())
+}
+
+fn name_of(item: &SelectItem) -> Option<&str> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(&alias.value),
+        SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(&name.value),
+        _ => None,
+    }
 }
 
 /// The line in which a stage's SELECT begins.

@@ -98,6 +98,10 @@ pub(super) fn shorten(error: &DataFusionError) -> String {
         _ if first.starts_with("SQL error: ParserError(") => lint::not_sql(first),
         // The regex library draws a picture in between.
         Some(last) if first.ends_with("parse error:") => format!("{first} {}", last.trim_start_matches("error: ")),
+        _ if first.ends_with("Syntax(") => {
+            let why = text.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default();
+            format!("regex parse error: {why}")
+        }
         _ => first.to_owned(),
     }
 }

@@ -163,3 +163,22 @@ fn nothing_but_columns_and_a_table_is_taken() {
     }
     assert!(compile_lamps("SELECT S AS id FROM message", "SELECT id, 1 AS watts, 2 AS share FROM raw").is_ok());
 }
+
+#[test]
+fn a_name_stands_for_one_column() {
+    check(
+        "SELECT no AS id,\n x[1] AS y, a.b[2] AS b, c['d'] AS d, string_to_array(no, ',')[1] AS first,\n z AS id\nFROM message",
+        "SELECT id, _offset, _key AS _key,\n w AS _timestamp,\n id AS id,\n regexp_match(id, '(') AS r FROM raw",
+        expect![[r#"
+            lamps/street.sql:2: "x[1]" is no field: of an object it is x['name'], a list is its JSON text
+            lamps/street.sql:2: "a.b[2]" is no field: of an object it is a['name'], a list is its JSON text
+            lamps/street.sql:3: column "id" is there already, in line 1
+            lamps/clean.sql:2: every stage has a column "_timestamp" of its own: give this one another name
+            lamps/clean.sql:3: column "id" is there already, in line 1"#]],
+    );
+    check(
+        MAP,
+        "SELECT id, 1 AS watts,\n length(array_to_string(regexp_match(id, '('), '')) AS share FROM raw",
+        expect![[r#"lamps/clean.sql:2: column "share" cannot be computed for any row (regex parse error: unclosed group): correct the expression"#]],
+    );
+}
