@@ -23,8 +23,8 @@ use super::{
 };
 use crate::error::Finding;
 
-/// The pipelines of a folder that can be compiled, in the order of their names, and all that is wrong: also what is with
-/// the head of one that can be.
+/// The pipelines of a folder whose SQL can be compiled, in the order of their names, and all that is wrong: also what is
+/// with the rest of one that can be.
 pub fn read_all(folder: &Path) -> (Vec<Pipeline>, Vec<Finding>) {
     let at = folder.display().to_string();
     let folders = match list(folder) {
@@ -59,13 +59,15 @@ fn read_folder(folder: &Path) -> (Option<Pipeline>, Vec<Finding>) {
     let head = read_head(folder, &name, &mut findings);
     let of_head = findings.len();
     let stages = read_stages(folder, &mut findings);
-    let sources = sources::read(&folder.join("sources"), &mut findings);
-    // Without a stage or a source the others would be blamed for what is missing.
+    // Without a stage the next one would be blamed for what is missing.
     let whole = findings.len() == of_head;
+    let sources = sources::read(&folder.join("sources"), &mut findings);
 
-    let Some(head) = head else { return (None, findings) };
+    let Some((head, complete)) = head else { return (None, findings) };
     let pipeline = Pipeline { stages, sources, ..head };
-    findings.extend(rules::within(&pipeline));
+    if complete {
+        findings.extend(rules::within(&pipeline));
+    }
     (Some(pipeline).filter(|_| whole), findings)
 }
 
@@ -100,7 +102,8 @@ fn folder_name(folder: &Path, findings: &mut Vec<Finding>) -> Arc<str> {
     name.into()
 }
 
-fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Option<Pipeline> {
+/// What `pipeline.toml` says, and whether it could be read completely: if not, there is no dedup or no sink in it.
+fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Option<(Pipeline, bool)> {
     let path = folder.join("pipeline.toml");
     let document = match Document::read(&path) {
         Ok(document) => document,
@@ -109,12 +112,12 @@ fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Opt
             return None;
         }
     };
-    let pipeline = document.parse().and_then(|root| read_root(folder, name, document.root(&root)));
+    let head = document.parse().and_then(|root| read_root(folder, name, document.root(&root)));
     findings.extend(document.findings());
-    pipeline
+    head
 }
 
-fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Pipeline> {
+fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<(Pipeline, bool)> {
     let owner = root.required("owner", values::text);
     let contract = root.required("contract", values::name);
     let gaps = root.or("gaps", Gaps::Stop, values::one_of(&[("stop", Gaps::Stop), ("record", Gaps::Record)]));
@@ -135,11 +138,16 @@ fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Pipe
         whole &= sink.is_some();
         sinks.extend(sink);
     }
+    if !whole {
+        // The places of sinks are told by their numbers.
+        sinks.clear();
+    }
     root.finish();
+    let complete = whole && owner.is_some() && dedup.is_some() == dedup_is_there;
     let pipeline = Pipeline {
         name: name.clone(),
         folder: folder.to_owned(),
-        owner: owner?,
+        owner: owner.unwrap_or_default(),
         contract: contract?,
         dedup,
         rejects,
@@ -150,8 +158,7 @@ fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<Pipe
         sources: Vec::new(),
         stages: Vec::new(),
     };
-    let complete = whole && pipeline.dedup.is_some() == dedup_is_there;
-    complete.then_some(pipeline)
+    Some((pipeline, complete))
 }
 
 fn read_dedup(mut table: Table<'_>) -> Option<Dedup> {

@@ -63,8 +63,8 @@ const SCHEMA: &[&str] = &[
 pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
     let path = folder.join(format!("{name}{ENDING}"));
     let shown = path.display().to_string();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let known = stems(folder, ENDING);
             let todo = match nearest(name, known.iter().map(String::as_str)) {
@@ -76,7 +76,14 @@ pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
         }
         Err(e) => return Err(vec![Finding::new(shown, format!("cannot be read: {e}"))]),
     };
-    parse(&text, name, &shown, Some(&stems(&folder.join("codes"), ".csv")))
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(e) => {
+            let line = bytes[..e.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            return Err(vec![Finding::new(format!("{shown}:{line}"), "this is not UTF-8: save the file as UTF-8")]);
+        }
+    };
+    parse(text, name, &shown, Some(&stems(&folder.join("codes"), ".csv")))
 }
 
 /// Names of the contracts in `folder`.

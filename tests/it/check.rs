@@ -150,3 +150,40 @@ fn check_tells_the_line_of_columns_that_the_contract_does_not_have_or_misses() {
         fix what is named above
     "#]].assert_eq(&told(folder.path()));
 }
+
+#[test]
+fn check_tells_mistakes_of_stages_beside_those_of_sources_and_sinks() {
+    let folder = project();
+    edit(folder.path(), STAGE, "given(", "givven(");
+    edit(folder.path(), "pipelines/street_lamps/sources/east.toml", "title", "titel");
+    fs::write(folder.path().join("pipelines/street_lamps/sources/west.sql"), "SELECT").unwrap();
+    expect![[r#"
+        pipelines/street_lamps/sources/east.toml:1: unknown key "titel": did you mean "title"?
+        pipelines/street_lamps/sources/west.sql: belongs to no source: west.toml is missing
+        pipelines/street_lamps/1_standard.sql:2: Invalid function 'givven': did you mean "given"? (for source east)
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
+    for (from, to) in
+        [("topic = \"lamps.standard\"", "topic = 5"), ("within = ", "key2 = 1\nmax_keys = "), ("owner", "ovner")]
+    {
+        let folder = project();
+        edit(folder.path(), STAGE, "given(", "givven(");
+        edit(folder.path(), "pipelines/street_lamps/pipeline.toml", from, to);
+        let said = told(folder.path());
+        assert!(said.contains("givven") && said.contains("pipeline.toml:"), "{said}");
+        assert!(!said.contains("[dedup] without"), "{said}");
+    }
+}
+
+#[test]
+fn check_tells_the_line_where_a_contract_is_no_text() {
+    let folder = project();
+    let path = folder.path().join(CONTRACT);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.splice(300..301, [0xff]);
+    fs::write(path, bytes).unwrap();
+    expect![[r#"
+        schemas/street_lamp_faults.odcs.yaml:11: this is not UTF-8: save the file as UTF-8
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
+}

@@ -395,6 +395,7 @@ fn mistakes_of_all_pipelines_are_told_together() {
             ./a/1_clean.sql: is empty: a stage is one SELECT
             ./b/sources/nanchang.toml: nanchang.sql is missing: the SELECT … FROM message that maps the feed's fields
             ./c d: the folder's name is the pipeline's: letters a to z, digits, dashes and underscores
+            ./c d/pipeline.toml:6: the pipeline b writes to the topic "clean" already
         "#]],
     );
 }

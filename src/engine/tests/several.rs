@@ -179,6 +179,8 @@ fn a_name_stands_for_one_column() {
     check(
         MAP,
         "SELECT id, 1 AS watts,\n length(array_to_string(regexp_match(id, '('), '')) AS share FROM raw",
-        expect![[r#"lamps/clean.sql:2: column "share" cannot be computed for any row (regex parse error: unclosed group): correct the expression"#]],
+        expect![[
+            r#"lamps/clean.sql:2: column "share" cannot be computed for any row (regex parse error: unclosed group): correct the expression"#
+        ]],
     );
 }
