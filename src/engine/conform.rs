@@ -104,7 +104,7 @@ pub(super) fn rules(contract: &Contract, context: &SessionContext) -> Result<Log
     }
     let table = provider_as_source(Arc::new(EmptyTable::new(columns)));
     let plan = LogicalPlanBuilder::scan("typed", table, None).and_then(|typed| typed.project(checked)?.build());
-    plan.map_err(|error| vec![Finding::new(&contract.name.to_string(), shorten(&error))])
+    plan.map_err(|error| vec![Finding::new(contract.name.to_string(), shorten(&error))])
 }
 
 fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<Expr, String> {

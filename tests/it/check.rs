@@ -162,7 +162,8 @@ fn check_tells_mistakes_of_stages_beside_those_of_sources_and_sinks() {
         pipelines/street_lamps/sources/west.sql: belongs to no source: west.toml is missing
         pipelines/street_lamps/1_standard.sql:2: Invalid function 'givven': did you mean "given"? (for source east)
         fix what is named above
-    "#]].assert_eq(&told(folder.path()));
+    "#]]
+    .assert_eq(&told(folder.path()));
     for (from, to) in
         [("topic = \"lamps.standard\"", "topic = 5"), ("within = ", "key2 = 1\nmax_keys = "), ("owner", "ovner")]
     {
@@ -185,5 +186,6 @@ fn check_tells_the_line_where_a_contract_is_no_text() {
     expect![[r#"
         schemas/street_lamp_faults.odcs.yaml:11: this is not UTF-8: save the file as UTF-8
         fix what is named above
-    "#]].assert_eq(&told(folder.path()));
+    "#]]
+    .assert_eq(&told(folder.path()));
 }

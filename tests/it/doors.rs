@@ -225,7 +225,7 @@ fn personal_data_stays_out_of_the_names_of_folders() {
         refused(
             folder,
             &[verb],
-            &["pipeline.toml:18: partition_by names column \"reporter_phone\", which holds personal"],
+            &["pipeline.toml:18: [[sink]] partition_by: column \"reporter_phone\" holds personal data"],
         );
     }
 }

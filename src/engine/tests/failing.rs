@@ -318,7 +318,7 @@ fn endless_expressions_are_refused() {
         told += &(share(&expression).map(|_| ()).expect_err("it must be refused") + "\n");
     }
     let mut contract = lamps();
-    contract.rules[0].predicate = format!("watts > 1 {}", many("OR watts > 1", 50_000)).into();
+    contract.rules[0].predicate = format!("watts > 1 {}", many("OR watts > 1", 50_000));
     let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
     let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
     told += &compile_lamps_with(MAP, stage, contract, &library).map(|_| ()).unwrap_err();
