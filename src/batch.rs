@@ -13,6 +13,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use bytes::Bytes;
+use prometheus::IntGauge;
 
 use crate::{
     cursor::{Interval, Partition},
@@ -256,16 +257,24 @@ pub struct Budget {
     limit: usize,
     used: Mutex<usize>,
     freed: Condvar,
+    /// Shows what is used.
+    gauge: IntGauge,
 }
 
 impl Budget {
     pub fn new(limit: usize) -> Arc<Budget> {
-        Arc::new(Budget { limit, used: Mutex::new(0), freed: Condvar::new() })
+        Budget::shown(limit, IntGauge::new("in_flight_bytes", "shown to nobody").expect("a name"))
+    }
+
+    /// One whose use is shown.
+    pub fn shown(limit: usize, gauge: IntGauge) -> Arc<Budget> {
+        Arc::new(Budget { limit, used: Mutex::new(0), freed: Condvar::new(), gauge })
     }
 
     /// Takes `bytes` without waiting: the batch exists already. Waiting is [`Budget::wait`]'s business.
     pub fn hold(self: &Arc<Budget>, bytes: usize) -> Held {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+        self.gauge.add(bytes as i64);
         Held { bytes, budget: self.clone() }
     }
 
@@ -302,6 +311,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         *self.budget.used.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
+        self.budget.gauge.sub(self.bytes as i64);
         self.budget.freed.notify_all();
     }
 }
@@ -330,6 +340,28 @@ mod tests {
             flags: BTreeMap::new(),
             held: None,
         }
+    }
+
+    /// T36: from the fetch until the last sink has let go of the rows.
+    #[test]
+    fn a_batch_holds_its_bytes_until_nobody_has_its_rows() {
+        let gauge = IntGauge::new("shown", "to a test").unwrap();
+        let budget = Budget::shown(100, gauge.clone());
+        assert!(budget.wait(Duration::ZERO), "nothing is held");
+        let held = [60, 40].map(|bytes| budget.hold(bytes));
+        assert_eq!((budget.used(), gauge.get()), (100, 100));
+        assert!(!budget.wait(Duration::ZERO) && !budget.wait(Duration::from_millis(1)), "it is full");
+        let [first, second] = held;
+        let batch = Checked { held: Some(first), ..checked(1, 1, 0, 1) };
+        let outcome = Arc::new(batch.finish(&Arc::new(Schema::empty())).unwrap());
+        let other = outcome.clone();
+        drop(outcome);
+        assert_eq!((budget.used(), gauge.get()), (100, 100), "another sink still has the rows");
+        drop(other);
+        assert_eq!((budget.used(), gauge.get()), (40, 40));
+        assert!(budget.wait(Duration::ZERO), "there is room again");
+        drop(second);
+        assert_eq!((budget.used(), gauge.get()), (0, 0));
     }
 
     /// T32: a row that is neither written nor rejected nor a copy stops the pipeline before any sink is given the batch.

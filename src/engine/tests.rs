@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    batch::{Fetched, Message},
+    batch::{Budget, Fetched, Message},
     config::{Gaps, RejectLimit, Stage, Start, pipeline},
     contract::{Column, Kind, Rule, Severity, odcs},
     cursor::{Interval, Partition},
@@ -45,9 +45,11 @@ fn fetched(payloads: &[Vec<u8>], first: i64) -> Fetched {
 /// Everything that a batch becomes, as text.
 fn outcome(program: &Program, source: &Source, contract: &Contract, payloads: &[Vec<u8>], first: i64) -> Vec<String> {
     let mut decoder = Decoder::new(program.fields(), source);
-    let fetched = fetched(payloads, first);
+    let budget = Budget::new(100);
+    let fetched = Fetched { held: Some(budget.hold(7)), ..fetched(payloads, first) };
     let decoded = decoder.decode(&fetched);
     let outcome = program.run(fetched, decoded).finish(&contract.arrow_schema()).unwrap();
+    assert_eq!(budget.used(), 7, "rows hold what their messages held");
     assert!(outcome.tally.balances());
     let mut json = Vec::new();
     let mut writer = arrow::json::LineDelimitedWriter::new(&mut json);

@@ -160,7 +160,8 @@ pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<B
         metrics: setup.metrics.clone(),
         patience: super::PATIENCE,
     };
-    Ok(Built { source, line, budget: Budget::new(setup.memory) })
+    let gauge = setup.metrics.in_flight_bytes.with_label_values(&[&pipeline.name]);
+    Ok(Built { source, line, budget: Budget::shown(setup.memory, gauge) })
 }
 
 /// The source of a pipeline, and for Kafka the group that its sink commits for.

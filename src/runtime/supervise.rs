@@ -180,7 +180,7 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
     let name = setup.prepared.pipeline.name.clone();
     let permit = Permit::default();
     let build::Built { mut source, line, budget } = build::build(setup, &permit, pause)?;
-    let (mut intake, feed) = Intake::new(DEPTH, budget.clone(), permit.clone(), setup.config.drain);
+    let (mut intake, feed) = Intake::new(DEPTH, budget, permit.clone(), setup.config.drain);
     info!(pipeline = %name, "line built");
     // The line's end is the source's; one that does not come back ends it for good.
     let for_good = stop.child();
@@ -196,8 +196,6 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
         ended
     });
     let line = line.map_err(|error| Error::unavailable(format!("start a thread: {error}")))?;
-    let gauge = setup.metrics.in_flight_bytes.with_label_values(&[&name]);
-    gauge.set(0);
     let fetched = source.run(&mut intake, &stop);
     if fetched.is_err() {
         // Whatever is still in flight must not be committed behind our back while a new line is built.
@@ -205,7 +203,6 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
     }
     drop(intake);
     let ended = line.join().unwrap_or_else(|_| Err(Error::bug(format!("the line of {name} panicked"))));
-    gauge.set(budget.used() as i64);
     match (ended, fetched) {
         // The line knows best why it ended; "the source has stopped" is only an echo.
         (Ok(end), _) => Ok(end),
