@@ -242,10 +242,9 @@ impl Batches {
         }
     }
 
-    /// Keeps one buffer, and all of them together, within the limits.
+    /// Keeps one buffer within its number of messages, and all of them together within the bytes of one batch.
     fn finish_full(&mut self, buffer: usize) {
-        let fetched = &self.buffers[buffer].fetched;
-        if fetched.arena.len() >= self.max_bytes || fetched.messages.len() >= self.max_messages {
+        if self.buffers[buffer].fetched.messages.len() >= self.max_messages {
             return self.finish(buffer);
         }
         if self.bytes >= self.max_bytes {
