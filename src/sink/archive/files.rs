@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     cursor::{Interval, Partition},
-    error::{Context, Error, Result},
+    error::{Context, Result},
     fault,
 };
 
@@ -86,7 +86,6 @@ struct Open {
     path: PathBuf,
     target: String,
     created_ms: i64,
-    rows: u64,
     /// Of the row group in progress, as of the last write.
     memory: usize,
     covers: Covers,
@@ -96,6 +95,7 @@ struct Open {
 pub(super) struct Done {
     pub staged: PathBuf,
     pub add: Add,
+    /// As its footer tells.
     pub rows: u64,
 }
 
@@ -164,7 +164,6 @@ impl Files {
         }
         let open = self.open.get_mut(key).expect("just made");
         open.writer.write(&rows).map_err(|e| disk::failed("write", &open.path, e))?;
-        open.rows += rows.num_rows() as u64;
         extend(&mut open.covers, waiting.covers);
         if open.writer.bytes_written() + open.writer.in_progress_size() >= self.file_size {
             return self.finish_one(key);
@@ -190,7 +189,7 @@ impl Files {
         let folder = folders::folder(&self.shape.partition_by, key);
         let target = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         let covers = Covers::new();
-        Ok(Open { writer, path, target, created_ms: self.now_ms, rows: 0, memory: 0, covers })
+        Ok(Open { writer, path, target, created_ms: self.now_ms, memory: 0, covers })
     }
 
     fn properties(&self, sample: &RecordBatch) -> WriterProperties {
@@ -273,9 +272,6 @@ fn finish(open: &mut Open, key: &Key, shape: &Shape) -> Result<Done> {
     let footer = open.writer.finish().map_err(|e| disk::failed("write", &open.path, e))?;
     let file = open.writer.inner();
     let size = file.sync().map_err(|e| disk::failed("sync", &open.path, e))?.len();
-    if footer.file_metadata().num_rows() != open.rows as i64 {
-        return Err(Error::bug(format!("archive: {} holds other rows than were written to it", open.path.display())));
-    }
     let values = shape.partition_by.iter().cloned().zip(key.iter().cloned());
     let add = Add {
         path: open.target.clone(),
@@ -286,7 +282,7 @@ fn finish(open: &mut Open, key: &Key, shape: &Shape) -> Result<Done> {
         stats: Some(stats::of(&footer, &shape.stored, &shape.untold)),
         ..Add::default()
     };
-    Ok(Done { staged: open.path.clone(), add, rows: open.rows })
+    Ok(Done { staged: open.path.clone(), add, rows: footer.file_metadata().num_rows() as u64 })
 }
 
 /// Whether a dictionary would only cost: more than half of the first values are different.

@@ -24,7 +24,7 @@ use crate::{
 
 pub(super) struct Side {
     pub table: Table,
-    files: Files,
+    pub(super) files: Files,
     /// Rows handed over since the last commit.
     rows: u64,
     done: Vec<Done>,
