@@ -200,3 +200,51 @@ fn offsets_without_rows_wait_for_company_and_rows_do_not() {
     }
     assert_eq!(waits(now, 0), Duration::ZERO, "not for longer");
 }
+
+/// T40: who takes nothing more does not keep the source from noticing a stop, neither at once nor later.
+#[test]
+fn a_stop_is_noticed_while_there_is_no_room() {
+    let Some(kafka) = kafka::shared() else { return };
+    let topic = unique("full");
+    kafka.create_topic(&topic, 1, &KEEP);
+    produce(&kafka.bootstrap(), &topic, (0..10).map(|_| (0, None::<&[u8]>, Some("x"), 1_780_300_000_000)));
+    // At once is less than the time for which it stops polling; a busy machine has three tries.
+    let at_once = Duration::from_millis(700);
+    assert!((0..3).any(|_| stop_without_room(kafka, &topic, Duration::ZERO) < at_once));
+    // Its partitions are paused by then.
+    stop_without_room(kafka, &topic, Duration::from_secs(2));
+}
+
+/// How long the source takes to hand over what it has when a batch is all that there is room for, and the stop comes `after`.
+fn stop_without_room(kafka: &Kafka, topic: &str, after: Duration) -> Duration {
+    let (_, mut source) = source(kafka, &unique("full"), topic, &[]);
+    let (mut intake, feed) = Intake::new(2, Budget::new(1), Permit::default(), Duration::from_secs(10));
+    let stop = Stop::new();
+    std::thread::scope(|scope| {
+        let asked = stop.clone();
+        let run = scope.spawn(move || source.run(&mut intake, &asked));
+        let Ok(Feed::Assign(partitions, reply)) = feed.recv_timeout(SOON) else { panic!("partitions come first") };
+        reply.send(Ok(partitions.into_iter().map(|partition| (partition, vec![0])).collect())).unwrap();
+        let Ok(Feed::Batch(_held)) = feed.recv_timeout(SOON) else { panic!("then messages") };
+        std::thread::sleep(after);
+        stop.ask();
+        let begun = Instant::now();
+        let reply = loop {
+            match feed.recv_timeout(SOON).expect("it notices") {
+                Feed::Finish(reply) => break reply,
+                Feed::Batch(_) => {}
+                _ => panic!("nobody else is in the group"),
+            }
+        };
+        let took = begun.elapsed();
+        reply.send(Ok(())).unwrap();
+        while let Ok(last) = feed.recv_timeout(SOON) {
+            if let Feed::Revoke(_, reply) = last {
+                reply.send(Ok(())).unwrap();
+            }
+        }
+        run.join().unwrap().unwrap();
+        println!("noticed after {took:?}");
+        took
+    })
+}
