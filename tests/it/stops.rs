@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Huiju, Kafka, Project, Sent, Settings, eventually, kafka, project::was_killed, read_committed, samples, truth,
+    Huiju, Kafka, Project, Sent, Settings, carried::Table, eventually, kafka, project::was_killed, read_committed,
+    samples, truth,
 };
 
 /// Points on the way that are stopped at, not only died at.
@@ -105,6 +106,7 @@ fn t40_a_stop_at_full_load() {
     project.send(&messages);
     huiju.says("standing still", SOON);
     notices(&project, huiju);
+    completed(&project, "at full load");
     let rest = settle(&project, &messages);
     assert!(rest > 0 && rest < truth(&messages).input, "it was in the middle of its work: {rest} rows were left");
 }
@@ -127,9 +129,19 @@ fn stop_at(points: &[&str]) {
         notices(&stood.project, stood.huiju);
         let logs = stood.project.logs();
         assert!(!logs.contains("stopped before"), "{point}: it had the time\n{logs}");
+        completed(&stood.project, point);
         stood.project.send(&stood.messages[stood.sent..]);
         settle(&stood.project, &stood.messages);
     }
+}
+
+/// What one sink has committed the other has, too: no commit was cut off.
+#[track_caller]
+fn completed(project: &Project<'_>, when: &str) {
+    let archived = Table::skim(&project.path("archive/work_orders")).account();
+    let rejected = Table::skim(&project.path("archive/work_orders_rejects")).account();
+    let clean = read_committed(&project.kafka.bootstrap(), &project.clean_topic()).len() as u64;
+    assert_eq!((archived.written, archived), (clean, rejected), "{when}\n{}", project.logs());
 }
 
 /// The commit does not come back: the process ends all the same, and what it was about to do is taken back or completed.
