@@ -148,3 +148,6 @@ impl From<Refusal> for Error {
         Error::new(refusal.kind, refusal.words)
     }
 }
+
+#[cfg(test)]
+mod tests;
