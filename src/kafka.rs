@@ -323,6 +323,10 @@ mod tests {
             ("tlsv13 alert certificate required: SSL alert number 116", "wants a certificate of ours"),
             ("ssl/tls alert certificate expired: SSL alert number 45", "our certificate has expired"),
             ("tlsv1 alert unknown ca: SSL alert number 48", "does not take our certificate"),
+            ("tlsv1 alert access denied: SSL alert number 49", "does not take our certificate"),
+            ("sslv3 alert certificate revoked: SSL alert number 44", "does not take our certificate"),
+            ("sslv3 alert certificate unknown: SSL alert number 46", "does not take our certificate"),
+            ("sslv3 alert unsupported certificate: SSL alert number 43", "does not take our certificate"),
             ("sslv3 alert bad certificate: SSL alert number 42", "wants a certificate of ours"),
             ("sslv3 alert handshake failure: SSL alert number 40", "cannot be reached"),
         ] {
@@ -355,6 +359,56 @@ mod tests {
             [(note_of("a"), Some("a")), (note_of("a"), None), (String::new(), Some("a")), ("b".into(), Some("a"))]
         {
             assert_eq!(cursor_of(7, &note, id), 7, "{note} {id:?}");
+        }
+    }
+
+    /// T14: leaders and coordinators move, brokers come back; polling on is all that it takes.
+    #[test]
+    fn what_passes_by_itself_is_waited_for_and_nothing_else() {
+        for code in [
+            NotLeaderForPartition,
+            LeaderNotAvailable,
+            ReplicaNotAvailable,
+            PreferredLeaderNotAvailable,
+            FencedLeaderEpoch,
+            UnknownLeaderEpoch,
+            OffsetNotAvailable,
+            NotCoordinator,
+            CoordinatorNotAvailable,
+            CoordinatorLoadInProgress,
+            NotEnoughReplicas,
+            NetworkException,
+            KafkaStorageError,
+            RebalanceInProgress,
+            UnstableOffsetCommit,
+            BrokerTransportFailure,
+            AllBrokersDown,
+            Resolve,
+            SSL,
+            OperationTimedOut,
+            RequestTimedOut,
+            WaitingForCoordinator,
+        ] {
+            assert!(passes(code), "{code:?}");
+        }
+        for code in [
+            Fatal,
+            UnknownTopicOrPartition,
+            UnknownTopic,
+            TopicAuthorizationFailed,
+            GroupAuthorizationFailed,
+            TransactionalIdAuthorizationFailed,
+            Authentication,
+            InconsistentGroupProtocol,
+            Fenced,
+            FencedInstanceId,
+            UnknownMemberId,
+            IllegalGeneration,
+            PollExceeded,
+            OffsetOutOfRange,
+            AutoOffsetReset,
+        ] {
+            assert!(!passes(code), "{code:?}");
         }
     }
 
