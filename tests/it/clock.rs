@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Huiju, Project, Sent, Settings, carried::Table, eventually, kafka, samples, truth};
+use crate::support::{
+    Huiju, Project, Sent, Settings, carried::Table, eventually, kafka, read_committed, samples, truth,
+};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Many times the archive's interval, and far below an hour.
@@ -61,6 +63,47 @@ fn t35_a_clock_that_is_set_back_and_forth_changes_nothing() {
     still.send(&messages);
     still.drained();
     carried.logical(&project).assert_same(&still.settle().logical(&still));
+}
+
+/// The clock is set while rows wait for the archive's next commit, and others join them all the time: back, it does not wait
+/// for an hour; forward, it does not come at once.
+#[test]
+fn t35_a_commit_that_is_waited_for_comes_in_its_time_when_the_clock_is_set() {
+    let Some(kafka) = kafka::shared() else { return };
+    let interval = Duration::from_secs(20);
+    let project = Project::new(kafka, "waiting", Settings { interval: "20s", ..Settings::default() });
+    let messages = samples(1500, 351);
+    let file = project.path("clock");
+    set(&file, 0);
+    let mut huiju = project.start(&["run"], &[("HUIJU_CLOCK", &file.display().to_string())]);
+    huiju.says("assigned", SOON);
+    let mut sent = 0;
+    let mut send = |count: usize| {
+        project.send(&messages[sent..][..count]);
+        sent += count;
+        &messages[..sent]
+    };
+    let archived = || Table::skim(&project.path("archive/work_orders")).account().input;
+    for difference in [-HOUR, DAY] {
+        let (begun, before) = (Instant::now(), archived());
+        let expected = truth(send(30)).written;
+        eventually("the clean topic has them", SOON, || {
+            (read_committed(&kafka.bootstrap(), &project.clean_topic()).len() as u64 == expected).then_some(())
+        });
+        set(&file, difference);
+        while archived() == before {
+            assert!(begun.elapsed() < 3 * interval, "set by {difference} s: no commit as long as rows come");
+            send(10);
+            huiju.process.wait(Duration::from_secs(1));
+        }
+        let took = begun.elapsed();
+        assert!(took >= interval, "set by {difference} s: committed after {took:?}");
+        let so_far = send(0);
+        eventually("the archive has all", SOON, || project.has_carried(so_far).then_some(()));
+    }
+    let sent = send(0);
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+    assert_eq!(project.settle().account, truth(sent));
 }
 
 /// In one act: half a number is another time.
