@@ -215,12 +215,17 @@ fn lag(setup: &Setup) -> source::kafka::TellLag {
         let number = partition.number.to_string();
         let labels = [pipeline.as_ref(), partition.topic.as_ref(), number.as_str()];
         metrics.lag_messages.with_label_values(&labels).set(lag.messages);
-        let age = match lag.newest_ms {
-            Some(newest) if lag.messages > 0 => (clock.now_ms() - newest).max(0) as f64 / 1000.0,
-            _ => 0.0,
-        };
-        metrics.lag_seconds.with_label_values(&labels).set(age);
+        metrics.lag_seconds.with_label_values(&labels).set(lag_seconds(lag, clock.now_ms()));
     })
+}
+
+/// How old the newest message that was read is, while there are others. A clock that is behind the cities' makes nothing
+/// younger than now.
+pub(super) fn lag_seconds(lag: source::kafka::Lag, now_ms: i64) -> f64 {
+    match lag.newest_ms {
+        Some(newest) if lag.messages > 0 => now_ms.saturating_sub(newest).max(0) as f64 / 1000.0,
+        _ => 0.0,
+    }
 }
 
 type Opened = (Box<dyn Sink>, Probe, Option<Keys>);

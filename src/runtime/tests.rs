@@ -12,7 +12,7 @@ use crate::{
     config::RejectLimit,
     cursor::Interval,
     sink::{Covered, Pending, Sink},
-    source::Permit,
+    source::{Permit, kafka::Lag},
 };
 
 fn partition() -> Partition {
@@ -316,4 +316,14 @@ mod breaking {
         breaker.observe(&Outcome { source: "good".into(), ..share(0, 100_000) }).unwrap();
         assert!(breaker.observe(&share(90, 100)).is_err());
     }
+}
+
+/// T35: the clock is an hour behind the one that stamped the messages.
+#[test]
+fn a_lag_is_as_old_as_the_newest_message_and_never_in_the_future() {
+    let lag = |messages, newest_ms| build::lag_seconds(Lag { messages, newest_ms, prefetched: 0 }, 10_000_000);
+    assert_eq!(lag(1, Some(9_997_500)), 2.5);
+    assert_eq!(lag(1, Some(13_600_000)), 0.0);
+    assert_eq!(lag(0, Some(5_000)), 0.0, "nothing is left to read");
+    assert_eq!(lag(7, None), 0.0, "nobody knows");
 }
