@@ -224,18 +224,9 @@ impl Handle {
     fn client(&self) -> Result<Arc<Client>> {
         self.client.upgrade().ok_or_else(|| Error::unavailable("the Kafka source has left its consumer group"))
     }
-}
 
-impl Group for Handle {
-    fn metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.client().ok()?.group_metadata()
-    }
-
-    fn topic_id(&self, topic: &str) -> Option<String> {
-        self.client().ok()?.context().ids().remove(topic)
-    }
-
-    fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
+    /// The group's committed offsets; `hear` lets the client tell what has happened, where nobody polls it meanwhile.
+    fn ask_patiently(&self, partitions: &[Partition], hear: fn(&Client)) -> Result<Cursors> {
         let begun = Instant::now();
         let mut silent_since = begun;
         loop {
@@ -251,14 +242,30 @@ impl Group for Handle {
             }
             let patient = begun.elapsed() < COMMITTED && silent_since.elapsed() < SILENT;
             if !kafka::passes(code) || !patient {
+                hear(&client);
                 let names: Vec<String> = partitions.iter().map(Partition::to_string).collect();
-                let doing = format!("read the group's committed offsets of {}", names.join(", "));
+                let group = &client.context().group;
+                let doing = format!("read the committed offsets of group {group} in {}", names.join(", "));
                 return Err(client.context().troubles.explain(doing, &error));
             }
             tracing::debug!(%error, "the group's committed offsets: again");
             drop(client);
             std::thread::sleep(ASK_AGAIN);
         }
+    }
+}
+
+impl Group for Handle {
+    fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.client().ok()?.group_metadata()
+    }
+
+    fn topic_id(&self, topic: &str) -> Option<String> {
+        self.client().ok()?.context().ids().remove(topic)
+    }
+
+    fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
+        self.ask_patiently(partitions, |_| ())
     }
 
     fn has_begun(&self, topics: &[&str]) -> Result<bool> {
@@ -268,7 +275,7 @@ impl Group for Handle {
             all.extend((0..partitions(&client, topic)?).map(|number| Partition::new(*topic, number as i32)));
         }
         drop(client);
-        Ok(self.committed(&all)?.values().any(|cuts| !cuts.is_empty()))
+        Ok(self.ask_patiently(&all, hear)?.values().any(|cuts| !cuts.is_empty()))
     }
 }
 
@@ -276,8 +283,7 @@ impl Group for Handle {
 pub fn partitions(client: &Client, topic: &str) -> Result<usize> {
     let troubles = &client.context().troubles;
     let metadata = client.fetch_metadata(Some(topic), METADATA).map_err(|error| {
-        // Why it does not answer is told by events, which nobody has polled so far.
-        while client.poll(Duration::from_millis(10)).is_some() {}
+        hear(client);
         troubles.explain(format!("topic {topic}"), &error)
     })?;
     let error = metadata.topics().iter().find_map(|topic| topic.error());
@@ -285,6 +291,15 @@ pub fn partitions(client: &Client, topic: &str) -> Result<usize> {
         return Err(troubles.explain(format!("topic {topic}"), &KafkaError::MetadataFetch(code)));
     }
     Ok(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
+}
+
+/// Why a broker does not answer is told by events, which nobody has polled before the source runs.
+fn hear(client: &Client) {
+    while let Some(polled) = client.poll(Duration::from_millis(10)) {
+        if let Err(error) = polled {
+            client.context().troubles.note(&error, &error.to_string());
+        }
+    }
 }
 
 /// A leader is being elected: the topic is there.
