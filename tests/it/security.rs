@@ -56,6 +56,7 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
             authority: certificates.path("ca.pem"),
             user: user.to_owned(),
             password: PASSWORD,
+            mechanism: "SCRAM-SHA-512",
             certificate: None,
         };
         change(&mut access);
@@ -65,6 +66,12 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
     let mut refused = vec![
         ("wrong password", try_as("password", "whole", &|a| a.password = WRONG), "refuses our credentials", "SCRAM"),
         ("unknown user", try_as("user", "nobody", &|a| a.user = "nobody".into()), "refuses our credentials", "SCRAM"),
+        (
+            "wrong mechanism",
+            try_as("mechanism", "whole", &|a| a.mechanism = "PLAIN"),
+            "refuses our credentials",
+            "PLAIN",
+        ),
         (
             "wrong authority",
             try_as("authority", "whole", &|a| a.authority = certificates.path("other.pem")),
@@ -184,6 +191,7 @@ struct Access {
     authority: PathBuf,
     user: String,
     password: &'static str,
+    mechanism: &'static str,
     /// Of ours: file name without ending.
     certificate: Option<PathBuf>,
 }
@@ -191,7 +199,7 @@ struct Access {
 impl Access {
     /// Runs with a group and an archive of its own, to the ends unless it has to wait or something is to happen to it.
     fn start(&self, project: &Project, name: &str) -> Huiju {
-        let Access { brokers, authority, user, password, certificate } = self;
+        let Access { brokers, authority, user, password, mechanism, certificate } = self;
         let certificate = certificate.as_ref().map(|file| {
             let file = file.display();
             format!("\"ssl.certificate.location\" = \"{file}.crt\"\n\"ssl.key.location\" = \"{file}.key\"\n")
@@ -205,7 +213,7 @@ impl Access {
              [kafka.properties]\n\
              \"security.protocol\" = \"SASL_SSL\"\n\
              \"ssl.ca.location\" = \"{}\"\n\
-             \"sasl.mechanism\" = \"SCRAM-SHA-512\"\n\
+             \"sasl.mechanism\" = \"{mechanism}\"\n\
              \"sasl.username\" = \"{user}\"\n\
              \"sasl.password\" = {{ env = \"HUIJU_TEST_PASSWORD\" }}\n\
              \"session.timeout.ms\" = \"3000\"\n\
