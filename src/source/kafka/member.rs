@@ -225,8 +225,8 @@ impl Handle {
         self.client.upgrade().ok_or_else(|| Error::unavailable("the Kafka source has left its consumer group"))
     }
 
-    /// The group's committed offsets; `hear` lets the client tell what has happened, where nobody polls it meanwhile.
-    fn ask_patiently(&self, partitions: &[Partition], hear: fn(&Client)) -> Result<Cursors> {
+    /// The group's committed offsets; `alone` where nobody polls the client meanwhile, which tells it what has happened.
+    fn ask_patiently(&self, partitions: &[Partition], alone: bool) -> Result<Cursors> {
         let begun = Instant::now();
         let mut silent_since = begun;
         loop {
@@ -241,14 +241,19 @@ impl Handle {
                 silent_since = Instant::now();
             }
             let patient = begun.elapsed() < COMMITTED && silent_since.elapsed() < SILENT;
-            if !kafka::passes(code) || !patient {
+            if alone {
                 hear(&client);
-                let names: Vec<String> = partitions.iter().map(Partition::to_string).collect();
-                let group = &client.context().group;
-                let doing = format!("read the committed offsets of group {group} in {}", names.join(", "));
-                return Err(client.context().troubles.explain(doing, &error));
             }
-            tracing::debug!(%error, "the group's committed offsets: again");
+            let names: Vec<String> = partitions.iter().map(Partition::to_string).collect();
+            let group = &client.context().group;
+            let doing = format!("read the committed offsets of group {group} in {}", names.join(", "));
+            let told = client.context().troubles.explain(doing, &error);
+            // A refusal is told by an event, while the call itself only times out.
+            let refused = alone && told.kind != ErrorKind::Unavailable;
+            if !kafka::passes(code) || !patient || refused {
+                return Err(told);
+            }
+            tracing::debug!(error = %told, "the group's committed offsets: again");
             drop(client);
             std::thread::sleep(ASK_AGAIN);
         }
@@ -265,7 +270,7 @@ impl Group for Handle {
     }
 
     fn committed(&self, partitions: &[Partition]) -> Result<Cursors> {
-        self.ask_patiently(partitions, |_| ())
+        self.ask_patiently(partitions, false)
     }
 
     fn has_begun(&self, topics: &[&str]) -> Result<bool> {
@@ -275,7 +280,7 @@ impl Group for Handle {
             all.extend((0..partitions(&client, topic)?).map(|number| Partition::new(*topic, number as i32)));
         }
         drop(client);
-        Ok(self.ask_patiently(&all, hear)?.values().any(|cuts| !cuts.is_empty()))
+        Ok(self.ask_patiently(&all, true)?.values().any(|cuts| !cuts.is_empty()))
     }
 }
 
