@@ -52,9 +52,10 @@ impl Bad {
             return Bad::new(SYNTAX, text.len(), chinese(error));
         }
         let mut at = position(text, error);
-        let control = error.to_string().starts_with("control character");
-        if control && text.as_bytes().get(at).is_some_and(|byte| *byte >= 0x20) {
-            at += 1;
+        if error.to_string().starts_with("control character") {
+            // `serde_json` has read the character, or not yet.
+            at -= usize::from(error.column() == 0);
+            at += usize::from(text.as_bytes().get(at).is_some_and(|byte| *byte >= 0x20));
         }
         Bad::new(SYNTAX, at, chinese(error))
     }

@@ -226,7 +226,8 @@ impl Texts {
 }
 
 /// Finds an object's keys among the used fields, by guessing: the messages of a feed have their keys in the same order,
-/// so we remember which key followed which, and a key is usually found by one comparison.
+/// so we remember which two keys followed which (a field that is not always there has one behind it), and a key is usually
+/// found by one comparison.
 #[derive(Debug)]
 pub(super) struct Keys {
     /// All used fields and other keys seen; the first stands for the start of an object.
@@ -239,8 +240,8 @@ pub(super) struct Keys {
 struct Known {
     name: Box<str>,
     field: Option<u32>,
-    /// The key that followed the last time; 0 if none.
-    next: u32,
+    /// Keys that have followed, the later one first; 0 if none.
+    next: [u32; 2],
 }
 
 /// Other keys are remembered up to this number and length: a hostile feed must not fill the memory.
@@ -249,7 +250,7 @@ const LONGEST_KEY: usize = 128;
 
 impl Keys {
     fn new(names: &[Arc<str>]) -> Keys {
-        let start = Known { name: "".into(), field: None, next: 0 };
+        let start = Known { name: "".into(), field: None, next: [0; 2] };
         let mut keys = Keys { known: vec![start], by_name: HashMap::new(), last: 0 };
         for (field, name) in names.iter().enumerate() {
             keys.learn(name, Some(field as u32));
@@ -271,11 +272,12 @@ impl Keys {
     /// The index of the field, if it is used.
     #[inline]
     pub fn find(&mut self, key: &str) -> Option<usize> {
-        let guess = self.known[self.last as usize].next;
-        let known = &self.known[guess as usize];
-        if guess != 0 && *known.name == *key {
-            self.last = guess;
-            return known.field.map(|field| field as usize);
+        for guess in self.known[self.last as usize].next {
+            let known = &self.known[guess as usize];
+            if guess != 0 && *known.name == *key {
+                self.last = guess;
+                return known.field.map(|field| field as usize);
+            }
         }
         self.search(key)
     }
@@ -287,14 +289,15 @@ impl Keys {
             None if self.known.len() < MOST_KEYS && key.len() <= LONGEST_KEY => self.learn(key, None),
             None => return None,
         };
-        self.known[self.last as usize].next = at;
+        let next = &mut self.known[self.last as usize].next;
+        *next = [at, next[0]];
         self.last = at;
         self.known[at as usize].field.map(|field| field as usize)
     }
 
     fn learn(&mut self, key: &str, field: Option<u32>) -> u32 {
         let at = self.known.len() as u32;
-        self.known.push(Known { name: key.into(), field, next: 0 });
+        self.known.push(Known { name: key.into(), field, next: [0; 2] });
         self.by_name.insert(key.into(), at);
         at
     }

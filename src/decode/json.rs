@@ -1,8 +1,8 @@
 //! One strict pass over a message's text, into the columns.
 //!
-//! `serde_json` walks the text; we tell it where values go. Values are taken as raw text, which it skips without
-//! recursion, so that a number keeps its own digits and a hundred thousand brackets cost no stack. A string without
-//! escapes is copied from where it stands.
+//! `serde_json` walks the text; we tell it where values go. A string without escapes is copied from where it stands. Other
+//! values are taken as raw text, which it skips without recursion, so that a number keeps its own digits and a hundred
+//! thousand brackets cost no stack.
 
 use std::{fmt, sync::Arc};
 
@@ -56,7 +56,7 @@ pub(super) fn whole<'t, T>(
     text: &'t str,
     read: impl FnOnce(&mut Deserializer<serde_json::de::StrRead<'t>>, &mut Reading<'t>) -> Result<T, Error>,
 ) -> Result<T, Bad> {
-    let mut reading = Reading { text, bad: None };
+    let mut reading = Reading { text, bad: None, field: None };
     let mut json = Deserializer::from_str(text);
     let value = read(&mut json, &mut reading).map_err(|error| reading.explain(&error))?;
     json.end().map_err(|error| Bad::trailing(text, &error))?;
@@ -67,6 +67,8 @@ pub(super) fn whole<'t, T>(
 pub(super) struct Reading<'t> {
     text: &'t str,
     bad: Option<Bad>,
+    /// In whose value `serde_json` has stopped, if that is known.
+    field: Option<Arc<str>>,
 }
 
 impl Reading<'_> {
@@ -100,7 +102,8 @@ impl Reading<'_> {
     }
 
     fn explain(&mut self, error: &Error) -> Bad {
-        self.bad.take().unwrap_or_else(|| Bad::syntax(self.text, error))
+        let syntax = || Bad { field: self.field.take(), ..Bad::syntax(self.text, error) };
+        self.bad.take().unwrap_or_else(syntax)
     }
 }
 
@@ -173,12 +176,42 @@ pub(super) fn value<'de, A: MapAccess<'de>>(
 ) -> Result<(), A::Error> {
     unwritten(table, field, key, reading)?;
     let (name, column) = (&table.names[field], &mut table.columns[field]);
-    match column {
-        Column::Struct(table) if reading.opens(key) == Some(b'{') => map.next_value_seed(Object { table, reading }),
-        column => {
+    match (column, reading.opens(key)) {
+        (Column::Text(texts), Some(b'"')) => match map.next_value_seed(Quoted(texts)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(reading.stop(too_large().of_field(name))),
+            Err(error) => {
+                reading.field = Some(name.clone());
+                Err(error)
+            }
+        },
+        (Column::Struct(table), Some(b'{')) => map.next_value_seed(Object { table, reading }),
+        (column, _) => {
             let raw: &RawValue = map.next_value()?;
             write(raw.get(), column, name).map_err(|bad| reading.stop_in(raw.get(), bad))
         }
+    }
+}
+
+/// A string, into a column; tells whether it fits.
+struct Quoted<'q>(&'q mut Texts);
+
+impl<'de> DeserializeSeed<'de> for Quoted<'_> {
+    type Value = bool;
+    #[inline]
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<bool, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Quoted<'_> {
+    type Value = bool;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a string")
+    }
+    #[inline]
+    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+        Ok(self.0.push(text))
     }
 }
 

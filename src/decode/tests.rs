@@ -122,6 +122,9 @@ fn poison_is_rejected_with_code_and_byte_position() {
     rejected("{\"a\":\0}", "decode.syntax", Some(5));
     rejected("{\"z\":\"tab\there\"}", "decode.syntax", Some(9));
     rejected("{\n\"a\":\n\"x\ny\"}", "decode.syntax", Some(9));
+    rejected("{\n\"z\":\n\"x\ny\"}", "decode.syntax", Some(9));
+    rejected("{\"a\":\"\n\"}", "decode.syntax", Some(6));
+    rejected("{\"c\":{\"x\":\"\n\"}}", "decode.syntax", Some(11));
     rejected(b"{\"a\":\"\xff\"}", "decode.encoding", Some(6));
     rejected(b"{\"a\":\"\xb9\xa4\xb5\xa5\"}", "decode.encoding", Some(6)); // GBK
     rejected(b"\xff\xfe{\0}\0", "decode.encoding", Some(0));
@@ -158,8 +161,8 @@ fn poison_is_rejected_with_code_and_byte_position() {
 }
 
 #[test]
-fn half_a_surrogate_pair_is_rejected_with_its_field() {
-    for text in [r#""\ud83d""#, r#""\ud83dx""#, r#""\udc00""#, r#""\ud83d\ud83d""#] {
+fn a_broken_string_is_rejected_with_its_field() {
+    for text in [r#""\x""#, "\"\t\"", "\"x", r#""\ud83d""#, r#""\ud83dx""#, r#""\udc00""#, r#""\ud83d\ud83d""#] {
         let fault = fault(&mut plain(), GOOD, Some(format!(r#"{{"a":1,"b":{text}}}"#).as_bytes()));
         assert_eq!((&*fault.code, fault.field.as_deref()), ("decode.syntax", Some("b")), "{text}");
     }
