@@ -29,8 +29,8 @@ use rdkafka::{
 use tempfile::TempDir;
 
 use crate::{
-    CLEAN, Kafka, Options, PARTITIONS, Result, SOURCE, configuration, copy_folder, create_topics, huiju, measure,
-    pipelines, round, support::process::Process,
+    CLEAN, Kafka, Options, PARTITIONS, Result, SOURCE, configuration, copy_folder, create_topics, huiju, measure, root,
+    round, support::process::Process,
 };
 
 /// Not counted: files are opened, buffers filled, and the broker's code compiled.
@@ -43,15 +43,15 @@ pub fn latency(options: &Options) -> Result<()> {
     let Some(kafka) = Kafka::start() else { return Ok(()) };
     let mut folder = TempDir::with_prefix("huiju-bench-")?;
     folder.disable_cleanup(options.keep);
-    let pipelines = pipelines(folder.path(), options)?;
-    let pipeline = pipeline::read(&pipelines.join("work_orders")).map_err(refuse)?;
+    let root = root(folder.path(), options)?;
+    let pipeline = pipeline::read(&root.join("pipelines/work_orders")).map_err(refuse)?;
     create_topics(&kafka, &pipeline);
     let bootstrap = kafka.bootstrap();
     let samples = samples(&pipeline, options)?;
     let topic = pipeline.sources.iter().find(|source| &*source.name == SOURCE).map(|source| &source.topics[0]);
     let topic = topic.ok_or("no such source")?;
 
-    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", options))?;
+    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &root, "bench", options))?;
     let process = start(options, folder.path())?;
     let begun = now_ms();
     let done = AtomicBool::new(false);
@@ -179,11 +179,11 @@ pub fn idle(options: &Options) -> Result<()> {
     let Some(kafka) = Kafka::start() else { return Ok(()) };
     let mut folder = TempDir::with_prefix("huiju-bench-")?;
     folder.disable_cleanup(options.keep);
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/work_orders");
-    let pipelines = folder.path().join("pipelines");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+    copy_folder(&shipped.join("schemas"), &folder.path().join("schemas"))?;
     for number in 1..=PIPELINES {
-        let copy = pipelines.join(format!("work_orders_{number}"));
-        copy_folder(&shipped, &copy)?;
+        let copy = folder.path().join(format!("pipelines/work_orders_{number}"));
+        copy_folder(&shipped.join("pipelines/work_orders"), &copy)?;
         rename(&copy.join("pipeline.toml"), number)?;
         for entry in fs::read_dir(copy.join("sources"))? {
             let path = entry?.path();
@@ -197,7 +197,7 @@ pub fn idle(options: &Options) -> Result<()> {
         raw.chain(clean).for_each(|topic| kafka.create_topic(&topic, PARTITIONS, &[]));
     }
     let bootstrap = kafka.bootstrap();
-    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", options))?;
+    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, folder.path(), "bench", options))?;
     let process = start(options, folder.path())?;
     std::thread::sleep(WARM);
     let before = measure::used(process.id())?;

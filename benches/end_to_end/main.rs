@@ -1,7 +1,7 @@
 //! What the whole costs, on a real Kafka, and what a bare copy of the same topic costs beside it.
 //!
 //! `cargo bench --bench end_to_end -- [--messages 1000000] [--runs 1] [--keep] [--json]`, and what is otherwise the same
-//! with other messages (`--size`, `--bad`, `--envelope`), processes (`--processes`) or an archive that is old
+//! with other messages (`--size`, `--bad`, `--envelope`), a small pipeline (`--small`), processes (`--processes`) or an archive that is old
 //! (`--old-files`). `--latency 20000`, `--idle 30` and `--restart` measure something else: see [`live`] and [`restart`].
 //!
 //! Starts a broker of its own (needs `java` and `mvn`), loads orders of about 700 bytes, of which 2 % are sent twice
@@ -72,6 +72,10 @@ struct Options {
     /// Orders in a message, as another source sends them; none is bad or sent twice then. 0: one, without an envelope
     #[arg(long, default_value_t = 0)]
     envelope: u64,
+    /// A small pipeline instead of the shipped one: all fields of the message, ten expressions, twenty classes of keywords,
+    /// dedup by key
+    #[arg(long, conflicts_with = "envelope")]
+    small: bool,
     /// Processes that share the partitions
     #[arg(long, default_value_t = 1)]
     processes: usize,
@@ -158,8 +162,8 @@ fn run(options: &Options) -> Result<()> {
     let Some(kafka) = broker() else { return Ok(()) };
     let mut folder = TempDir::with_prefix("huiju-bench-")?;
     folder.disable_cleanup(options.keep);
-    let pipelines = pipelines(folder.path(), options)?;
-    let pipeline = pipeline::read(&pipelines.join("work_orders")).map_err(refuse)?;
+    let root = root(folder.path(), options)?;
+    let pipeline = pipeline::read(&root.join("pipelines/work_orders")).map_err(refuse)?;
     create_topics(&kafka, &pipeline);
     eprintln!("loading {} messages", options.messages);
     let (source, loaded) = load::load(&kafka.bootstrap(), &pipeline, options)?;
@@ -173,7 +177,7 @@ fn run(options: &Options) -> Result<()> {
     let mut runs = Vec::new();
     for number in 1..=options.runs {
         eprintln!("run {number} of {}", options.runs);
-        let place = Place { folder: folder.path().join(number.to_string()), pipelines: &pipelines, number };
+        let place = Place { folder: folder.path().join(number.to_string()), root: &root, number };
         runs.push(once(&kafka, &source, &loaded, &place, options)?);
     }
     report(&runs, &loaded, options);
@@ -183,22 +187,42 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The pipelines that are shipped; with envelopes a copy in which a message holds as many orders as asked for.
-fn pipelines(folder: &Path, options: &Options) -> Result<PathBuf> {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
-    if options.envelope == 0 {
-        return Ok(shipped);
+/// The folder of `pipelines/` and `schemas/`: what is shipped, or a copy of it in which a message holds as many orders as
+/// asked for, or one with a small pipeline.
+fn root(folder: &Path, options: &Options) -> Result<PathBuf> {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if options.envelope == 0 && !options.small {
+        return Ok(shipped.to_owned());
     }
-    let copy = folder.join("pipelines");
-    copy_folder(&shipped, &copy)?;
-    let template = copy.join(format!("work_orders/sources/{SOURCE_OF_ENVELOPES}.sample.json"));
-    let text = fs::read_to_string(&template)?;
-    let many = text.replace("${repeat:1-5}", &format!("${{repeat:{0}-{0}}}", options.envelope));
-    if many == text {
-        return Err(format!("{}: no array of 1 to 5 to be made longer", template.display()).into());
+    for name in ["pipelines", "schemas"] {
+        copy_folder(&shipped.join(name), &folder.join(name))?;
     }
-    fs::write(&template, many)?;
-    Ok(copy)
+    let pipeline = folder.join("pipelines/work_orders");
+    if options.envelope > 0 {
+        let template = pipeline.join(format!("sources/{SOURCE_OF_ENVELOPES}.sample.json"));
+        let text = fs::read_to_string(&template)?;
+        let many = text.replace("${repeat:1-5}", &format!("${{repeat:{0}-{0}}}", options.envelope));
+        if many == text {
+            return Err(format!("{}: no array of 1 to 5 to be made longer", template.display()).into());
+        }
+        fs::write(&template, many)?;
+    }
+    if options.small {
+        remove_files(&pipeline, |name| name.ends_with(".sql"))?;
+        remove_files(&pipeline.join("sources"), |name| !name.starts_with(SOURCE))?;
+        copy_folder(&shipped.join("benches/end_to_end/small"), folder)?;
+    }
+    Ok(folder.to_owned())
+}
+
+fn remove_files(folder: &Path, which: impl Fn(&str) -> bool) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() && which(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -216,7 +240,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 /// Where a run takes place.
 struct Place<'p> {
     folder: PathBuf,
-    pipelines: &'p Path,
+    root: &'p Path,
     number: usize,
 }
 
@@ -225,7 +249,7 @@ fn once(kafka: &Kafka, source: &str, loaded: &Loaded, place: &Place, options: &O
     let (folder, number) = (&place.folder, place.number);
     fs::create_dir_all(folder)?;
     let config = folder.join("huiju.toml");
-    fs::write(&config, configuration(&bootstrap, place.pipelines, &format!("bench-{number}"), options))?;
+    fs::write(&config, configuration(&bootstrap, place.root, &format!("bench-{number}"), options))?;
     let old = old::fill(&config, options.old_files)?;
     let before = [counts::ends(&bootstrap, CLEAN)?, counts::ends(&bootstrap, REJECTED)?];
 
@@ -282,11 +306,11 @@ fn huiju(options: &Options) -> Command {
     command
 }
 
-/// What the repository ships, on the defaults, with a group of its own per run.
-fn configuration(bootstrap: &str, pipelines: &Path, group: &str, Options { with, property, .. }: &Options) -> String {
-    let (pipelines, root, properties) = (pipelines.display(), env!("CARGO_MANIFEST_DIR"), property.join("\n"));
+/// The defaults, with a group of its own per run.
+fn configuration(bootstrap: &str, root: &Path, group: &str, Options { with, property, .. }: &Options) -> String {
+    let (root, properties) = (root.display(), property.join("\n"));
     format!(
-        "{with}\npipelines = \"{pipelines}\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
+        "{with}\npipelines = \"{root}/pipelines\"\nschemas = \"{root}/schemas\"\ninstance = \"bench\"\n\
          [kafka]\nbrokers = \"{bootstrap}\"\ngroup = \"{group}\"\n\
          [kafka.properties]\n{properties}\n\
          [archive]\nlocation = \"archive\"\n"

@@ -29,13 +29,13 @@ pub fn restart(options: &Options) -> Result<()> {
     let Some(kafka) = broker() else { return Ok(()) };
     let mut folder = TempDir::with_prefix("huiju-bench-")?;
     folder.disable_cleanup(options.keep);
-    let pipelines = crate::pipelines(folder.path(), options)?;
-    let pipeline = pipeline::read(&pipelines.join("work_orders")).map_err(refuse)?;
+    let root = crate::root(folder.path(), options)?;
+    let pipeline = pipeline::read(&root.join("pipelines/work_orders")).map_err(refuse)?;
     create_topics(&kafka, &pipeline);
     let bootstrap = kafka.bootstrap();
     eprintln!("loading {} messages", options.messages);
     let (topic, loaded) = load::load(&bootstrap, &pipeline, options)?;
-    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &pipelines, "bench", options))?;
+    fs::write(folder.path().join("huiju.toml"), configuration(&bootstrap, &root, "bench", options))?;
     let mut drain = huiju(options);
     drain.args(["run", "--until-end"]).current_dir(folder.path());
     drain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
