@@ -5,11 +5,14 @@
 //! (`authentication failed`). [`Troubles`] keeps the telling one, so that an operator reads which it was: a broker
 //! that cannot be reached, a wrong password, a missing permission, a missing topic, or another instance.
 //!
-//! Why a certificate is refused librdkafka does not tell at all: [`tls`] finds out.
+//! Why a certificate is refused librdkafka does not tell at all, nor that a port takes another protocol: [`tls`] and
+//! [`protocol`] find out.
 //!
 //! Secrets are handed to librdkafka and never come back: an error about a property names it and shows no value.
 
 pub mod ids;
+mod log;
+mod protocol;
 mod tls;
 
 use std::{
@@ -25,6 +28,7 @@ use rdkafka::{
     types::RDKafkaErrorCode::{self, *},
 };
 
+pub use self::log::log;
 use crate::{
     config,
     cursor::{ANEW, Cursors, Partition},
@@ -231,7 +235,16 @@ impl Troubles {
     pub fn explain(&self, doing: impl Display, error: &KafkaError) -> Error {
         let (mut kind, mut text) = classify(error);
         let code = error.rdkafka_error_code().unwrap_or(NoError);
-        if let Some((told, reason)) = self.last()
+        let last = self.last();
+        // The first question to a broker is that for its topics.
+        if matches!(error, KafkaError::MetadataFetch(_))
+            && rank(code) <= rank(BrokerTransportFailure)
+            && last.as_ref().is_none_or(|(told, reason)| rank(*told) < 4 || reason.contains("SASL state"))
+            && let Some(refusal) = self.knock.other_protocol()
+        {
+            return Error::from(refusal).context(doing);
+        }
+        if let Some((told, reason)) = last
             && rank(told) >= rank(code)
         {
             if told == SSL
@@ -260,21 +273,6 @@ fn rank(code: RDKafkaErrorCode) -> u8 {
         Resolve | SSL => 3,
         _ if meaning(code).0 != ErrorKind::Unavailable => 4,
         _ => 2,
-    }
-}
-
-/// For `ClientContext::log`: librdkafka retries by itself whatever it logs, so nothing of it is an error of ours.
-pub fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
-    match level {
-        // People write one list of properties for consumers and producers.
-        _ if facility == "CONFWARN" => tracing::debug!(facility, "librdkafka: {text}"),
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::warn!(facility, "librdkafka: {text}");
-        }
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
-            tracing::info!(facility, "librdkafka: {text}");
-        }
-        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, "librdkafka: {text}"),
     }
 }
 

@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What we need to knock, from the properties people wrote.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knock {
-    brokers: Vec<String>,
+    pub(super) brokers: Vec<String>,
+    /// Ours, in lower case.
+    pub(super) protocol: String,
     authority: Option<String>,
     authority_pem: Option<String>,
     check_name: bool,
@@ -46,6 +48,7 @@ impl Knock {
         };
         Knock {
             brokers: config.brokers.split(',').map(|broker| broker.trim().to_owned()).collect(),
+            protocol: property("security.protocol").map_or("plaintext".to_owned(), |name| name.to_lowercase()),
             authority: property("ssl.ca.location").filter(|location| location != "probe"),
             authority_pem: property("ssl.ca.pem"),
             check_name: property("ssl.endpoint.identification.algorithm").is_none_or(|algorithm| algorithm != "none"),
@@ -58,13 +61,7 @@ impl Knock {
     }
 
     fn knock(&self, broker: &str) -> Option<Refusal> {
-        let (host, port) = broker.rsplit_once("://").map_or(broker, |(_, address)| address).rsplit_once(':')?;
-        let port: u16 = port.parse().ok()?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let stream =
-            (host, port).to_socket_addrs().ok()?.find_map(|a| TcpStream::connect_timeout(&a, PATIENCE).ok())?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        let (host, stream) = reach(broker, PATIENCE)?;
         let mut session = self.connector().ok()?.configure().ok()?;
         session.set_verify_hostname(self.check_name);
         let session = session.connect(host, stream).ok()?;
@@ -73,7 +70,7 @@ impl Knock {
     }
 
     /// It goes through the handshake whatever it finds, and remembers what it found.
-    fn connector(&self) -> Result<SslConnector, ErrorStack> {
+    pub(super) fn connector(&self) -> Result<SslConnector, ErrorStack> {
         let mut connector = SslConnector::builder(SslMethod::tls_client())?;
         connector.set_verify(SslVerifyMode::NONE);
         match &self.authority {
@@ -115,6 +112,17 @@ impl Knock {
         };
         Refusal { kind, words: format!("broker {broker}: its {what}") }
     }
+}
+
+/// A connection, and the host's name, if there is an answer in this time.
+pub(super) fn reach(broker: &str, patience: Duration) -> Option<(&str, TcpStream)> {
+    let (host, port) = broker.rsplit_once("://").map_or(broker, |(_, address)| address).rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = (host, port).to_socket_addrs().ok()?.find_map(|a| TcpStream::connect_timeout(&a, patience).ok())?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    stream.set_write_timeout(Some(patience)).ok()?;
+    Some((host, stream))
 }
 
 /// What a broker says of *our* certificate, if that is what it says: TLS has an alert for each case, and OpenSSL gives

@@ -57,6 +57,7 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
             user: user.to_owned(),
             password: PASSWORD,
             mechanism: "SCRAM-SHA-512",
+            protocol: "SASL_SSL",
             certificate: None,
         };
         change(&mut access);
@@ -98,6 +99,39 @@ fn tls_scram_and_permissions_work_and_each_refusal_says_which() {
             }),
             "wants a certificate of ours, of an authority that it trusts",
             "ssl.certificate.location",
+        ),
+        (
+            "in the clear",
+            try_as("clear", "whole", &|a| a.protocol = "plaintext"),
+            "its port takes security.protocol = sasl_ssl, and ours is plaintext",
+            "brokers",
+        ),
+        (
+            "credentials in the clear",
+            try_as("told", "whole", &|a| a.protocol = "sasl_plaintext"),
+            "its port takes security.protocol = sasl_ssl, and ours is sasl_plaintext",
+            "brokers",
+        ),
+        (
+            "no credentials",
+            try_as("untold", "whole", &|a| a.protocol = "ssl"),
+            "its port takes security.protocol = sasl_ssl, and ours is ssl",
+            "brokers",
+        ),
+        (
+            "a port in the clear",
+            try_as("open", "whole", &|a| a.brokers = kafka.bootstrap()),
+            "its port takes security.protocol = plaintext, and ours is sasl_ssl",
+            "brokers",
+        ),
+        (
+            "a port without credentials",
+            try_as("openly", "whole", &|a| {
+                a.brokers = kafka.bootstrap();
+                a.protocol = "sasl_plaintext";
+            }),
+            "its port takes security.protocol = plaintext, and ours is sasl_plaintext",
+            "brokers",
         ),
         ("no read", try_as("noread", "noread", &same), "no permission on the topic", ".raw.work_orders."),
         ("no write", try_as("nowrite", "nowrite", &same), "no permission on the topic", ".standard.work_orders"),
@@ -192,6 +226,7 @@ struct Access {
     user: String,
     password: &'static str,
     mechanism: &'static str,
+    protocol: &'static str,
     /// Of ours: file name without ending.
     certificate: Option<PathBuf>,
 }
@@ -199,7 +234,7 @@ struct Access {
 impl Access {
     /// Runs with a group and an archive of its own, to the ends unless it has to wait or something is to happen to it.
     fn start(&self, project: &Project, name: &str) -> Huiju {
-        let Access { brokers, authority, user, password, mechanism, certificate } = self;
+        let Access { brokers, authority, user, password, mechanism, protocol, certificate } = self;
         let certificate = certificate.as_ref().map(|file| {
             let file = file.display();
             format!("\"ssl.certificate.location\" = \"{file}.crt\"\n\"ssl.key.location\" = \"{file}.key\"\n")
@@ -211,7 +246,7 @@ impl Access {
             "instance = \"{name}\"\n\
              [kafka]\nbrokers = \"{brokers}\"\ngroup = \"{prefix}.{name}\"\n\
              [kafka.properties]\n\
-             \"security.protocol\" = \"SASL_SSL\"\n\
+             \"security.protocol\" = \"{protocol}\"\n\
              \"ssl.ca.location\" = \"{}\"\n\
              \"sasl.mechanism\" = \"{mechanism}\"\n\
              \"sasl.username\" = \"{user}\"\n\
