@@ -285,7 +285,7 @@ mod tests {
 
     fn kafka(properties: &[(&str, &str)]) -> config::Kafka {
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
-        config::Kafka { brokers: "localhost:9092".into(), client_id: "huiju".into(), group: "huiju".into(), properties }
+        config::Kafka { brokers: "localhost:0".into(), client_id: "huiju".into(), group: "huiju".into(), properties }
     }
 
     #[test]
