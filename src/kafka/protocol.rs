@@ -24,18 +24,22 @@ const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 const ILLEGAL_SASL_STATE: i16 = 34;
 
 impl Knock {
-    /// The first broker whose port takes another protocol than ours; `None` when none is known to.
+    /// The first broker, when the ports of all that are named take another protocol than ours; `None` when one may take
+    /// ours: one that does not answer now may be the one that is to come back.
     pub fn other_protocol(&self) -> Option<Refusal> {
-        self.brokers.iter().find_map(|broker| {
-            let taken = self.taken_by(broker)?;
-            let ours = &self.protocol;
-            (taken != ours).then(|| Refusal {
-                kind: ErrorKind::Config,
-                words: format!(
-                    "broker {broker}: its port takes security.protocol = {taken}, and ours is {ours}: set it in \
-                     [kafka.properties], or name another port in brokers"
-                ),
-            })
+        let ours = &self.protocol;
+        let mut first = None;
+        for broker in &self.brokers {
+            let taken = self.taken_by(broker).filter(|taken| taken != ours)?;
+            first.get_or_insert((broker, taken));
+        }
+        let (broker, taken) = first?;
+        Some(Refusal {
+            kind: ErrorKind::Config,
+            words: format!(
+                "broker {broker}: its port takes security.protocol = {taken}, and ours is {ours}: set it in \
+                 [kafka.properties], or name another port in brokers"
+            ),
         })
     }
 
@@ -71,10 +75,13 @@ mod tests {
     use super::*;
     use crate::{config, kafka::tls::Knock};
 
-    /// What is said of a port that answers each of two connections like this.
-    fn told(answer: &'static [u8]) -> Option<String> {
+    const OURS: &[u8] = b"\0\0\0\x0a\0\0\0\x07\0\x22\0\0\0\0";
+    const SASL: &[u8] = b"\0\0\0\x0a\0\0\0\x07\0\x21\0\0\0\0";
+
+    /// A port that answers each of two connections like this.
+    fn port(answer: &'static [u8]) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let brokers = format!("PLAINTEXT://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let port = listener.local_addr().unwrap().port();
         thread::spawn(move || {
             for stream in listener.incoming().take(2) {
                 let mut stream = stream.unwrap();
@@ -82,6 +89,12 @@ mod tests {
                 drop(asked.and_then(|()| stream.write_all(answer)));
             }
         });
+        format!("PLAINTEXT://127.0.0.1:{port}")
+    }
+
+    /// What is said of brokers whose ports answer like this.
+    fn told(answers: &[&'static [u8]]) -> Option<String> {
+        let brokers = answers.iter().map(|answer| port(answer)).collect::<Vec<_>>().join(",");
         let (client_id, group) = ("huiju".into(), "huiju".into());
         let knock = Knock::new(&config::Kafka { brokers, client_id, group, properties: Vec::new() });
         knock.other_protocol().map(|refusal| refusal.words)
@@ -90,12 +103,21 @@ mod tests {
     #[test]
     fn a_port_is_told_by_what_it_answers() {
         assert_eq!(usize::from(REQUEST[3]), REQUEST.len() - 4);
-        assert_eq!(told(b"\0\0\0\x0a\0\0\0\x07\0\x22\0\0\0\0"), None, "as we are");
-        let sasl = told(b"\0\0\0\x0a\0\0\0\x07\0\x21\0\0\0\0").unwrap();
+        assert_eq!(told(&[OURS]), None);
+        let sasl = told(&[SASL]).unwrap();
         assert!(sasl.contains("takes security.protocol = sasl_plaintext, and ours is plaintext"), "{sasl}");
         for other in [&b""[..], b"\0\0\0", b"\0\0\0\x0a\0\0\0\x08\0\x21\0\0\0\0", b"\0\0\0\x0a\0\0\0\x07\0\0\0\0\0\0"] {
-            assert_eq!(told(other), None, "{other:?}");
+            assert_eq!(told(&[other]), None, "{other:?}");
         }
-        assert_eq!(told(b"HTTP/1.1 400 Bad Request\r\n"), None);
+        assert_eq!(told(&[b"HTTP/1.1 400 Bad Request\r\n"]), None);
+    }
+
+    #[test]
+    fn one_wrong_port_of_several_is_no_reason_to_give_up() {
+        assert!(told(&[SASL, SASL]).is_some());
+        for other in [OURS, b""] {
+            assert_eq!(told(&[SASL, other]), None, "{other:?}");
+            assert_eq!(told(&[other, SASL]), None, "{other:?}");
+        }
     }
 }
