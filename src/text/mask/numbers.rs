@@ -58,7 +58,7 @@ impl Run {
                 break;
             }
             let separator: usize =
-                text[end..].chars().take_while(|c| is_separator(*c)).take(2).map(char::len_utf8).sum();
+                text[end..].chars().take_while(|c| is_separator(*c)).take(3).map(char::len_utf8).sum();
             at = end + separator;
             let goes_on = separator > 0 && text[at..].starts_with(|c| narrow(c).is_ascii_digit());
             if !goes_on || addresses.at(at).is_some() {
@@ -131,14 +131,26 @@ impl Run {
         }
         let number = digits.strip_suffix(b"X").unwrap_or(digits);
         let single = end == first + 1;
-        let kept = phone(number).or_else(|| {
+        let before = &text[..self.places[self.groups[first]].0];
+        let phone = phone(number).filter(|phone| match phone.kind {
+            Kind::Service => !says(before, &ACCOUNTS),
+            Kind::Mobile | Kind::Landline => single || self.may_be_phone(first, end),
+        });
+        let kept = phone.map(|phone| phone.kept).or_else(|| {
             let by_itself = if single { number.len() >= 15 } else { self.is_card_in_fours(first, end, number) };
             let if_announced = if single { !is_day(number) } else { is_local(number) };
-            let hidden = by_itself || if_announced && is_announced(text, self.places[self.groups[first]].0);
+            let hidden =
+                by_itself || if_announced && is_announced(before) || number.len() >= 15 && says(before, &ACCOUNTS);
             (hidden && number.len() >= 7).then_some(Kept { head: 0, tail: 4 })
         })?;
         let x = digits.len() - number.len();
         Some(Kept { tail: kept.tail + x, ..kept })
+    }
+
+    /// Nobody takes an area code or the first digits of a mobile apart, but `03` and `01` in a date stand apart.
+    fn may_be_phone(&self, first: usize, end: usize) -> bool {
+        let mut lengths = self.groups[first..=end].windows(2).map(|group| group[1] - group[0]);
+        self.groups[first + 1] - self.groups[first] >= 3 || lengths.all(|length| length == 1)
     }
 
     fn is_card_in_fours(&self, first: usize, end: usize, number: &[u8]) -> bool {
@@ -152,15 +164,22 @@ struct Kept {
     tail: usize,
 }
 
-fn phone(digits: &[u8]) -> Option<Kept> {
+struct Found {
+    kind: Kind,
+    kept: Kept,
+}
+
+fn phone(digits: &[u8]) -> Option<Found> {
     let phone = Phone::parse(std::str::from_utf8(digits).ok()?, None).ok()?;
-    let hidden_from_end = match phone.kind() {
+    let kind = phone.kind();
+    let hidden_from_end = match kind {
         Kind::Mobile => 8,
         Kind::Landline => phone.as_str().len() - phone.area_length(),
-        Kind::Service => return Some(Kept { head: digits.len(), tail: 0 }), // nobody's: stays as a whole
+        // Nobody's: stays as a whole.
+        Kind::Service => return Some(Found { kind, kept: Kept { head: digits.len(), tail: 0 } }),
     };
     let head = digits.len().saturating_sub(hidden_from_end).min(LONGEST_HEAD);
-    Some(Kept { head, tail: 4 })
+    Some(Found { kind, kept: Kept { head, tail: 4 } })
 }
 
 fn is_local(digits: &[u8]) -> bool {
@@ -199,11 +218,34 @@ fn ends_with_star(text: &str) -> bool {
     text.ends_with(['*', '＊'])
 }
 
-/// Whether the last few characters before the number say that a number of a person follows.
-fn is_announced(text: &str, start: usize) -> bool {
-    const WORDS: [&str; 14] =
-        ["电话", "手机", "座机", "联系", "号码", "致电", "打", "微信", "QQ", "qq", "卡号", "账号", "帐号", "证号"];
+/// What stands before numbers that are never a service's.
+const ACCOUNTS: [&str; 12] =
+    ["微信", "QQ", "qq", "卡号", "账号", "帐号", "账户", "证号", "护照", "通行证", "台胞证", "军官证"];
+
+/// Whether the last few characters of a text say that a number of a person follows, or that it is the next in a list of
+/// such: `电话8622300、8622301`.
+fn is_announced(before: &str) -> bool {
+    const WORDS: [&str; 7] = ["电话", "手机", "座机", "联系", "号码", "致电", "打"];
+    const MOST_BEFORE: usize = 3;
+    let mut before = before;
+    for _ in 0..=MOST_BEFORE {
+        if says(before, &WORDS) || says(before, &ACCOUNTS) {
+            return true;
+        }
+        let next = before.trim_end_matches(|c| matches!(narrow(c), '、' | ',' | '/' | ';' | '或' | '和' | ' '));
+        let one = next.trim_end_matches(|c| narrow(c).is_ascii_digit());
+        let digits = next[one.len()..].chars().take(LONGEST).count();
+        if next.len() == before.len() || !matches!(digits, 7 | 8 | 11) {
+            return false;
+        }
+        before = one;
+    }
+    false
+}
+
+/// Whether one of these words is among the last few characters.
+fn says(before: &str, words: &[&str]) -> bool {
     const REACH: usize = 8;
-    let from = text[..start].char_indices().rev().take(REACH).last().map_or(start, |(at, _)| at);
-    WORDS.iter().any(|word| text[from..start].contains(word))
+    let from = before.char_indices().rev().take(REACH).last().map_or(before.len(), |(at, _)| at);
+    words.iter().any(|word| before[from..].contains(word))
 }
