@@ -3,7 +3,12 @@
 
 use std::fmt;
 
-use super::width::{is_gap, narrow, trim};
+use chrono::Datelike;
+
+use super::{
+    id_card,
+    width::{is_gap, narrow, trim},
+};
 
 /// A credit code whose both check characters fit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +25,12 @@ pub enum NotACreditCode {
     /// `I`, `O`, `S`, `V`, `Z` are not in the alphabet, and places 3 to 8 are a division: digits.
     #[error("not a credit code: character out of the alphabet")]
     Characters,
+    /// Places 3 and 4 are a province, or `10` for the whole country.
+    #[error("not a credit code: no such province")]
+    Province,
+    /// Three in a thousand mistyped ID numbers pass both checks.
+    #[error("not a credit code: rather an ID number")]
+    IdNumber,
     #[error("not a credit code: check character of the organisation code does not fit")]
     OrganisationCheck,
     #[error("not a credit code: check character does not fit")]
@@ -49,11 +60,18 @@ impl CreditCode {
         if !code[2..8].iter().all(u8::is_ascii_digit) {
             return Err(NotACreditCode::Characters);
         }
+        let province = id_card::number(&code[2..4]);
+        if province != 10 && !id_card::is_province(province) {
+            return Err(NotACreditCode::Province);
+        }
         if organisation_check(&code) != code[16] {
             return Err(NotACreditCode::OrganisationCheck);
         }
         if check(&code) != code[17] {
             return Err(NotACreditCode::Check);
+        }
+        if reads_as_id(&code) {
+            return Err(NotACreditCode::IdNumber);
         }
         Ok(CreditCode(code))
     }
@@ -89,6 +107,11 @@ fn value(c: u32) -> Option<u32> {
         values
     };
     VALUES.get(c as usize).filter(|value| **value != u8::MAX).map(|value| u32::from(*value))
+}
+
+fn reads_as_id(code: &[u8; LENGTH]) -> bool {
+    let birth = || id_card::read_birth(code).filter(|birth| (1900..2100).contains(&birth.year()));
+    code[..17].iter().all(u8::is_ascii_digit) && id_card::is_province(id_card::number(&code[..2])) && birth().is_some()
 }
 
 fn check(code: &[u8; LENGTH]) -> u8 {
@@ -137,6 +160,10 @@ mod tests {
         assert_eq!(show("91350100O000100Y43"), Err(NotACreditCode::Characters));
         assert_eq!(show("9135A100M000100Y43"), Err(NotACreditCode::Characters));
         assert_eq!(show(&"9".repeat(1 << 20)), Err(NotACreditCode::Length));
+        assert_eq!(show("36070219710368061X"), Err(NotACreditCode::Province));
+        // Both checks fit, but they are ID numbers with one digit wrong.
+        assert_eq!(show("360103197207037241"), Err(NotACreditCode::Province));
+        assert_eq!(show("361103198305131396"), Err(NotACreditCode::IdNumber));
     }
 
     proptest! {

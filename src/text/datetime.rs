@@ -147,12 +147,17 @@ enum Order {
     MonthFirst,
 }
 
+/// Ten digits from here on are rather `2026060818` or `2606081800` than seconds after 2033.
+const LAST_SECONDS: u64 = 2_000_000_000;
+
 /// Nothing but digits: how many tells what they are.
 fn whole_number(number: u64, length: usize) -> Option<Moment> {
     match length {
         5 => serial(number as f64).map(Moment::Local),
         8 => Some(Moment::Local(compact_date(number)?.and_time(NaiveTime::MIN))),
-        10 if number >= 1_000_000_000 => DateTime::from_timestamp(number as i64, 0).map(Moment::Instant),
+        10 if (1_000_000_000..LAST_SECONDS).contains(&number) => {
+            DateTime::from_timestamp(number as i64, 0).map(Moment::Instant)
+        }
         12 => Some(Moment::Local(compact_date(number / 10_000)?.and_time(time_of(number % 10_000 * 100)?))),
         13 if number >= 100_000_000_000 => DateTime::from_timestamp_millis(number as i64).map(Moment::Instant),
         14 => Some(Moment::Local(compact_date(number / 1_000_000)?.and_time(time_of(number % 1_000_000)?))),
@@ -199,18 +204,17 @@ fn time_of(number: u64) -> Option<NaiveTime> {
 
 /// Behind the year: `-1-6`, `/01/06`, `.6.15`, `年12月30日`.
 fn written_date(scan: &mut Scan, year: u32) -> Option<NaiveDate> {
-    let separator = scan.next()?;
-    if !matches!(separator, b'-' | b'/' | b'.' | scan::YEAR) {
-        return None;
-    }
-    let chinese = separator == scan::YEAR;
+    let chinese = scan.eat_mark(scan::YEAR);
+    let separator =
+        if chinese { scan::MONTH } else { scan.next().filter(|mark| matches!(mark, b'-' | b'/' | b'.'))? };
     scan.blank_if(chinese);
     let month = scan.short_number()?;
-    scan.eat(if chinese { scan::MONTH } else { separator }).then_some(())?;
+    let ends = if chinese { scan.eat_mark(separator) } else { scan.eat(separator) };
+    ends.then_some(())?;
     scan.blank_if(chinese);
     let day = scan.short_number()?;
     if chinese {
-        scan.eat(scan::DAY);
+        scan.eat_mark(scan::DAY);
     }
     day_of(year, month, day)
 }

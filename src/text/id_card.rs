@@ -59,7 +59,9 @@ impl IdCard {
             LENGTH => {}
             _ => return Err(NotAnId::Length),
         }
-        if !is_province(number(&id[..2])) {
+        // A foreigner's permanent residence card of 2023: a 9, the province, three digits of nationality.
+        let province = if id[0] == b'9' { &id[1..3] } else { &id[..2] };
+        if !is_province(number(province)) {
             return Err(NotAnId::Province);
         }
         let id = IdCard(id);
@@ -87,7 +89,7 @@ impl IdCard {
         if self.0[16] % 2 == 1 { '1' } else { '2' }
     }
 
-    /// The six digits of the division that issued the first card, as it was called then.
+    /// The six digits of the division that issued the first card, as it was called then; of a foreigner's card no division.
     pub fn division(&self) -> &str {
         &self.as_str()[..6]
     }
@@ -100,19 +102,19 @@ impl fmt::Debug for IdCard {
     }
 }
 
-/// The birth date inside 18 ASCII characters that look like an ID number; nobody living was born before 1900.
+/// The birth date inside 18 ASCII characters that look like an ID number. The standard's own example was born in 1880.
 pub(super) fn read_birth(id: &[u8; LENGTH]) -> Option<NaiveDate> {
     let birth = NaiveDate::from_ymd_opt(number(&id[6..10]) as i32, number(&id[10..12]), number(&id[12..14]))?;
     (birth.year() >= 1800).then_some(birth)
 }
 
-fn number(digits: &[u8]) -> u32 {
+pub(super) fn number(digits: &[u8]) -> u32 {
     digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit.wrapping_sub(b'0')))
 }
 
-/// GB/T 2260, with the residence permits of Hong Kong, Macao and Taiwan (81-83) and foreigners (91).
-fn is_province(code: u32) -> bool {
-    matches!(code, 11..=15 | 21..=23 | 31..=37 | 41..=46 | 50..=54 | 61..=65 | 71 | 81..=83 | 91)
+/// GB/T 2260, with the residence permits of Hong Kong, Macao and Taiwan (81-83).
+pub(super) fn is_province(code: u32) -> bool {
+    matches!(code, 11..=15 | 21..=23 | 31..=37 | 41..=46 | 50..=54 | 61..=65 | 71 | 81..=83)
 }
 
 fn check_digit(id: &[u8; LENGTH]) -> u8 {
@@ -143,6 +145,13 @@ mod tests {
         ] {
             check(id, Ok(id));
         }
+    }
+
+    #[test]
+    fn cards_of_foreigners_name_the_province_behind_the_nine() {
+        check("932682198501010017", Ok("932682198501010017"));
+        check("911124198108030024", Ok("911124198108030024"));
+        check("910124198108030024", Err(NotAnId::Province));
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(super) enum Half {
 }
 
 impl Half {
-    /// Some write `下午15:00`; that is fine. `晚上12点` may be either midnight: not read.
+    /// Some write `下午15:00`; that is fine. `晚上12点` may be either midnight, `晚上1点` is rather the night's than the
+    /// afternoon's: not read.
     pub(super) fn hour(self, hour: u32) -> Option<u32> {
         match (self, hour) {
             (Half::Morning, 0..=11) => Some(hour),
@@ -42,7 +43,7 @@ impl Half {
             (Half::Noon, 11 | 12) => Some(hour),
             (Half::Noon, 1..=2) => Some(hour + 12),
             (Half::Afternoon, 12..=23) | (Half::Evening, 13..=23) => Some(hour),
-            (Half::Afternoon | Half::Evening, 1..=11) => Some(hour + 12),
+            (Half::Afternoon, 1..=11) | (Half::Evening, 5..=11) => Some(hour + 12),
             _ => None,
         }
     }
@@ -118,6 +119,11 @@ impl Scan {
         found
     }
 
+    /// A Chinese mark, also behind a blank: `5 月`.
+    pub(super) fn eat_mark(&mut self, mark: u8) -> bool {
+        self.eat_word(&[b' ', mark]) || self.eat(mark)
+    }
+
     fn eat_word(&mut self, word: &[u8]) -> bool {
         let found = self.rest().starts_with(word);
         self.at += if found { word.len() } else { 0 };
@@ -188,27 +194,23 @@ impl Scan {
 
     /// Behind the hour: `:09`, `:09:38.123`, `时5分`, `点50`, `时`.
     pub(super) fn clock(&mut self, hour: u32) -> Option<(u32, u32, u32, u32)> {
-        match self.next()? {
-            b':' => {
-                let minute = self.short_number()?;
-                if !self.eat(b':') {
-                    return Some((hour, minute, 0, 0));
-                }
-                let second = self.short_number()?;
-                Some((hour, minute, second, self.fraction()?))
+        if self.eat(b':') {
+            let minute = self.short_number()?;
+            if !self.eat(b':') {
+                return Some((hour, minute, 0, 0));
             }
-            HOUR => {
-                self.eat(b' ');
-                let Some(minute) = self.short_number() else { return Some((hour, 0, 0, 0)) };
-                if !self.eat(MINUTE) {
-                    return Some((hour, minute, 0, 0));
-                }
-                self.eat(b' ');
-                let Some(second) = self.short_number() else { return Some((hour, minute, 0, 0)) };
-                self.eat(SECOND).then_some((hour, minute, second, 0))
-            }
-            _ => None,
+            let second = self.short_number()?;
+            return Some((hour, minute, second, self.fraction()?));
         }
+        self.eat_mark(HOUR).then_some(())?;
+        self.eat(b' ');
+        let Some(minute) = self.short_number() else { return Some((hour, 0, 0, 0)) };
+        if !self.eat_mark(MINUTE) {
+            return Some((hour, minute, 0, 0));
+        }
+        self.eat(b' ');
+        let Some(second) = self.short_number() else { return Some((hour, minute, 0, 0)) };
+        self.eat_mark(SECOND).then_some((hour, minute, second, 0))
     }
 
     /// Nanoseconds of `.123` or `,123`; 0 if there is none, `None` if no digit follows the point.
