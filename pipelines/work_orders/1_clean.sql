@@ -5,7 +5,8 @@ SELECT
     given(order_no_upper)           AS order_no_upper,
     given(parent_order_no)          AS parent_order_no,
     CASE
-        WHEN clean_text(appellant_name) IN ('匿名', '来电人', '先生', '女士', '市民', '群众') THEN NULL  -- 不指明人
+        WHEN clean_text(appellant_name) IN ('匿名', '匿名市民', '热心市民', '市民', '群众', '来电人', '先生', '女士', '某先生', '某女士',
+            '不愿透露', '不愿透露姓名', '未留姓名') THEN NULL  -- 不指明人
         ELSE given(appellant_name)
     END                             AS appellant_name,
     given(appellant_type)           AS appellant_type,
@@ -14,7 +15,7 @@ SELECT
     given(contact_phone)            AS contact_phone,
     given(caller_no)                AS caller_no,
     CASE
-        WHEN clean_text(is_secret) = '保密' THEN '保密'  -- 在别处是占位内容，在这里是回答
+        WHEN clean_text(is_secret) IN ('保密', '保密。', '保密.') THEN '保密'  -- 在别处是占位内容，在这里是回答
         ELSE given(is_secret)
     END                             AS is_secret,
     given(appeal_time)              AS appeal_time,

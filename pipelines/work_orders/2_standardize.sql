@@ -11,6 +11,7 @@ SELECT
              credit_code(appellant_cert_no))             AS appellant_cert_no,
     appellant_cert_no                                    AS appellant_cert_no_raw,
     phone(contact_phone)                                 AS contact_phone,
+    phone_ext(contact_phone)                             AS contact_phone_ext,
     contact_phone                                        AS contact_phone_raw,
     phone(caller_no)                                     AS caller_no,
     caller_no                                            AS caller_no_raw,
@@ -32,14 +33,16 @@ SELECT
     division(region)                                     AS region_code,
     region                                               AS region_raw,
     try_cast(half_width(lng) AS double)                  AS lng,
+    lng                                                  AS lng_raw,
     try_cast(half_width(lat) AS double)                  AS lat,
+    lat                                                  AS lat_raw,
     crs,
     urgency,
     subject,
     status,
     handling_mode,
     org_name,
-    local_time(deadline)                                 AS deadline,
+    due_time(deadline)                                   AS deadline,  -- 只给日期的，到当日最后一秒
     deadline                                             AS deadline_raw,
     local_time(finish_time)                              AS finish_time,
     finish_time                                          AS finish_time_raw,
@@ -53,5 +56,9 @@ SELECT
         ELSE local_time(update_time)
     END                                                  AS update_time,
     update_time                                          AS update_time_raw,
-    coalesce(flag_yes(del_flag), false)                  AS del_flag
+    CASE
+        WHEN del_flag IS NULL THEN false                 -- 来源未给：未删除
+        ELSE flag_yes(del_flag)
+    END                                                  AS del_flag,
+    del_flag                                             AS del_flag_raw
 FROM clean

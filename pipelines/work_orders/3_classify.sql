@@ -13,6 +13,7 @@ SELECT
     appellant_cert_no,
     appellant_cert_no_raw,
     contact_phone,
+    contact_phone_ext,
     contact_phone_raw,
     caller_no,
     caller_no_raw,
@@ -36,7 +37,9 @@ SELECT
     region_raw,
     occur_address,
     lng,
+    lng_raw,
     lat,
+    lat_raw,
     crs,
     by_rule,
     content_class(title, content, coalesce(by_rule['lead'], 0) < 6) AS by_model,
@@ -58,5 +61,6 @@ SELECT
     call_id,
     update_time,
     update_time_raw,
-    del_flag
+    del_flag,
+    del_flag_raw
 FROM standardize

@@ -13,6 +13,7 @@ SELECT
     appellant_cert_no,
     appellant_cert_no_raw,
     contact_phone,
+    contact_phone_ext,
     contact_phone_raw,
     CASE WHEN is_secret THEN NULL ELSE mask_phone(contact_phone) END AS contact_phone_masked,
     caller_no,
@@ -25,7 +26,7 @@ SELECT
     appeal_type_raw,
     title,
     content,
-    CASE WHEN is_secret THEN NULL ELSE mask_text(content) END        AS content_masked,
+    CASE WHEN is_secret THEN NULL ELSE mask_text(content, appellant_name) END AS content_masked,
     channel,
     channel_raw,
     urgency,
@@ -35,7 +36,9 @@ SELECT
     region_raw,
     occur_address,
     lng,
+    lng_raw,
     lat,
+    lat_raw,
     crs,
     CASE
         WHEN class_source = 'rule'  THEN by_rule['l1']
@@ -77,5 +80,6 @@ SELECT
     call_id,
     update_time,
     update_time_raw,
-    del_flag
+    del_flag,
+    del_flag_raw
 FROM decide

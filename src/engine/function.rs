@@ -91,14 +91,15 @@ pub(super) fn text(
     body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + Send + Sync + 'static,
 ) -> Function {
     Function::new(name, doc, vec![vec![DataType::Utf8]], DataType::Utf8, move |args, rows| {
-        map_text(&args[0], rows, &body)
+        map_text(&args[0], rows, |_, t| body(t))
     })
 }
 
-fn map_text<'b>(
+/// Texts made of texts, each with the row it stands in. A column in which nothing changes is not copied.
+pub(super) fn map_text<'b>(
     arg: &ColumnarValue,
     rows: usize,
-    body: impl for<'a> Fn(&'a str) -> Option<Cow<'a, str>> + 'b,
+    body: impl for<'a> Fn(usize, &'a str) -> Option<Cow<'a, str>> + 'b,
 ) -> PlanResult<ArrayRef> {
     let text = strings(arg, rows)?;
     if text.null_count() == text.len() {
@@ -109,7 +110,7 @@ fn map_text<'b>(
     let mut copied = 0;
     for row in (0..text.len()).filter(|row| text.is_valid(*row)) {
         let value = text.value(row);
-        let made = body(value);
+        let made = body(row, value);
         if let Some(Cow::Borrowed(same)) = made
             && std::ptr::eq(same, value)
         {

@@ -6,15 +6,16 @@
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, Date32Array, StringBuilder, TimestampMicrosecondArray},
+    array::{Array, ArrayRef, BooleanArray, Date32Array, StringBuilder, TimestampMicrosecondArray},
     datatypes::{DataType, Date32Type},
 };
+use chrono::{DateTime, Utc};
 use datafusion::logical_expr::ScalarUDF;
 use hashbrown::HashSet;
 
 use super::{
     bounded, classes, code_tables,
-    function::{Function, look_up, strings, text},
+    function::{Function, look_up, map_text, strings, text},
     meta::timestamp,
 };
 use crate::{
@@ -171,17 +172,31 @@ impl Library {
             text("mask_id", "mask_id(t): ID number, birth date and serial hidden.", |t| {
                 Some(Cow::Owned(mask::mask_id(t)))
             }),
-            text(
-                "mask_text",
-                "mask_text(t): free text with phones, IDs, plates, bank cards and e-mail addresses hidden.",
-                |t| Some(mask::mask_text(t)),
-            ),
         ];
-        all.push(Function::new("local_time", "local_time(t): instant of a time as systems write it, in the source's zone when it names none; NULL when it is none.", vec![vec![DataType::Utf8]], timestamp(), move |args, rows| {
-            let text = strings(&args[0], rows)?;
-            let time = |t: Option<&str>| t.and_then(|t| datetime::parse_time(t, zone)).map(|t| t.timestamp_micros());
-            Ok(Arc::new(text.iter().map(time).collect::<TimestampMicrosecondArray>().with_timezone("UTC")) as ArrayRef)
-        }));
+        all.push(Function::new(
+            "mask_text",
+            "mask_text(t) or mask_text(t, name): free text with phones, IDs, plates, bank cards, e-mail addresses and this name hidden.",
+            vec![vec![DataType::Utf8], vec![DataType::Utf8, DataType::Utf8]],
+            DataType::Utf8,
+            |args, rows| match args.get(1) {
+                None => map_text(&args[0], rows, |_, t| Some(mask::mask_text(t))),
+                Some(names) => {
+                    let names = strings(names, rows)?;
+                    let name = |row| names.is_valid(row).then(|| names.value(row));
+                    map_text(&args[0], rows, |row, t| Some(mask::mask_text_of(t, name(row))))
+                }
+            },
+        ));
+        all.push(time(
+            "local_time",
+            "local_time(t): instant of a time as systems write it, in the source's zone when it names none; NULL when it is none.",
+            move |t| datetime::parse_time(t, zone),
+        ));
+        all.push(time(
+            "due_time",
+            "due_time(t): the same of a time until which something is to be done: a day alone is its last second.",
+            move |t| datetime::parse_due(t, zone),
+        ));
         all.push(Function::new(
             "local_date",
             "local_date(t): date of a text; NULL when it is none.",
@@ -196,7 +211,7 @@ impl Library {
         ));
         all.push(Function::new(
             "flag_yes",
-            "flag_yes(t): true for 是 1 true Y 有, false for 否 0 false N 无, NULL otherwise.",
+            "flag_yes(t): true for 是 1 true Y yes 有 已, false for 否 0 false N no 无 未, NULL otherwise.",
             vec![vec![DataType::Utf8]],
             DataType::Boolean,
             |args, rows| {
@@ -261,10 +276,23 @@ pub fn function_docs(library: &Library, source: &Source) -> Vec<(String, &'stati
     functions.iter().filter_map(doc).collect()
 }
 
+/// A function from text to instant.
+fn time(
+    name: &'static str,
+    doc: &'static str,
+    read: impl Fn(&str) -> Option<DateTime<Utc>> + Send + Sync + 'static,
+) -> Function {
+    Function::new(name, doc, vec![vec![DataType::Utf8]], timestamp(), move |args, rows| {
+        let text = strings(&args[0], rows)?;
+        let micros = text.iter().map(|t| t.and_then(&read).map(|time| time.timestamp_micros()));
+        Ok(Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC")) as ArrayRef)
+    })
+}
+
 fn yes(typed: &str) -> Option<bool> {
     match typed.trim() {
-        "是" | "1" | "true" | "TRUE" | "True" | "Y" | "y" | "有" | "已" => Some(true),
-        "否" | "0" | "false" | "FALSE" | "False" | "N" | "n" | "无" | "未" => Some(false),
+        "是" | "1" | "true" | "TRUE" | "True" | "Y" | "y" | "yes" | "YES" | "Yes" | "有" | "已" => Some(true),
+        "否" | "0" | "false" | "FALSE" | "False" | "N" | "n" | "no" | "NO" | "No" | "无" | "未" => Some(false),
         _ => None,
     }
 }

@@ -12,36 +12,49 @@ use self::scan::Scan;
 
 mod scan;
 
-/// The instant a text means. A date alone is its midnight; fractions are kept to the nanosecond.
+/// The instant a text means. A day alone is its midnight; fractions are kept to the nanosecond.
 pub fn parse_time(typed: &str, zone: Tz) -> Option<DateTime<Utc>> {
     Some(match read(typed)? {
+        Moment::Day(day) => instant(day.and_time(NaiveTime::MIN), zone),
         Moment::Local(local) => instant(local, zone),
         Moment::Instant(instant) => instant,
     })
 }
 
+/// The instant until which a text says: of a day alone its last second.
+pub fn parse_due(typed: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    match read(typed)? {
+        Moment::Day(day) => day.and_hms_opt(23, 59, 59).map(|end| instant(end, zone)),
+        Moment::Local(local) => Some(instant(local, zone)),
+        Moment::Instant(instant) => Some(instant),
+    }
+}
+
 /// The day a text means, on the calendar of `zone`.
 pub fn parse_date(typed: &str, zone: Tz) -> Option<NaiveDate> {
     Some(match read(typed)? {
+        Moment::Day(day) => day,
         Moment::Local(local) => local.date(),
         Moment::Instant(instant) => instant.with_timezone(&zone).date_naive(),
     })
 }
 
 enum Moment {
+    /// No time was written.
+    Day(NaiveDate),
     Local(NaiveDateTime),
     Instant(DateTime<Utc>),
 }
 
 fn read(typed: &str) -> Option<Moment> {
     match common(typed.as_bytes()) {
-        Some(local) => Some(Moment::Local(local)),
+        Some(moment) => Some(moment),
         None => other(Scan::new(typed)?),
     }
 }
 
 /// `yyyy-MM-dd HH:mm:ss` and `yyyy/M/d H:m:s`, with or without seconds or time: nearly all there is.
-fn common(text: &[u8]) -> Option<NaiveDateTime> {
+fn common(text: &[u8]) -> Option<Moment> {
     let mut rest = text;
     let year = take(&mut rest, 4, 4)?;
     let separator = *rest.first()?;
@@ -54,7 +67,7 @@ fn common(text: &[u8]) -> Option<NaiveDateTime> {
     let day = take(&mut rest, 1, 2)?;
     let date = day_of(year, month, day)?;
     if rest.is_empty() {
-        return Some(date.and_time(NaiveTime::MIN));
+        return Some(Moment::Day(date));
     }
     rest = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"T"))?;
     let hour = take(&mut rest, 1, 2)?;
@@ -68,7 +81,7 @@ fn common(text: &[u8]) -> Option<NaiveDateTime> {
         }
         _ => return None,
     };
-    if rest.is_empty() { date.and_hms_opt(hour, minute, second) } else { None }
+    if rest.is_empty() { date.and_hms_opt(hour, minute, second).map(Moment::Local) } else { None }
 }
 
 fn take(rest: &mut &[u8], fewest: usize, most: usize) -> Option<u32> {
@@ -127,7 +140,7 @@ fn other(mut scan: Scan) -> Option<Moment> {
     };
     let time = match time {
         Some(time) => Time { time, ..Time::MIDNIGHT },
-        None if scan.at_end() => Time::MIDNIGHT,
+        None if scan.at_end() => return (order == Order::YearFirst).then_some(Moment::Day(date)),
         None => time_of_day(&mut scan, length == 8)?,
     };
     if order == Order::MonthFirst && !time.has_half {
@@ -153,8 +166,8 @@ const LAST_SECONDS: u64 = 2_000_000_000;
 /// Nothing but digits: how many tells what they are.
 fn whole_number(number: u64, length: usize) -> Option<Moment> {
     match length {
-        5 => serial(number as f64).map(Moment::Local),
-        8 => Some(Moment::Local(compact_date(number)?.and_time(NaiveTime::MIN))),
+        5 => serial(number as f64).map(|midnight| Moment::Day(midnight.date())),
+        8 => compact_date(number).map(Moment::Day),
         10 if (1_000_000_000..LAST_SECONDS).contains(&number) => {
             DateTime::from_timestamp(number as i64, 0).map(Moment::Instant)
         }

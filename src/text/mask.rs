@@ -6,7 +6,7 @@
 mod free_text;
 mod numbers;
 
-pub use self::free_text::mask_text;
+pub use self::free_text::{mask_text, mask_text_of};
 
 use super::{
     Kind, Phone,

@@ -79,12 +79,6 @@ impl Phone {
         self.kind
     }
 
-    /// False for mobile prefixes that no operator held in 2022. They are accepted: the list ages, numbers do not wait.
-    pub fn is_allocated(&self) -> bool {
-        let prefix = &self.digits.as_bytes()[..3];
-        self.kind != Kind::Mobile || ![b"142", b"143", b"154", b"161", b"164", b"194"].iter().any(|p| prefix == *p)
-    }
-
     /// How many digits of a landline are its area code; 0 for the other kinds.
     pub(super) fn area_length(&self) -> usize {
         if self.kind == Kind::Landline { area_length(self.digits.as_bytes()).unwrap_or(0) } else { 0 }

@@ -108,8 +108,8 @@ pub(super) fn trim(text: &str) -> &str {
 /// The trimmed text, or `None` when it says nothing: empty, a placeholder word, or nothing but punctuation, asterisks,
 /// or (from the length of a phone number on) zeros.
 ///
-/// `保密` is a placeholder: the system hides what it knows. `匿名` is not: the person chose to be anonymous, and an
-/// anonymous appeal is a complete one.
+/// `保密` is a placeholder: the system hides what it knows. `匿名` is not: that a person chose to
+/// be anonymous is an answer, and what to make of it is the pipeline's to say.
 pub fn given(text: &str) -> Option<&str> {
     let text = trim(text);
     if text.as_bytes().first_chunk::<3>().is_some_and(says_something) {

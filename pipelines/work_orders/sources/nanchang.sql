@@ -18,8 +18,8 @@ SELECT
     appealContent                     AS content,
     address                           AS occur_address,
     areaName                          AS region,
-    split_part(addressPoints, ',', 1) AS lng,  -- “经度,纬度”
-    split_part(addressPoints, ',', 2) AS lat,
+    split_part(half_width(addressPoints), ',', 1) AS lng,  -- “经度,纬度”
+    split_part(half_width(addressPoints), ',', 2) AS lat,
     'GCJ-02'                          AS crs,  -- 市平台用高德地图
     pilotLight                        AS urgency,  -- 警示灯：红、黄、绿
     questionName                      AS subject,

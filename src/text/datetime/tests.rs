@@ -31,6 +31,26 @@ fn padded_and_unpadded() {
 }
 
 #[test]
+fn a_day_alone_ends_with_its_last_second() {
+    let due = |typed| {
+        let local = parse_due(typed, SHANGHAI)?.with_timezone(&SHANGHAI).naive_local();
+        Some(local.format("%Y-%m-%d %H:%M:%S").to_string())
+    };
+    for day in ["2026-06-08", "2026/6/8", "2026年6月8日", "2026.6.8", "20260608", "46181"] {
+        assert_eq!(due(day).as_deref(), Some("2026-06-08 23:59:59"), "{day}");
+    }
+    for (time, expected) in [
+        ("2026-06-08 00:00:00", "2026-06-08 00:00:00"),
+        ("2026年6月8日 0点", "2026-06-08 00:00:00"),
+        ("2026-06-08 24:00", "2026-06-09 00:00:00"),
+        ("1780848000", "2026-06-08 00:00:00"),
+    ] {
+        assert_eq!(due(time).as_deref(), Some(expected), "{time}");
+    }
+    assert_eq!(due("02/06/2026"), None);
+}
+
+#[test]
 fn dirt_around_and_full_width() {
     check("\t2020/1/6\u{3000} 12:09:38\n", "2020-01-06 12:09:38");
     check("\u{FEFF}2020-01-06\u{A0}12：09：38", "2020-01-06 12:09:38");

@@ -49,7 +49,9 @@ impl Divisions {
                 return context.parent;
             }
             match self.step(rest, context) {
-                Step::Found(place, _) if self.in_force[place].level == Level::County => return Some(place),
+                Step::Found(place, length) if self.in_force[place].level == Level::County => {
+                    return (!self.another_follows(place, &rest[length..], context)).then_some(place);
+                }
                 Step::Found(place, length) => {
                     context.parent = Some(place);
                     rest = &rest[length..];
@@ -63,6 +65,13 @@ impl Divisions {
                 }
             }
         }
+    }
+
+    /// `东湖区、西湖区`: which of the two?
+    fn another_follows(&self, place: usize, behind: &str, context: Context) -> bool {
+        let next = behind.trim_start_matches(is_gap).strip_prefix(['、', ',', '/', ';', '和', '与', '及', '或']);
+        let step = next.map(|next| self.step(next.trim_start_matches(is_gap), context));
+        matches!(step, Some(Step::Found(other, _)) if other != place)
     }
 
     fn step(&self, rest: &str, context: Context) -> Step {

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::numbers::Run;
-use crate::text::width::{narrow, next_byte};
+use super::{mask_name, numbers::Run};
+use crate::text::width::{narrow, next_byte, trim};
 
 /// Masks what identifies a person inside `text`. Separators inside a number stay: `138-****-8000`.
 pub fn mask_text(text: &str) -> Cow<'_, str> {
@@ -34,6 +34,15 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
         };
     }
     masked.finish()
+}
+
+/// The same of a text by somebody whose name we know: it is hidden as [`mask_name`] does. A name of one character, and
+/// other people's names, stay.
+pub fn mask_text_of<'t>(text: &'t str, name: Option<&str>) -> Cow<'t, str> {
+    match name.map(trim).filter(|name| name.chars().nth(1).is_some() && text.contains(name)) {
+        None => mask_text(text),
+        Some(name) => Cow::Owned(mask_text(&text.replace(name, &mask_name(name))).into_owned()),
+    }
 }
 
 /// `，`, `！` and the like: what begins with 0xEF but is no full-width letter or digit.

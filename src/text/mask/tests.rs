@@ -128,6 +128,22 @@ fn mail_addresses_and_plates_in_a_text() {
 }
 
 #[test]
+fn the_name_of_who_speaks_is_hidden_too() {
+    for (text, name, expected) in [
+        ("市民王晓峰来电，王晓峰称电话13800138000", Some("王晓峰"), "市民王*峰来电，王*峰称电话138****8000"),
+        ("我叫张三", Some(" 张三 "), "我叫张*"),
+        ("张三丰来电", Some("张"), "张三丰来电"),
+        ("王*峰来电", Some("王*峰"), "王*峰来电"),
+        ("打13800138000", None, "打138****8000"),
+        ("打13800138000", Some("13800138000"), "打1*********0"),
+    ] {
+        assert_eq!(mask_text_of(text, name), expected);
+        assert_eq!(mask_text_of(expected, name), expected, "twice");
+    }
+    assert!(matches!(mask_text_of("小区停水", Some("王晓峰")), Cow::Borrowed(_)));
+}
+
+#[test]
 fn what_is_nobodys_stays() {
     for text in [
         "",
