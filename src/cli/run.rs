@@ -89,7 +89,7 @@ pub fn run(
         let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
         info!(%address, "serving /metrics, /health and /ready");
     }
-    signals(&runtime, stop.clone(), config.drain, bounded)?;
+    signals(&runtime, stop.clone(), statuses.clone(), config.drain, bounded)?;
     let memory = config.memory / prepared.len().max(1);
     let mut accounts = Vec::new();
     let mut threads = Vec::new();
@@ -147,37 +147,55 @@ fn primary(accounts: &Accounts) -> Committed {
     all.remove("archive").or_else(|| all.into_values().next()).unwrap_or_default()
 }
 
-/// The first signal asks to stop; the second ends the process at once. So does the time: a commit that is under way
-/// waits for a broker or a disk for as long as that takes, and a stop must not. Of a bounded run that is no success.
-fn signals(runtime: &tokio::runtime::Runtime, stop: Stop, drain: Duration, bounded: bool) -> Result<()> {
+/// The first signal asks to stop; the second ends the process at once. So does the time, from the first signal on or
+/// since a pipeline could not go on: a commit that is under way waits for a broker or a disk for as long as that takes,
+/// and an end must not. Of a bounded run that is no success.
+fn signals(
+    runtime: &tokio::runtime::Runtime,
+    stop: Stop,
+    statuses: Arc<Statuses>,
+    drain: Duration,
+    bounded: bool,
+) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _entered = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).or_unavailable("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).or_unavailable("listen for SIGINT")?;
     runtime.spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("stopping: finishing what is in flight");
-        stop.ask();
-        let first = Instant::now();
-        let leave = tokio::time::sleep(drain + LEAVE);
+        let mut first: Option<Instant> = None;
+        let leave = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(leave);
-        while first.elapsed() < TOGETHER {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = &mut leave => {
+        let mut leaving = false;
+        loop {
+            let signalled = tokio::select! {
+                _ = terminate.recv() => true,
+                _ = interrupt.recv() => true,
+                () = statuses.failing() => false,
+                () = &mut leave, if leaving => {
                     let waited_s = (drain + LEAVE).as_secs();
                     warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
-                    let code = if bounded { ErrorKind::Unavailable.exit_code() } else { 0 };
-                    std::process::exit(code.into());
+                    let failed = statuses.failed().or(bounded.then_some(ErrorKind::Unavailable));
+                    std::process::exit(failed.map_or(0, ErrorKind::exit_code).into());
+                }
+            };
+            if !leaving {
+                leaving = true;
+                leave.as_mut().reset((Instant::now() + drain + LEAVE).into());
+                stop.ask();
+            }
+            match first {
+                _ if !signalled => {}
+                None => {
+                    info!("stopping: finishing what is in flight");
+                    first = Some(Instant::now());
+                }
+                Some(first) if first.elapsed() < TOGETHER => {}
+                Some(_) => {
+                    warn!("second signal: exiting at once; what was in flight is read again at the next start");
+                    std::process::exit(130);
                 }
             }
         }
-        warn!("second signal: exiting at once; what was in flight is read again at the next start");
-        std::process::exit(130);
     });
     Ok(())
 }

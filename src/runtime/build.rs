@@ -145,7 +145,7 @@ pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<B
             committed: setup.accounts.get(kind).cloned().unwrap_or_default(),
             values: values.clone(),
         };
-        let outlet = outlet::Outlet::start(sink, DEPTH, permit.clone(), watch)?;
+        let outlet = outlet::Outlet::start(sink, DEPTH, setup.memory / 2, permit.clone(), watch)?;
         outlets.push(Place { outlet, behind: false, probe, next_probe: Instant::now(), pause });
     }
     let dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, setup.clock.clone()));

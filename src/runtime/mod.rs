@@ -20,7 +20,7 @@
 //! - *Partitions come*: dedup forgets them, every sink takes them over and tells its cursors, dedup learns the
 //!   archive's keys below the smallest; then the source starts at the smallest cursor.
 //! - *Partitions go*: every sink commits what is in flight; then they are let go. When that takes longer than the
-//!   drain time, or when the partitions are lost already, the line's [`Permit`](crate::source::Permit) is withdrawn: no commit
+//!   drain time, when a Kafka sink that was left behind hangs, or when the partitions are lost already, the line's [`Permit`](crate::source::Permit) is withdrawn: no commit
 //!   begins after that, and the line is built anew.
 //! - *A sink fails or falls behind* while another goes on: it is left behind, and when it can take rows again the line
 //!   is built anew from the smallest cursor; the others drop what they have already. So one sink's trouble delays
@@ -109,7 +109,7 @@ struct Place {
 
 impl Line {
     /// Carries what the source feeds to the sinks, until it says that it is finished.
-    pub fn run(mut self, feed: Receiver<Feed>) -> Result<End> {
+    pub fn run(&mut self, feed: Receiver<Feed>) -> Result<End> {
         loop {
             match feed.recv_timeout(Duration::from_millis(200)) {
                 Ok(Feed::Batch(fetched)) => {
@@ -282,7 +282,15 @@ impl Line {
     }
 
     /// Everything in flight is committed; then the partitions are no longer ours.
+    ///
+    /// Not while a Kafka sink that was left behind still has batches in hand. When it wakes it commits for partitions that
+    /// are another member's by then, which has begun at the offset before: brokers ask who commits, and in which
+    /// generation, and not whose the partition is. On our error the permit is withdrawn before the partitions are.
     fn let_go(&mut self, partitions: &[Partition]) -> Result<()> {
+        let at_large = |place: &Place| place.behind && place.outlet.kind == "kafka" && !place.outlet.ended();
+        if !partitions.is_empty() && self.outlets.iter().any(at_large) {
+            return Err(Error::unavailable("the kafka sink was left behind and still has batches in hand"));
+        }
         let here = || self.outlets.iter().filter(|place| !place.behind);
         let asked: Result<Vec<_>> = here().map(|place| place.outlet.release(partitions)).collect();
         for (answer, place) in asked?.into_iter().zip(here()) {

@@ -11,6 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
     },
     thread::JoinHandle,
@@ -21,7 +22,7 @@ use tracing::debug;
 
 use super::values::{self, Values};
 use crate::{
-    batch::{Outcome, Tally},
+    batch::{Held, Outcome, Tally},
     cpu::{self, Step},
     cursor::{Cursors, Interval, Partition},
     error::{Error, ErrorKind, Result},
@@ -47,6 +48,10 @@ pub(super) struct Outlet {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<Error>>>,
+    /// Bytes of the batches that wait for it and of the one in work.
+    holds: Arc<AtomicUsize>,
+    /// How many it may hold: more would leave the others no room to read on, and then nobody notices that it hangs.
+    share: usize,
 }
 
 /// What a run has committed, for its summary.
@@ -68,15 +73,17 @@ pub(super) struct Watch {
 }
 
 impl Outlet {
-    /// Starts the thread. `depth` batches may wait for it.
-    pub fn start(sink: Box<dyn Sink>, depth: usize, permit: Permit, watch: Watch) -> Result<Outlet> {
+    /// Starts the thread. `depth` batches may wait for it, of `share` bytes together, but always one.
+    pub fn start(sink: Box<dyn Sink>, depth: usize, share: usize, permit: Permit, watch: Watch) -> Result<Outlet> {
         let (jobs, queue) = mpsc::sync_channel(depth);
         let failure = Arc::new(Mutex::new(None));
         let kind = sink.kind();
         watch.metrics.sink_up.with_label_values(&[&watch.pipeline, kind]).set(1);
         let keep = failure.clone();
         let name = format!("{kind}-{}", watch.pipeline);
-        let mut worker = Worker { sink, permit, watch, next: BTreeMap::new(), pending: None, files: 0 };
+        let holds = Arc::new(AtomicUsize::new(0));
+        let mut worker =
+            Worker { sink, permit, watch, next: BTreeMap::new(), pending: None, files: 0, holds: holds.clone() };
         let body = move || {
             // After a panic the sink is as after a crash: what it has open is found by whoever opens it next.
             let ran = catch_unwind(AssertUnwindSafe(|| worker.run(&queue).inspect_err(|_| worker.sink.abort())));
@@ -88,16 +95,25 @@ impl Outlet {
         };
         let thread = std::thread::Builder::new().name(name).spawn(body);
         let thread = thread.map_err(|error| Error::unavailable(format!("start a thread for {kind}: {error}")))?;
-        Ok(Outlet { kind, jobs: Some(jobs), thread: Some(thread), failure })
+        Ok(Outlet { kind, jobs: Some(jobs), thread: Some(thread), failure, holds, share })
     }
 
-    /// Hands a batch over without waiting; `false` when the queue is full.
+    /// Hands a batch over without waiting; `false` when it holds as much as it may.
     pub fn offer(&self, outcome: &Arc<Outcome>) -> Result<bool> {
-        match self.jobs().try_send(Job::Take(outcome.clone())) {
-            Ok(()) => Ok(true),
-            Err(TrySendError::Full(_)) => Ok(false),
-            Err(TrySendError::Disconnected(_)) => Err(self.error()),
-        }
+        let bytes = bytes_of(outcome);
+        let before = self.holds.fetch_add(bytes, Ordering::SeqCst);
+        let full = before > 0 && before + bytes > self.share && !self.ended();
+        let sent = if full {
+            Ok(false)
+        } else {
+            match self.jobs().try_send(Job::Take(outcome.clone())) {
+                Ok(()) => return Ok(true),
+                Err(TrySendError::Full(_)) => Ok(false),
+                Err(TrySendError::Disconnected(_)) => Err(self.error()),
+            }
+        };
+        self.holds.fetch_sub(bytes, Ordering::SeqCst);
+        sent
     }
 
     /// Asks, and gives the answer to be waited for.
@@ -152,6 +168,10 @@ impl Drop for Outlet {
     }
 }
 
+fn bytes_of(outcome: &Outcome) -> usize {
+    outcome.held.as_ref().map_or(0, Held::bytes)
+}
+
 struct Worker {
     sink: Box<dyn Sink>,
     permit: Permit,
@@ -161,6 +181,7 @@ struct Worker {
     pending: Option<Waiting>,
     /// Files of this sink that are in the account already.
     files: u64,
+    holds: Arc<AtomicUsize>,
 }
 
 /// What was written since the last commit.
@@ -187,7 +208,10 @@ impl Worker {
                 }
             };
             match job {
-                Ok(Job::Take(outcome)) => self.take(&outcome)?,
+                Ok(Job::Take(outcome)) => {
+                    self.take(&outcome)?;
+                    self.holds.fetch_sub(bytes_of(&outcome), Ordering::SeqCst);
+                }
                 Ok(Job::Assign(partitions, reply)) => {
                     let answer = self.assign(&partitions);
                     let failed = answer.as_ref().err().map(|error| Error::new(error.kind, error.to_string()));
@@ -314,7 +338,7 @@ impl Worker {
 impl Waiting {
     fn add(&mut self, outcome: &Outcome) {
         self.rows += outcome.tally.input;
-        self.bytes += outcome.held.as_ref().map_or(0, |held| held.bytes());
+        self.bytes += bytes_of(outcome);
         self.committed.total += outcome.tally;
         *self.committed.by_source.entry(outcome.source.clone()).or_default() += outcome.tally;
         for reject in &outcome.rejects {

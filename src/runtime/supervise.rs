@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::{
@@ -13,7 +15,9 @@ use super::{
     build::{self, Setup},
 };
 use crate::{
+    clock::Clock,
     error::{Error, ErrorKind, Result},
+    metrics::Metrics,
     source::{Intake, Permit},
     stop::Stop,
 };
@@ -35,27 +39,33 @@ const RECOVERED: Duration = Duration::from_secs(60);
 
 /// What each pipeline is doing, for `/health` and `/ready`.
 #[derive(Debug, Default)]
-pub struct Statuses(Mutex<BTreeMap<Arc<str>, Status>>);
+pub struct Statuses {
+    all: Mutex<BTreeMap<Arc<str>, Status>>,
+    failed: Mutex<Option<ErrorKind>>,
+    failing: Notify,
+}
 
 #[derive(Clone, Debug)]
 pub struct Status {
     pub state: State,
     /// Why it waits or stopped; without data values.
     pub reason: Option<String>,
-    pub since: chrono::DateTime<chrono::Utc>,
+    pub since: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
+    /// Its topics and tables are there, and messages can flow.
     Running,
+    /// Starting, or trying again.
     Waiting,
     Finished,
     Stopped,
 }
 
 impl Statuses {
-    pub fn set(&self, pipeline: &Arc<str>, state: State, reason: Option<String>, now: chrono::DateTime<chrono::Utc>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn set(&self, pipeline: &Arc<str>, state: State, reason: Option<String>, now: DateTime<Utc>) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get_mut(pipeline) {
             // "Since when" is when it began, not when it was last tried.
             Some(status) if status.state == state => status.reason = reason,
@@ -64,24 +74,64 @@ impl Statuses {
     }
 
     pub fn all(&self) -> BTreeMap<Arc<str>, Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A pipeline cannot go on: the process ends, with the code of the first that could not.
+    fn fail(&self, kind: ErrorKind) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(kind);
+        self.failing.notify_one();
+    }
+
+    pub fn failed(&self) -> Option<ErrorKind> {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Comes back when a pipeline cannot go on; to be awaited by one.
+    pub async fn failing(&self) {
+        self.failing.notified().await;
+    }
+}
+
+/// Tells what one pipeline is doing.
+#[derive(Clone)]
+struct Told {
+    pipeline: Arc<str>,
+    statuses: Arc<Statuses>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl Told {
+    fn set(&self, state: State, reason: Option<String>) {
+        self.metrics.running.with_label_values(&[&self.pipeline]).set((state == State::Running).into());
+        self.statuses.set(&self.pipeline, state, reason, self.clock.now());
+    }
+
+    /// It cannot go on.
+    fn fail(&self, error: &Error) {
+        self.set(State::Stopped, Some(error.to_string()));
+        self.statuses.fail(error.kind);
     }
 }
 
 /// Runs a pipeline until it is told to stop, has reached its end, or cannot go on.
-pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
+pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
     let name = &setup.prepared.pipeline.name;
+    let told = Told {
+        pipeline: name.clone(),
+        statuses: statuses.clone(),
+        metrics: setup.metrics.clone(),
+        clock: setup.clock.clone(),
+    };
+    told.set(State::Waiting, Some("starting".to_owned()));
     let mut trouble = Trouble::default();
     let mut behind = BEHIND[0];
     loop {
         let (begun, before) = (Instant::now(), carried(setup));
-        statuses.set(name, State::Running, None, setup.clock.now());
-        setup.metrics.running.with_label_values(&[name]).set(1);
-        let ended = once(setup, stop, behind);
-        setup.metrics.running.with_label_values(&[name]).set(0);
-        let error = match ended {
+        let error = match once(setup, stop, behind, &told) {
             Ok(End::Finished) => {
-                statuses.set(name, State::Finished, None, setup.clock.now());
+                told.set(State::Finished, None);
                 return Ok(());
             }
             Ok(End::Rejoin) => {
@@ -91,7 +141,7 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
             }
             Ok(End::Lacking(sink)) if stop.asked() => {
                 warn!(pipeline = %name, sink, "stopped while the sink is behind: it takes up what it lacks at the next start");
-                statuses.set(name, State::Stopped, None, setup.clock.now());
+                told.set(State::Stopped, None);
                 return Ok(());
             }
             Ok(End::Lacking(sink)) => {
@@ -106,17 +156,17 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Statuses) -> Result<()> {
         if stop.asked() && error.kind.may_pass() {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
-            statuses.set(name, State::Stopped, Some(error.to_string()), setup.clock.now());
+            told.set(State::Stopped, Some(error.to_string()));
             return Ok(());
         }
         if !helps {
             error!(pipeline = %name, %error, "pipeline stopped");
-            statuses.set(name, State::Stopped, Some(error.to_string()), setup.clock.now());
+            told.fail(&error);
             return Err(error.context(format!("pipeline {name}")));
         }
         let (waiting, pause) = (since.elapsed().as_secs(), trouble.pause());
         warn!(pipeline = %name, %error, waiting_s = waiting, retry_in_ms = pause.as_millis() as u64, "pipeline waits and tries again");
-        statuses.set(name, State::Waiting, Some(error.to_string()), setup.clock.now());
+        told.set(State::Waiting, Some(error.to_string()));
         stop.wait(pause);
         if stop.asked() {
             return Ok(());
@@ -176,20 +226,30 @@ fn left_behind_next(pause: Duration, lived: Duration) -> Duration {
 }
 
 /// One line, from building to its end. A sink that fails is left behind for `pause`.
-fn once(setup: &Setup, stop: &Stop, pause: Duration) -> Result<End> {
+fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<End> {
     let name = setup.prepared.pipeline.name.clone();
     let permit = Permit::default();
-    let build::Built { mut source, line, budget } = build::build(setup, &permit, pause)?;
+    let build::Built { mut source, mut line, budget } = build::build(setup, &permit, pause)?;
+    let running = told.clone();
     let (mut intake, feed) = Intake::new(DEPTH, budget, permit.clone(), setup.config.drain);
+    intake.when_begun(move || running.set(State::Running, None));
     info!(pipeline = %name, "line built");
     // The line's end is the source's; one that does not come back ends it for good.
     let for_good = stop.child();
     let stop = for_good.child();
     let ask = AskAtEnd { stop: stop.clone(), for_good };
     let thread = std::thread::Builder::new().name(format!("line-{name}"));
+    let told = told.clone();
     let line = thread.spawn(move || {
         let ended = line.run(feed);
-        if ended.as_ref().is_err_and(|error| !error.kind.may_pass()) {
+        let fatal = ended.as_ref().err().filter(|error| !error.kind.may_pass());
+        if let Some(error) = fatal {
+            // Before its sinks are waited for: one may hang.
+            warn!(pipeline = %told.pipeline, %error, "pipeline cannot go on, waiting for what its sinks have in hand");
+            told.fail(error);
+        }
+        drop(line);
+        if fatal.is_some() {
             ask.for_good.ask();
         }
         drop(ask);

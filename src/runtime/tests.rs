@@ -78,6 +78,9 @@ impl Sink for Fake {
     fn abort(&mut self) {}
 }
 
+/// What an outlet may hold.
+const SHARE: usize = 20 << 20;
+
 fn place(kind: &'static str, cuts: &[i64], permit: &Permit) -> (Place, Arc<Told>) {
     place_of(kind, cuts, permit, 2)
 }
@@ -92,7 +95,7 @@ fn place_of(kind: &'static str, cuts: &[i64], permit: &Permit, depth: usize) -> 
         values: Arc::default(),
     };
     let fake = Fake { kind, cuts: cuts.to_vec(), told: told.clone() };
-    let outlet = Outlet::start(Box::new(fake), depth, permit.clone(), watch).unwrap();
+    let outlet = Outlet::start(Box::new(fake), depth, SHARE, permit.clone(), watch).unwrap();
     let asked = told.clone();
     let probe: build::Probe = Box::new(move || match asked.broken.load(Ordering::SeqCst) {
         true => Err(Error::unavailable("disk full")),

@@ -158,6 +158,7 @@ impl Source for Files {
             )));
         }
         self.discover(intake, stop)?;
+        intake.begun();
         let mut looked = Instant::now();
         'reading: loop {
             let mut more = false;

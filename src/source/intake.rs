@@ -65,13 +65,26 @@ pub struct Intake {
     drain: Duration,
     /// How long taking partitions over may take.
     takeover: Duration,
+    begun: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Intake {
     /// An intake and the line's end of it. `depth` batches may wait in between.
     pub fn new(depth: usize, budget: Arc<Budget>, permit: Permit, drain: Duration) -> (Intake, Receiver<Feed>) {
         let (feed, fed) = mpsc::sync_channel(depth);
-        (Intake { feed, budget, permit, drain, takeover: Duration::from_secs(120) }, fed)
+        (Intake { feed, budget, permit, drain, takeover: Duration::from_secs(120), begun: None }, fed)
+    }
+
+    /// What is to be done once the source has found all it reads from.
+    pub fn when_begun(&mut self, tell: impl FnOnce() + Send + 'static) {
+        self.begun = Some(Box::new(tell));
+    }
+
+    /// The source has found all it reads from: messages can flow.
+    pub fn begun(&mut self) {
+        if let Some(tell) = self.begun.take() {
+            tell();
+        }
     }
 
     /// Hands the partitions to everything behind and returns each sink's cursors. That may take long while something does

@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use huiju::sample::Made;
+
 use crate::support::{Project, Sent, Settings, eventually, kafka, read_committed, samples, truth};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -49,6 +51,53 @@ fn a_line_that_is_built_anew_does_not_disturb_the_group() {
         assert!(project.terminate(huiju).success(), "{}", project.logs());
     }
     settle(&project, &messages);
+}
+
+/// A Kafka sink that hangs while its partitions go to another process must not commit for them when it wakes.
+#[test]
+fn a_sink_that_hangs_commits_nothing_for_partitions_that_were_given_away() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "given_away", SETTINGS);
+    let messages = samples(9000, 505);
+    let mut ill = project.start(&["run"], &[("HUIJU_FAULT", "kafka.before_offsets:3:12000")]);
+    ill.says("assigned", SOON);
+    let mut slices = messages.chunks(100);
+    eventually("the Kafka sink is left behind", SOON, || {
+        slices.next().into_iter().for_each(|slice| project.send(slice));
+        ill.stderr().contains("sink left behind").then_some(())
+    });
+    let mut other = project.start(&["run"], &[]);
+    other.says("assigned", SOON);
+    slices.for_each(|slice| project.send(slice));
+    eventually("everything is carried", SOON, || project.has_carried(&messages).then_some(()));
+    for huiju in [ill, other] {
+        assert!(project.terminate(huiju).success(), "{}", project.logs());
+    }
+    settle(&project, &messages);
+}
+
+/// One that hangs hides neither why the pipeline cannot go on nor the exit code.
+#[test]
+fn a_sink_that_hangs_does_not_hide_why_the_pipeline_stops() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "hidden", SETTINGS);
+    let messages = samples(900, 506);
+    let mut huiju = project.start(&["run"], &[("HUIJU_FAULT", "archive.before_file:1:600000")]);
+    huiju.says("assigned", SOON);
+    project.send(&messages);
+    huiju.says("standing still", SOON);
+    let bad = |n: u32| Sent {
+        source: "nanchang",
+        key: None,
+        payload: Some(format!("{{\"orderNum\":\"B{n}\"").into_bytes()),
+        timestamp: 1_780_300_000_000,
+        made: Made::Bad,
+    };
+    let bad: Vec<Sent> = (0..3000).map(bad).collect();
+    project.send(&bad);
+    huiju.says("pipeline cannot go on", SOON);
+    assert_eq!(huiju.wait(SOON).code(), Some(5), "{}", huiju.stderr());
+    assert!(huiju.stderr().contains("limit 50 %"), "{}", huiju.stderr());
 }
 
 /// As when the disk is not mounted yet: dedup would know none of the keys that it knew.

@@ -95,6 +95,14 @@ fn an_unreachable_broker_is_told_and_a_bounded_run_gives_up_with_3() {
     let mut bounded = project.start(&["run", "--until-end"], &[]);
     let mut huiju = project.start(&["run"], &[]);
     huiju.says("cannot be reached", SOON);
+    let mut since = None;
+    eventually("it has tried again", SOON, || {
+        let (code, body) = huiju.get("/ready")?;
+        assert_eq!(code, 503, "{body}");
+        let now = body.split("since\":\"").nth(1).map(|rest| rest[..20].to_owned());
+        assert_eq!(since.get_or_insert_with(|| now.clone()), &now, "it has been waiting all the time");
+        (huiju.stderr().matches("tries again").count() >= 3).then_some(())
+    });
     let asked = Instant::now();
     assert!(project.terminate(huiju).success(), "a stop while waiting is a stop");
     assert!(asked.elapsed() < Duration::from_secs(25), "took {:?}", asked.elapsed());

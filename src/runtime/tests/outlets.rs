@@ -48,6 +48,21 @@ fn a_transaction_holds_four_megabytes_and_not_all_that_waits() {
     assert_eq!((commits[0].0, commits.last().unwrap().1), (0, count as i64));
 }
 
+/// Large batches must not fill up what all may hold together: nothing more would be read, and nobody would notice.
+#[test]
+fn a_sink_that_hangs_is_full_with_its_share_of_bytes_too() {
+    let (place, told) = ready(10);
+    let _released = Released(told.clone());
+    told.stuck.store(true, Ordering::SeqCst);
+    let offered: Vec<bool> = (0..4).map(|number| place.outlet.offer(&batch(number, SHARE * 2 / 5)).unwrap()).collect();
+    assert_eq!(offered, [true, true, false, false]);
+    told.stuck.store(false, Ordering::SeqCst);
+    commit_all(&place);
+    assert!(place.outlet.offer(&batch(2, SHARE * 2)).unwrap(), "one is always taken");
+    commit_all(&place);
+    assert_eq!(intervals(&told.committed).last().unwrap().1, 3);
+}
+
 /// However small batches are: when they keep coming, what was written must become visible all the same.
 #[test]
 fn a_commit_is_not_put_off_for_as_long_as_batches_come() {

@@ -64,6 +64,8 @@ pub type Client = BaseConsumer<Member>;
 pub struct Member {
     pub group: String,
     attended: AtomicBool,
+    /// A revocation was not answered as it should: who comes back under our name would be taken for one that has.
+    torn: AtomicBool,
     rebalances: Mutex<VecDeque<Rebalance>>,
     statistics: Mutex<Option<Statistics>>,
     /// As they were when we joined.
@@ -100,6 +102,11 @@ impl Member {
 
     pub fn next_rebalance(&self) -> Option<Rebalance> {
         self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The revocation that is being answered comes to no good end.
+    pub fn tear(&self) {
+        self.torn.store(true, Ordering::SeqCst);
     }
 
     pub fn ids(&self) -> Ids {
@@ -330,13 +337,18 @@ fn ask(client: &Client, partitions: &[Partition]) -> KafkaResult<Cursors> {
 
 /// Closes the client; `for_good` when nobody comes back under its name, so that others may have its partitions now.
 /// Answers what nobody has answered, or closing would wait for it.
+///
+/// In the midst of a revocation it always leaves for good. What is revoked is given to others when we have joined again;
+/// one that comes back under our name is given the rest without being asked to join, and then nobody ever gets it.
 pub fn leave(client: Arc<Client>, for_good: bool) {
     let member = client.context().clone();
     member.attend(false);
+    let mut torn = member.torn.load(Ordering::SeqCst);
     while let Some(rebalance) = member.next_rebalance() {
+        torn |= matches!(rebalance, Rebalance::Revoke(_));
         rebalance.decline(&client);
     }
-    if for_good {
+    if for_good || torn {
         say_goodbye(&client);
     }
     drop(client);

@@ -105,6 +105,7 @@ impl<'a> Reading<'a> {
 
     pub fn run(mut self) -> Result<()> {
         self.subscribe()?;
+        self.intake.begun();
         let mut patience = IDLE;
         let mut taken = 0_u32;
         loop {

@@ -36,7 +36,7 @@ impl Reading<'_> {
                 // It waits for an answer, and would not leave the group before it has one.
                 let _ = member::assign(self.client, &TopicPartitionList::new());
             }),
-            Rebalance::Revoke(list) => self.revoke(&list),
+            Rebalance::Revoke(list) => self.revoke(&list).inspect_err(|_| self.client.context().tear()),
         }
     }
 
