@@ -33,6 +33,8 @@ const SHOWN: usize = 64;
 pub(super) struct Checks {
     contract: Arc<Contract>,
     columns: Vec<Checked>,
+    /// Positions of the columns that a message of the clean topic has once more, as its key.
+    keys: Vec<usize>,
 }
 
 /// A column of the contract, with what its checks need.
@@ -81,7 +83,8 @@ pub(super) struct Found {
 
 impl Checks {
     /// The computed batch holds the contract's columns in order, without the flags column, then one boolean per rule.
-    pub fn new(contract: Arc<Contract>, library: &Library) -> Result<Checks, Vec<Finding>> {
+    /// `keys` are the columns of the clean topic's keys.
+    pub fn new(contract: Arc<Contract>, keys: &[String], library: &Library) -> Result<Checks, Vec<Finding>> {
         let mut findings = Vec::new();
         let present = || contract.columns.iter().enumerate().filter(|(_, column)| !is_flags(&contract, column));
         let position = |name: &str| present().position(|(_, column)| column.name.as_ref() == name);
@@ -104,7 +107,8 @@ impl Checks {
                 too_long: format!("{}:too_long", column.name).into(),
             });
         }
-        if findings.is_empty() { Ok(Checks { contract: contract.clone(), columns }) } else { Err(findings) }
+        let keys = keys.iter().filter_map(|name| position(name)).collect();
+        if findings.is_empty() { Ok(Checks { contract: contract.clone(), columns, keys }) } else { Err(findings) }
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -159,21 +163,22 @@ impl Checks {
         found
     }
 
-    /// Rows whose texts, written as JSON, are too large.
+    /// Rows whose texts, written as JSON, and key are too large.
     fn sizes(&self, batch: &RecordBatch, found: &mut Found) {
-        let texts: Vec<&StringArray> =
-            batch.columns()[..self.width()].iter().filter_map(|column| column.as_string_opt::<i32>()).collect();
-        let all: usize = texts.iter().map(|text| text.values().len()).sum();
+        let texts: Vec<Texts> = batch.columns()[..self.width()].iter().filter_map(Texts::of).collect();
+        let keys: Vec<Texts> = self.keys.iter().filter_map(|at| Texts::of(batch.column(*at))).collect();
+        let all: usize = texts.iter().chain(&keys).map(|texts| texts.values.values().len()).sum();
         if all < LARGEST_ROW / 6 {
             return; // not even if every character had to be escaped
         }
         for row in 0..batch.num_rows() {
-            let raw: usize = texts.iter().map(|text| text.value_length(row) as usize).sum();
+            let raw: usize = texts.iter().chain(&keys).map(|texts| texts.bytes(row).len()).sum();
             if raw < LARGEST_ROW / 6 {
                 continue;
             }
-            let escaped = |text: &&StringArray| text.value(row).bytes().map(json_length).sum::<usize>();
-            let length: usize = texts.iter().map(escaped).sum();
+            let escaped = |texts: &Texts| texts.bytes(row).iter().copied().map(json_length).sum::<usize>();
+            let key: usize = keys.iter().map(|texts| texts.bytes(row).len()).sum();
+            let length = texts.iter().map(escaped).sum::<usize>() + key;
             if length > LARGEST_ROW {
                 found.errors.entry(row as u32).or_default().push(Fault {
                     code: "too_large".into(),
@@ -298,6 +303,28 @@ impl Found {
             builder.append(any);
         }
         Arc::new(builder.finish())
+    }
+}
+
+/// A column of texts, or of lists of them.
+struct Texts<'a> {
+    values: &'a StringArray,
+    /// Where a row's texts begin among all.
+    rows: Option<&'a [i32]>,
+}
+
+impl<'a> Texts<'a> {
+    fn of(column: &'a ArrayRef) -> Option<Texts<'a>> {
+        match column.as_list_opt::<i32>() {
+            None => Some(Texts { values: column.as_string_opt()?, rows: None }),
+            Some(list) => Some(Texts { values: list.values().as_string_opt()?, rows: Some(list.value_offsets()) }),
+        }
+    }
+
+    /// All texts of a row, one behind the other.
+    fn bytes(&self, row: usize) -> &'a [u8] {
+        let of = |row: usize| self.values.value_offsets()[self.rows.map_or(row, |rows| rows[row] as usize)] as usize;
+        &self.values.value_data()[of(row)..of(row + 1)]
     }
 }
 

@@ -41,7 +41,7 @@ pub use shield::shielded;
 
 use crate::{
     batch::{Checked, Fetched},
-    config::{Pipeline, Source},
+    config::{Pipeline, Sink, Source},
     contract::Contract,
     cpu::{self, Step},
     decode::{self, Decoded, Fields},
@@ -75,7 +75,12 @@ impl Program {
             return Err(wrong);
         }
         let context = compile::session(library.functions(source, weights));
-        let checks = checks::Checks::new(contract.clone(), library).map_err(|found| wrong.extend(found));
+        let keys = pipeline.sinks.iter().find_map(|sink| match sink {
+            Sink::Kafka { key, .. } => Some(key.as_slice()),
+            Sink::Archive { .. } => None,
+        });
+        let checks = checks::Checks::new(contract.clone(), keys.unwrap_or_default(), library);
+        let checks = checks.map_err(|found| wrong.extend(found));
         let compiled = compile::compile(pipeline, source, contract, &context).map_err(|found| wrong.extend(found));
         let (Ok(checks), Ok(compiled), true) = (checks, compiled, wrong.is_empty()) else { return Err(wrong) };
         let rows = contract.arrow_schema();

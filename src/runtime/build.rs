@@ -211,9 +211,15 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
 fn lag(setup: &Setup) -> source::kafka::TellLag {
     let (metrics, clock) = (setup.metrics.clone(), setup.clock.clone());
     let pipeline = setup.prepared.pipeline.name.clone();
-    Arc::new(move |partition: &Partition, lag: source::kafka::Lag| {
+    Arc::new(move |partition: &Partition, lag: Option<source::kafka::Lag>| {
         let number = partition.number.to_string();
         let labels = [pipeline.as_ref(), partition.topic.as_ref(), number.as_str()];
+        let Some(lag) = lag else {
+            // Another process tells it now. It may never have been told here.
+            let _ = metrics.lag_messages.remove_label_values(&labels);
+            let _ = metrics.lag_seconds.remove_label_values(&labels);
+            return;
+        };
         metrics.lag_messages.with_label_values(&labels).set(lag.messages);
         metrics.lag_seconds.with_label_values(&labels).set(lag_seconds(lag, clock.now_ms()));
     })

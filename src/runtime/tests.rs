@@ -324,7 +324,7 @@ mod breaking {
 /// T35: the clock is an hour behind the one that stamped the messages.
 #[test]
 fn a_lag_is_as_old_as_the_newest_message_and_never_in_the_future() {
-    let lag = |messages, newest_ms| build::lag_seconds(Lag { messages, newest_ms, prefetched: 0 }, 10_000_000);
+    let lag = |messages, newest_ms| build::lag_seconds(Lag { messages, newest_ms }, 10_000_000);
     assert_eq!(lag(1, Some(9_997_500)), 2.5);
     assert_eq!(lag(1, Some(13_600_000)), 0.0);
     assert_eq!(lag(0, Some(5_000)), 0.0, "nothing is left to read");

@@ -76,6 +76,46 @@ fn a_sink_that_hangs_commits_nothing_for_partitions_that_were_given_away() {
     settle(&project, &messages);
 }
 
+/// What a process was to give away when it died belongs to nobody once it is back under its name.
+#[test]
+fn partitions_that_nobody_was_given_are_given_out_again() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "nobodys", SETTINGS);
+    let messages = samples(900, 507);
+    let mut dies = project.start(&["run"], &[("HUIJU_FAULT", "kafka.before_revoke:1")]);
+    dies.says("assigned", SOON);
+    let mut other = project.start(&["run"], &[]);
+    dies.wait(SOON);
+    let mut back = project.start(&["run"], &[]);
+    back.says("assigned", SOON);
+    project.send(&messages);
+    other.says("assigned", SOON);
+    eventually("everything is carried", SOON, || project.has_carried(&messages).then_some(()));
+    for huiju in [back, other] {
+        assert!(project.terminate(huiju).success(), "{}", project.logs());
+    }
+    settle(&project, &messages);
+}
+
+/// The broker still counts them as members, and what they held as read by somebody.
+#[test]
+fn a_bounded_run_reads_what_dead_processes_hold() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "dead", Settings { session: "10000", ..SETTINGS });
+    let messages = samples(900, 508);
+    let mut first = project.start(&["run"], &[]);
+    first.says("assigned", SOON);
+    let mut second = project.start(&["run"], &[]);
+    second.says("assigned", SOON); // what the first one had
+    project.kill(first);
+    project.kill(second);
+    project.send(&messages);
+    let (status, huiju) = project.drain(&[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert!(project.has_carried(&messages), "{}", huiju.stderr());
+    settle(&project, &messages);
+}
+
 /// One that hangs hides neither why the pipeline cannot go on nor the exit code.
 #[test]
 fn a_sink_that_hangs_does_not_hide_why_the_pipeline_stops() {

@@ -19,6 +19,7 @@
 
 use std::{
     collections::VecDeque,
+    ffi::CStr,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -63,6 +64,8 @@ pub type Client = BaseConsumer<Member>;
 #[derive(Default)]
 pub struct Member {
     pub group: String,
+    /// How long the broker waits for a sign of life of a member.
+    pub session: Duration,
     attended: AtomicBool,
     /// A revocation was not answered as it should: who comes back under our name would be taken for one that has.
     torn: AtomicBool,
@@ -176,12 +179,22 @@ pub fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPar
 /// A member of `{group}.{pipeline}`, not yet subscribed.
 pub fn join(config: &config::Kafka, wanted: &Settings) -> Result<Client> {
     let group = format!("{}.{}", config.group, wanted.pipeline);
-    let member = Member { troubles: Troubles::new(config), group: group.clone(), ..Member::default() };
+    let member =
+        Member { troubles: Troubles::new(config), group: group.clone(), session: session(config), ..Member::default() };
     let client: KafkaResult<Client> = settings(config, &group, wanted).create_with_context(member);
     client.map_err(|error| {
         let (kind, text) = kafka::classify(&error);
         Error::new(kind, text).context(format!("consumer group {group}"))
     })
+}
+
+/// The broker's default is 45 s; of a group of the next generation it is the broker's to say.
+const SESSION: &str = "10000";
+
+fn session(config: &config::Kafka) -> Duration {
+    let set = |name: &str| config.properties.iter().rfind(|(property, _)| property == name).map(|(_, v)| v.expose());
+    let default = if set("group.protocol") == Some("consumer") { "45000" } else { SESSION };
+    Duration::from_millis(set("session.timeout.ms").unwrap_or(default).parse().unwrap_or(45_000))
 }
 
 fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientConfig {
@@ -208,8 +221,8 @@ fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientCon
     let next_generation = config.properties.iter().any(|(n, v)| n == "group.protocol" && v.expose() == "consumer");
     if !next_generation {
         defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
-        // A process that was killed holds its partitions for this long; the broker's default is 45 s.
-        defaults.push(("session.timeout.ms", "10000"));
+        // A process that was killed holds its partitions for this long.
+        defaults.push(("session.timeout.ms", SESSION));
         defaults.extend(name.as_deref().map(|name| ("group.instance.id", name)));
     }
     let fixed = [
@@ -359,19 +372,21 @@ fn say_goodbye(client: &Client) {
     let deadline = Instant::now() + GOODBYE;
     client.unsubscribe();
     // The number that the broker gave us is gone when we have asked to leave.
-    while is_member(client) && Instant::now() < deadline {
+    while id(client).is_some() && Instant::now() < deadline {
         drop(client.poll(Duration::from_millis(10)));
     }
 }
 
-fn is_member(client: &Client) -> bool {
-    // SAFETY: the client lives; what it gives is ours, and is freed by its own function.
+/// Its number in the group, as long as it is in there.
+pub fn id(client: &Client) -> Option<String> {
+    // SAFETY: the client lives; what it gives is ours, ends with a zero, and is freed by its own function.
     unsafe {
         let id = rd_kafka_memberid(client.client().native_ptr());
-        let is = !id.is_null() && *id != 0;
-        if !id.is_null() {
-            rd_kafka_mem_free(client.client().native_ptr(), id.cast());
+        if id.is_null() {
+            return None;
         }
-        is
+        let text = CStr::from_ptr(id).to_string_lossy().into_owned();
+        rd_kafka_mem_free(client.client().native_ptr(), id.cast());
+        Some(text).filter(|text| !text.is_empty())
     }
 }

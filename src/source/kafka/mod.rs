@@ -19,7 +19,8 @@
 //!   run.
 //! - **Bounded runs** end at the last stable offset each partition had when it was assigned; they cover exactly the
 //!   offsets up to there. They end when every partition *that is ours* has got there: members of one group each finish
-//!   their own.
+//!   their own. While others have partitions too, they stay for as long as a dead one of them is not missed, and then
+//!   are given what it had.
 //! - **Gaps** are found at assignment and whenever the broker says that an offset is out of range; `auto.offset.reset`
 //!   is `error`. See [`begin`] for what cannot be found.
 //!
@@ -30,13 +31,11 @@
 mod batches;
 mod begin;
 mod member;
+mod others;
 mod reading;
 mod rebalance;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::{self, Gaps, Start},
@@ -78,7 +77,7 @@ impl Settings {
             gaps: Gaps::Stop,
             drain: Duration::from_secs(10),
             max_batch_bytes: 4 << 20,
-            max_batch_messages: 8192,
+            max_batch_messages: 2048,
             linger: Duration::from_millis(5),
         }
     }
@@ -91,18 +90,17 @@ pub struct Lag {
     pub messages: i64,
     /// Time of the newest message we have read, in milliseconds since 1970.
     pub newest_ms: Option<i64>,
-    /// Messages fetched but not yet read.
-    pub prefetched: i64,
 }
 
-/// Told every few seconds for each partition that is ours; its labels are the caller's business.
-pub type TellLag = Arc<dyn Fn(&Partition, Lag) + Send + Sync>;
+/// Told every few seconds for each partition that is ours, and `None` of one that is no longer; its labels are the
+/// caller's business.
+pub type TellLag = Arc<dyn Fn(&Partition, Option<Lag>) + Send + Sync>;
 
 pub struct Kafka {
     settings: Settings,
     lag: TellLag,
     /// Gone when it has run: a client that has left its group does not come back.
-    client: Mutex<Option<Arc<member::Client>>>,
+    client: Option<Arc<member::Client>>,
     group: SharedGroup,
 }
 
@@ -111,7 +109,7 @@ impl Kafka {
     pub fn new(config: &config::Kafka, settings: Settings, lag: TellLag) -> Result<Kafka> {
         let client = Arc::new(member::join(config, &settings)?);
         let group = Arc::new(member::Handle { client: Arc::downgrade(&client) });
-        Ok(Kafka { settings, lag, client: Mutex::new(Some(client)), group })
+        Ok(Kafka { settings, lag, client: Some(client), group })
     }
 
     /// The group, for the sink that commits for it. It answers until [`Source::run`] returns.
@@ -122,8 +120,7 @@ impl Kafka {
 
 impl Source for Kafka {
     fn run(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
-        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let client = client.ok_or_else(|| Error::bug("a Kafka source runs once"))?;
+        let client = self.client.take().ok_or_else(|| Error::bug("a Kafka source runs once"))?;
         let outcome = reading::Reading::new(&client, &*self.group, &self.settings, &*self.lag, intake, stop).run();
         if outcome.is_err() {
             // Whatever is in flight: after this thread has left the group, nothing of it may be committed.

@@ -18,6 +18,7 @@ use super::{
     batches::{Batches, Incoming},
     begin,
     member::{self, Client},
+    others::Others,
 };
 use crate::{
     config::Start,
@@ -44,6 +45,8 @@ const LAST_COMMIT: Duration = Duration::from_secs(240);
 /// How often a trouble that lasts is told.
 const TELL: Duration = Duration::from_secs(10);
 const METADATA: Duration = Duration::from_secs(10);
+/// A dead member may be missed by so much later than its session ends.
+const MISSED: Duration = Duration::from_secs(2);
 /// How long a look at the topics' ids may keep us from reading.
 const GLANCE: Duration = Duration::from_secs(1);
 
@@ -57,7 +60,7 @@ pub struct Reading<'a> {
     pub(super) client: &'a Client,
     group: &'a dyn Group,
     pub(super) settings: &'a Settings,
-    lag: &'a dyn Fn(&Partition, Lag),
+    pub(super) lag: &'a dyn Fn(&Partition, Option<Lag>),
     pub(super) intake: &'a mut Intake,
     pub(super) stop: &'a Stop,
     pub(super) batches: Batches,
@@ -72,6 +75,11 @@ pub struct Reading<'a> {
     trouble: Option<Trouble>,
     /// How many partitions each topic had when its reading began, as far as we know: those with higher numbers came later.
     pub(super) known: HashMap<String, usize>,
+    /// All of them, then.
+    count: usize,
+    others: Others,
+    /// Since when everything of ours in a bounded run has been at its end.
+    at_end: Option<Instant>,
 }
 
 impl<'a> Reading<'a> {
@@ -79,7 +87,7 @@ impl<'a> Reading<'a> {
         client: &'a Client,
         group: &'a dyn Group,
         settings: &'a Settings,
-        lag: &'a dyn Fn(&Partition, Lag),
+        lag: &'a dyn Fn(&Partition, Option<Lag>),
         intake: &'a mut Intake,
         stop: &'a Stop,
     ) -> Reading<'a> {
@@ -100,10 +108,19 @@ impl<'a> Reading<'a> {
             employed: now,
             trouble: None,
             known: HashMap::new(),
+            count: 0,
+            others: Others::new(now),
+            at_end: None,
         }
     }
 
     pub fn run(mut self) -> Result<()> {
+        let ended = self.read();
+        self.batches.tracks().iter().for_each(|track| (self.lag)(&track.partition, None));
+        ended
+    }
+
+    fn read(&mut self) -> Result<()> {
         self.subscribe()?;
         self.intake.begun();
         let mut patience = IDLE;
@@ -138,6 +155,7 @@ impl<'a> Reading<'a> {
         for (topic, _) in &self.settings.topics {
             self.known.insert(topic.clone(), member::partitions(self.client, topic)?);
         }
+        self.count = self.known.values().sum();
         let troubles = &self.client.context().troubles;
         let topics = self.topics();
         let ids = ids::ids(self.client.client(), &topics, METADATA);
@@ -202,6 +220,10 @@ impl<'a> Reading<'a> {
         if let Some(statistics) = self.client.context().statistics() {
             self.study(&statistics);
             self.look_at_ids()?;
+            if self.others.lack_a_reader(self.client, self.count, Instant::now()) {
+                self.client.context().tear();
+                return Err(Error::unavailable("the group has given some partitions to nobody: joining it anew"));
+            }
         }
         if !self.make_room()? {
             return Ok((!self.stop.asked()).then_some(IDLE / 2));
@@ -337,7 +359,13 @@ impl<'a> Reading<'a> {
             return false;
         }
         self.employed = now;
-        self.batches.tracks().iter().all(|track| track.ended())
+        if !self.batches.tracks().iter().all(|track| track.ended()) {
+            self.at_end = None;
+            return false;
+        }
+        let since = *self.at_end.get_or_insert(now);
+        // Whoever has the rest may be dead, and not be missed yet.
+        self.batches.tracks().len() >= self.count || now.duration_since(since) > self.client.context().session + MISSED
     }
 
     /// Tells the lag; in a bounded run also finds ends that no message and no control record marks (compaction).
@@ -348,13 +376,9 @@ impl<'a> Reading<'a> {
                 let Some(at) = self.batches.find(topic, partition.partition) else { continue };
                 let track = &self.batches.tracks()[at];
                 let end = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
-                let lag = Lag {
-                    messages: (end - track.next).max(0),
-                    newest_ms: track.newest,
-                    prefetched: partition.fetchq_cnt,
-                };
                 if end >= 0 {
-                    (self.lag)(&track.partition, lag);
+                    let lag = Lag { messages: (end - track.next).max(0), newest_ms: track.newest };
+                    (self.lag)(&track.partition, Some(lag));
                 }
                 if settled && partition.fetchq_cnt == 0 && track.end.is_some_and(|end| partition.eof_offset >= end) {
                     self.batches.cover(at, partition.eof_offset, Instant::now());
@@ -412,7 +436,7 @@ impl<'a> Reading<'a> {
         self.client.context().troubles.explain(format!("{doing} topics {topics} in group {group}"), error)
     }
 
-    fn finish(mut self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         let patience = if self.stop.asked() { self.settings.drain } else { LAST_COMMIT };
         let started = Instant::now();
         self.push_all(patience)?;

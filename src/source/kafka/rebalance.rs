@@ -20,7 +20,7 @@ use crate::{
     config::Start,
     cursor::{Cursors, Cuts, Partition},
     error::{Error, ErrorKind, Result},
-    kafka,
+    fault, kafka,
 };
 
 /// How long one question about watermarks, and asking again, may take.
@@ -122,14 +122,16 @@ impl Reading<'_> {
     }
 
     fn revoke(&mut self, list: &TopicPartitionList) -> Result<()> {
+        fault::point("kafka.before_revoke");
         let partitions = self.partitions(list);
         if self.client.assignment_lost() {
             self.intake.kill();
             self.release(list)?;
             return Err(Error::new(
                 ErrorKind::Evicted,
-                "the group has given our partitions to another member: this process was silent for longer than \
-                 session.timeout.ms or max.poll.interval.ms. What was in flight is discarded",
+                "the group has given our partitions to another member, or is about to: Kafka was away or this process \
+                 stood still for longer than session.timeout.ms, or it did not poll for max.poll.interval.ms. What was in \
+                 flight is discarded and read again",
             ));
         }
         let started = Instant::now();
@@ -143,6 +145,7 @@ impl Reading<'_> {
             return Err(error);
         }
         self.batches.revoke(|partition| partitions.contains(partition));
+        partitions.iter().for_each(|partition| (self.lag)(partition, None));
         let (pipeline, took_ms) = (&*self.settings.pipeline, started.elapsed().as_millis() as u64);
         tracing::info!(pipeline, partitions = partitions.len(), took_ms, "revoked");
         self.release(list)
