@@ -49,7 +49,7 @@ enum Verb {
     Check(Where),
     /// Run the test cases in the pipeline folders; no broker needed
     #[command(
-        after_help = "Example: huiju test work_orders --case duplicate_order\n\nA case is a folder under pipelines/NAME/tests with input.jsonl, output.jsonl and rejects.jsonl."
+        after_help = "Example: huiju test work_orders --case sent_again\n\nA case is a folder under pipelines/NAME/tests with input.jsonl, output.jsonl and rejects.jsonl."
     )]
     Test(cases::Options),
     /// Show everything on this machine: sample messages through the shipped pipeline into a clean stream and an archive

@@ -13,7 +13,7 @@
 //! 3 parts        source  decode  dedup  sink
 //! 2 clients      kafka
 //! 1 people       config  contract
-//! 0 words        batch  cursor  error  metrics  clock  cpu  fault  stop  text
+//! 0 words        batch  cursor  error  file  metrics  clock  cpu  fault  stop  text
 //! ```
 //!
 //! # What always holds
@@ -35,6 +35,7 @@ pub mod cpu;
 pub mod cursor;
 pub mod error;
 pub mod fault;
+pub mod file;
 pub mod metrics;
 pub mod stop;
 pub mod text;

@@ -12,12 +12,12 @@ use toml::{
 };
 
 use super::values::{choose, kind_of};
-use crate::error::Finding;
+use crate::{error::Finding, file};
 
 /// The text of a file, without byte order mark and carriage returns.
 pub(super) fn read_text(path: &Path) -> Result<String, Finding> {
     let at = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|e| Finding::new(&at, format!("cannot be read: {e}")))?;
+    let bytes = file::read(path).map_err(|e| Finding::new(&at, format!("cannot be read: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let good = e.utf8_error().valid_up_to();
         let line = 1 + e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count();

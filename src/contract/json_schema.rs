@@ -10,7 +10,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Column, Contract, Kind, codes::CodeTables};
+use super::{Column, Contract, Kind, Severity, codes::CodeTables};
 
 impl Contract {
     pub fn json_schema(&self, codes: &CodeTables) -> Value {
@@ -48,7 +48,8 @@ fn property(column: &Column, codes: &CodeTables) -> Value {
     };
     schema["title"] = json!(column.title);
     schema["description"] = json!(column.description);
-    if let Some(max) = column.max_length {
+    // Where it is no error, longer ones come too, with a flag.
+    if let Some(max) = column.max_length.filter(|_| column.unknown == Severity::Error) {
         schema["maxLength"] = json!(max);
     }
     if let Some(name) = &column.codes {

@@ -63,7 +63,7 @@ const SCHEMA: &[&str] = &[
 pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
     let path = folder.join(format!("{name}{ENDING}"));
     let shown = path.display().to_string();
-    let bytes = match std::fs::read(&path) {
+    let bytes = match crate::file::read(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let known = stems(folder, ENDING);
@@ -93,7 +93,8 @@ pub fn names(folder: &Path) -> Vec<String> {
 
 /// How many quality rules of `<folder>/<name>.odcs.yaml` belong to other tools and are not run.
 pub fn rules_of_others(folder: &Path, name: &str) -> usize {
-    let text = std::fs::read_to_string(folder.join(format!("{name}{ENDING}"))).unwrap_or_default();
+    let bytes = crate::file::read(&folder.join(format!("{name}{ENDING}"))).unwrap_or_default();
+    let text = String::from_utf8(bytes).unwrap_or_default();
     yaml::parse(&text).map_or(0, |node| quality::others(&node))
 }
 

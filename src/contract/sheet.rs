@@ -26,7 +26,7 @@ impl Row {
 
 /// The rows below `header`, those with a wrong number of values left out and noted.
 pub(super) fn read(path: &Path, header: &[&str], findings: &mut Findings) -> Vec<Row> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match crate::file::read(path) {
         Ok(bytes) => bytes,
         Err(e) => {
             findings.add_whole(format!("cannot be read: {e}"));

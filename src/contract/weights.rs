@@ -27,6 +27,6 @@ pub fn read_all(folder: &Path) -> Result<BTreeMap<String, Trained>, Vec<Finding>
 /// One weights file.
 pub fn read(path: &Path) -> Result<Trained, Finding> {
     let finding = |what: String| Finding::new(path.display().to_string(), what);
-    let bytes = std::fs::read(path).map_err(|error| finding(format!("cannot be read: {error}")))?;
+    let bytes = crate::file::read(path).map_err(|error| finding(format!("cannot be read: {error}")))?;
     Trained::from_bytes(&bytes).map_err(finding)
 }

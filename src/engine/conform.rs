@@ -62,9 +62,9 @@ pub(super) fn conform(contract: &Contract, last: &Stage, plan: LogicalPlan) -> R
             let text = format!(
                 "column \"{}\" is {}, contract {} wants {}{hint}",
                 field.name(),
-                found.data_type(),
+                in_words(found.data_type()),
                 contract.name,
-                field.data_type()
+                in_words(field.data_type())
             );
             findings.push(lint::finding(last, lint::line_of_column(&last.sql, field.name()), text));
             continue;
@@ -120,8 +120,24 @@ fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<E
     }
     match expr.get_type(schema) {
         Ok(DataType::Boolean) => lint::plannable(expr, schema, &context.state()).map_err(|error| shorten(&error)),
-        Ok(other) => Err(format!("\"{sql}\" is {other}, not a condition")),
+        Ok(other) => Err(format!("\"{sql}\" is {}, not a condition", in_words(&other))),
         Err(error) => Err(shorten(&error)),
+    }
+}
+
+/// A type as SQL calls it.
+fn in_words(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "VARCHAR".to_owned(),
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
+        DataType::List(element) => format!("ARRAY of {}", in_words(element.data_type())),
+        other => other.to_string(),
     }
 }
 
@@ -136,7 +152,7 @@ fn converts(from: &DataType, to: &DataType) -> bool {
         (Int8 | Int16 | Int32 | UInt8 | UInt16, Int32 | Int64 | Float64 | Decimal128(..)) => true,
         (Int64 | UInt32, Int64 | Float64 | Decimal128(..)) => true,
         (Int64, Int32) => true,
-        (Float32 | Float64, Float64) => true,
+        (Float32 | Float64 | Decimal128(..), Float64) => true,
         (Decimal128(..), Decimal128(..)) => true,
         (Timestamp(_, Some(_)), Timestamp(..)) => true,
         (Date64, Date32) => true,

@@ -318,7 +318,7 @@ fn a_stage_must_yield_the_contract() {
     check(
         MAP,
         "SELECT id, w AS watts, 1 AS share FROM raw",
-        expect![[r#"lamps/clean.sql:1: column "watts" is Utf8, contract lamps wants Int64: use TRY_CAST(… AS …)"#]],
+        expect![[r#"lamps/clean.sql:1: column "watts" is VARCHAR, contract lamps wants BIGINT: use TRY_CAST(… AS …)"#]],
     );
     check(
         MAP,

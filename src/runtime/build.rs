@@ -203,7 +203,9 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
                 max_batch_messages: BATCH,
                 poll: Duration::from_millis(200),
             };
-            Ok((Box::new(source::files::Files::new(settings)), None))
+            let source = source::files::Files::new(settings);
+            source.look_for_folders()?;
+            Ok((Box::new(source), None))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -16,7 +17,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, Topics, pipeline},
     error::{Context, Error, Result, refuse},
-    kafka,
+    kafka, text,
 };
 
 #[derive(Args)]
@@ -35,23 +36,34 @@ pub struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Share of messages that are sent again
-    #[arg(long, default_value_t = 0.02)]
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
     duplicates: f64,
     /// Share of messages that are damaged
-    #[arg(long, default_value_t = 0.005)]
+    #[arg(long, default_value_t = 0.005, value_parser = share)]
     bad: f64,
     /// Pad texts so that a message has about this many bytes
     #[arg(long)]
     size: Option<usize>,
-    /// Time of the first message; files: 2026-06-01 in Shanghai, Kafka: a day ago, so that retention leaves them alone
-    #[arg(long)]
-    start: Option<chrono::DateTime<chrono::Utc>>,
+    /// Time of the first message, as 2026-06-02 or 2026-06-02T08:00:00, in Shanghai; otherwise, for files 2026-06-01, for
+    /// Kafka a day ago, so that retention leaves them alone
+    #[arg(long, value_parser = time)]
+    start: Option<DateTime<Utc>>,
     /// Folder for topics of files; without it they go to the Kafka of the configuration
     #[arg(long)]
     to: Option<PathBuf>,
     /// Create the topics in Kafka, those of the pipeline's sinks too, with this many partitions
     #[arg(long)]
     partitions: Option<i32>,
+}
+
+fn share(typed: &str) -> Result<f64, String> {
+    let share = typed.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a share of 0 to 1, as 0.02".to_owned())
+}
+
+fn time(typed: &str) -> Result<DateTime<Utc>, String> {
+    let time = text::parse_time(typed, chrono_tz::Asia::Shanghai);
+    time.ok_or_else(|| "write a day or a time, as 2026-06-02 or 2026-06-02T08:00:00".to_owned())
 }
 
 /// `huiju sample`.

@@ -3,7 +3,8 @@
 //! A topic is a folder, each `*.jsonl` file in it a partition, each line a message. An offset is the byte position of a
 //! line's start, and the cursor the position after its newline, so a file may grow, but not change: one that is shorter
 //! than its cursor, or whose lines do not begin where they did, is refused. New content needs a new name; write it as
-//! `*.partial` and rename it. Other endings are ignored, which is told once, hidden files in silence. Empty lines are
+//! `*.partial` and rename it. What has another ending, a name that is not UTF-8, or is no file, is ignored
+//! and told; hidden files are ignored in silence. Empty lines are
 //! covered but are no messages. The messages' time is midnight of the date in the file's name; without one they have none.
 //!
 //! Files of a topic are read in the order of their names, topics take turns. When following, a line waits for its
@@ -40,6 +41,9 @@ use tail::{Tail, Taken};
 /// A longer line is no message.
 pub const LONGEST: usize = 64 << 20;
 
+/// How many files of a topic are told that are not as they should be.
+const TOLD: usize = 100;
+
 /// How long the end of a bounded run waits for everything to be committed.
 const LAST_COMMIT: Duration = Duration::from_secs(600);
 
@@ -74,7 +78,7 @@ struct Topic {
     folder: PathBuf,
     files: BTreeMap<String, Tail>,
     /// What has been told once.
-    told: BTreeSet<&'static str>,
+    told: BTreeSet<(&'static str, String)>,
 }
 
 impl Files {
@@ -88,6 +92,22 @@ impl Files {
             told: BTreeSet::new(),
         });
         Files { topics: topics.collect(), settings, longest: LONGEST }
+    }
+
+    /// Whether there can be anything to read; to be asked before anything is made for it.
+    pub fn look_for_folders(&self) -> Result<()> {
+        let mut folders = self.topics.iter().map(|topic| &topic.folder);
+        if let Some(file) = folders.clone().find(|folder| folder.exists() && !folder.is_dir()) {
+            return Err(Error::config(format!("{} is a file: messages are read from folders", file.display())));
+        }
+        if self.settings.bounded && folders.all(|folder| !folder.exists()) {
+            let folders = self.topics.iter().map(|topic| topic.folder.display().to_string()).collect::<Vec<_>>();
+            let folders = folders.join(", ");
+            return Err(Error::config(format!(
+                "nothing to read: no such folder: {folders}; make one folder per topic"
+            )));
+        }
+        Ok(())
     }
 
     /// Takes over files that are new.
@@ -150,13 +170,6 @@ impl Files {
 
 impl Source for Files {
     fn run(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
-        if self.settings.bounded && self.topics.iter().all(|topic| !topic.folder.is_dir()) {
-            let folders: Vec<_> = self.topics.iter().map(|topic| topic.folder.display().to_string()).collect();
-            let folders = folders.join(", ");
-            return Err(Error::config(format!(
-                "nothing to read: no such folder: {folders}; make one folder per topic"
-            )));
-        }
         self.discover(intake, stop)?;
         intake.begun();
         let mut looked = Instant::now();
@@ -192,9 +205,9 @@ impl Source for Files {
 }
 
 impl Topic {
-    /// A warning, once.
+    /// A warning, once for each file, and no more than [`TOLD`] of them.
     fn tell(&mut self, what: &'static str, name: &str) {
-        if self.told.insert(what) {
+        if self.told.len() < TOLD && self.told.insert((what, name.to_owned())) {
             warn!(topic = %self.name, path = %self.folder.join(name).display(), "{what}");
         }
     }
@@ -212,7 +225,13 @@ impl Topic {
         let mut files = BTreeMap::new();
         for entry in entries {
             let entry = entry.or_unavailable(format!("list {}", self.folder.display()))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    self.tell("ignored: the file's name is not UTF-8, rename it", &name.to_string_lossy());
+                    continue;
+                }
+            };
             if name.starts_with('.') || name.ends_with(".partial") {
                 continue;
             }
@@ -222,8 +241,13 @@ impl Topic {
             }
             match fs::metadata(entry.path()) {
                 Ok(about) if about.is_file() => drop(files.insert(name, about.len() as i64)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(_) => self.tell("ignored: it is no file", &name),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // It has gone, or it is a link to nothing.
+                    if entry.path().is_symlink() {
+                        self.tell("ignored: it is a link to a file that is not there", &name);
+                    }
+                }
                 Err(error) => return Err(error).or_unavailable(format!("look at {}", entry.path().display())),
             }
         }

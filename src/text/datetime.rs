@@ -14,20 +14,12 @@ mod scan;
 
 /// The instant a text means. A day alone is its midnight; fractions are kept to the nanosecond.
 pub fn parse_time(typed: &str, zone: Tz) -> Option<DateTime<Utc>> {
-    Some(match read(typed)? {
-        Moment::Day(day) => instant(day.and_time(NaiveTime::MIN), zone),
-        Moment::Local(local) => instant(local, zone),
-        Moment::Instant(instant) => instant,
-    })
+    read(typed)?.instant(NaiveTime::MIN, zone)
 }
 
 /// The instant until which a text says: of a day alone its last second.
 pub fn parse_due(typed: &str, zone: Tz) -> Option<DateTime<Utc>> {
-    match read(typed)? {
-        Moment::Day(day) => day.and_hms_opt(23, 59, 59).map(|end| instant(end, zone)),
-        Moment::Local(local) => Some(instant(local, zone)),
-        Moment::Instant(instant) => Some(instant),
-    }
+    read(typed)?.instant(NaiveTime::from_hms_opt(23, 59, 59)?, zone)
 }
 
 /// The day a text means, on the calendar of `zone`.
@@ -44,6 +36,19 @@ enum Moment {
     Day(NaiveDate),
     Local(NaiveDateTime),
     Instant(DateTime<Utc>),
+}
+
+impl Moment {
+    /// A day alone is this time of it. Years are those that calendars of four digits have, in UTC too: what .NET writes for
+    /// no time at all, `0001-01-01 00:00:00`, is none east of Greenwich.
+    fn instant(self, of_day: NaiveTime, zone: Tz) -> Option<DateTime<Utc>> {
+        let instant = match self {
+            Moment::Day(day) => instant(day.and_time(of_day), zone),
+            Moment::Local(local) => instant(local, zone),
+            Moment::Instant(instant) => instant,
+        };
+        (1..=9999).contains(&instant.year()).then_some(instant)
+    }
 }
 
 fn read(typed: &str) -> Option<Moment> {

@@ -338,3 +338,20 @@ fn endless_expressions_are_refused() {
         assert_eq!(compiled.unwrap().join().unwrap(), Ok(()));
     }
 }
+
+/// A literal with a point is a decimal: as a double it would not be the value that is written.
+#[test]
+fn decimals_are_compared_as_they_are_written() {
+    let stage = "SELECT id, CASE WHEN CAST(w AS DECIMAL(12, 2)) IN (80491.41, 99999999.99) THEN 1 ELSE 0 END AS watts, \
+                 CASE WHEN CAST(w AS DECIMAL(12, 2)) BETWEEN 80491.41 AND 99999999.99 THEN 1 ELSE 0 END AS share FROM raw";
+    let (program, source) = compile_lamps(MAP, stage).unwrap();
+    let messages = ["80491.41", "99999999.99", "80491.40", "99999999.98"];
+    let messages: Vec<Vec<u8>> = messages.iter().zip(0..).map(|(watts, id)| message(id, watts)).collect();
+    expect![[r#"
+        0.0: {"id":"0","watts":1,"share":1}
+        1.0: {"id":"1","watts":1,"share":1}
+        2.0: {"id":"2","watts":0,"share":0}
+        3.0: {"id":"3","watts":0,"share":1}
+    "#]]
+    .assert_eq(&lines(&program, &source, &lamps(), &messages));
+}

@@ -128,6 +128,8 @@ fn epochs() {
     check("1655182823123", "2022-06-14 13:00:23.123");
     check("1655182823.5", "2022-06-14 13:00:23.500");
     check("1999999999", "2033-05-18 11:33:19");
+    assert_eq!(parse_time("0001-01-01 00:00:00", SHANGHAI), None);
+    assert!(parse_time("0001-01-02 00:00:00", SHANGHAI).is_some());
     assert_eq!(show("2026060818"), None, "a day and its hour");
     assert_eq!(show("2606081800"), None, "a day and its hour and minute");
     assert_eq!(show("0000000000"), None);
