@@ -16,7 +16,7 @@ use crate::{
 
 /// Reads and compiles the pipelines, all or those that are named; all mistakes together.
 pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
-    let (pipelines, mut findings) = pipeline::read_all(&config.pipelines);
+    let (pipelines, mut findings) = pipeline::read_all(&config.pipelines, only);
     let library = Library::read(&config.schemas).map_err(|found| findings.extend(found)).ok();
     // What is not compiled for want of something else is read all the same, to tell its mistakes together with that.
     if !findings.is_empty() {
@@ -53,7 +53,15 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
 /// `huiju check`.
 pub fn check(at: &Where) -> Result<()> {
     let config = Config::read(&at.config)?;
-    for one in prepare(&config, &[])? {
+    let prepared = prepare(&config, &[])?;
+    // Those that no pipeline has yet.
+    let spare =
+        odcs::names(&config.schemas).into_iter().filter(|name| prepared.iter().all(|one| *one.contract.name != **name));
+    let findings: Vec<Finding> = spare.filter_map(|name| odcs::read(&config.schemas, &name).err()).flatten().collect();
+    if !findings.is_empty() {
+        return Err(refuse(findings));
+    }
+    for one in prepared {
         let (pipeline, contract) = (&one.pipeline, &one.contract);
         let others = match odcs::rules_of_others(&config.schemas, &pipeline.contract) {
             0 => String::new(),

@@ -112,7 +112,7 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
     }
     let path = dir.join("huiju.toml");
     fs::write(&path, CONFIG).or_config(format!("write {}", path.display()))?;
-    let (pipelines, findings) = crate::config::pipeline::read_all(&dir.join("pipelines"));
+    let (pipelines, findings) = crate::config::pipeline::read_all(&dir.join("pipelines"), &[]);
     if !findings.is_empty() {
         return Err(refuse(findings));
     }

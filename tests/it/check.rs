@@ -189,3 +189,18 @@ fn check_tells_the_line_where_a_contract_is_no_text() {
     "#]]
     .assert_eq(&told(folder.path()));
 }
+
+/// Two teams may share a folder.
+#[test]
+fn mistakes_of_other_pipelines_and_contracts_without_one_are_told_by_check_alone() {
+    let folder = project();
+    fs::create_dir(folder.path().join("pipelines/other")).unwrap();
+    edit(folder.path(), "pipelines/other/pipeline.toml", "", "owner = ");
+    edit(folder.path(), "schemas/spare.odcs.yaml", "", "x: 1\n");
+    let (status, huiju) = Huiju::run(folder.path(), &["test", "street_lamps"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert!(huiju.stderr().contains("this pipeline has mistakes"), "{}", huiju.stderr());
+    assert!(told(folder.path()).contains("pipelines/other/pipeline.toml:1"));
+    fs::remove_dir_all(folder.path().join("pipelines/other")).unwrap();
+    assert!(told(folder.path()).contains("schemas/spare.odcs.yaml"));
+}

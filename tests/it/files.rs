@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -190,7 +191,7 @@ fn t01_files_survive_a_crash_at_every_point() {
     }
 }
 
-/// Whoever puts a file where nobody reads it, or gives it a name without a date, is told; and is told once.
+/// Whoever puts a file where nobody reads it, or gives it a name without a date, is told; and is told once of each.
 #[test]
 fn what_is_not_read_and_what_has_no_time_is_told_once() {
     let folder = raw();
@@ -201,17 +202,23 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     for name in ["first.jsonl", "second.jsonl"] {
         fs::write(topic("ganzhou").join(name), "{\n").unwrap();
     }
+    // As a zip archive from Windows leaves it.
+    let strange = std::ffi::OsStr::from_bytes(b"2026-06-05\xcd\xa3\xb3\xb5.jsonl");
+    fs::write(topic("nanchang").join(strange), "{}\n").unwrap();
+    std::os::unix::fs::symlink("nowhere", topic("nanchang").join("2026-06-06.jsonl")).unwrap();
     fs::remove_dir_all(topic("yichun")).unwrap();
     let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
     let said = huiju.stderr();
     assert!(status.success(), "{said}");
-    for (words, of) in [
-        ("ignored: messages are read from *.jsonl", "hotline.raw.work_orders.nanchang"),
-        ("no date in the file's name, as in 2026-11-25.jsonl", "hotline.raw.work_orders.ganzhou"),
-        ("no such folder, treated as empty", "hotline.raw.work_orders.yichun"),
+    for (words, of, times) in [
+        ("ignored: messages are read from *.jsonl", "hotline.raw.work_orders.nanchang", 2),
+        ("ignored: the file's name is not UTF-8", "hotline.raw.work_orders.nanchang", 1),
+        ("ignored: it is a link to a file that is not there", "hotline.raw.work_orders.nanchang", 1),
+        ("no date in the file's name, as in 2026-11-25.jsonl", "hotline.raw.work_orders.ganzhou", 2),
+        ("no such folder, treated as empty", "hotline.raw.work_orders.yichun", 1),
     ] {
         let told: Vec<&str> = said.lines().filter(|line| line.contains(words)).collect();
-        assert_eq!(told.len(), 1, "{words}: {said}");
+        assert_eq!(told.len(), times, "{words}: {said}");
         assert!(told[0].contains("WARN") && told[0].contains(of), "{}", told[0]);
     }
     for silent in [".hidden", ".partial"] {

@@ -51,7 +51,7 @@ pub(super) fn check_all(pipelines: &[(&str, &[(&str, &str)])], expect: Expect) {
     for (name, changes) in pipelines {
         write(dir.path(), name, changes);
     }
-    let shown = match pipeline::read_all(dir.path()) {
+    let shown = match pipeline::read_all(dir.path(), &[]) {
         (all, findings) if findings.is_empty() => all.iter().map(|pipeline| format!("{}\n", pipeline.name)).collect(),
         (_, findings) => show(&findings).replace(&dir.path().display().to_string(), "."),
     };
@@ -383,7 +383,7 @@ fn a_folder_without_pipelines() {
         .: no pipelines: a pipeline is a folder in here with a pipeline.toml in it
     "#]],
     );
-    let (_, findings) = pipeline::read_all(Path::new("nowhere/pipelines"));
+    let (_, findings) = pipeline::read_all(Path::new("nowhere/pipelines"), &[]);
     assert_eq!(show(&findings), "nowhere/pipelines: cannot be read: No such file or directory (os error 2)\n");
 }
 
