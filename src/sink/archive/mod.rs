@@ -60,6 +60,7 @@ mod reader;
 mod rejects;
 mod replay;
 mod schema;
+mod settings;
 mod side;
 mod staging;
 mod stats;
@@ -71,7 +72,6 @@ pub mod upkeep;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -81,18 +81,20 @@ use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-pub use self::reader::{LINEAGE, Reader, Recent};
 use self::{
     commit::Advance,
     schema::Shape,
     side::{Side, Take},
     table::{Place, Table},
 };
+pub use self::{
+    reader::{LINEAGE, Reader, Recent},
+    settings::Settings,
+};
 use super::{Covered, Pending, Sink};
 use crate::{
     batch::Outcome,
     clock::Clock,
-    config::Config,
     contract::{Column, Contract, Kind},
     cpu::{self, Step},
     cursor::{Cursors, Interval, Partition},
@@ -102,48 +104,6 @@ use crate::{
 
 /// Commit early when this many files' worth of messages is pending, so that a restart never repeats too much.
 const FILES_PER_COMMIT: usize = 16;
-
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Folder under which the tables lie; created when absent.
-    pub location: PathBuf,
-    /// The rows table's folder in it; the rejects' is `{path}_rejects`.
-    pub path: String,
-    /// Whether tables that are not there are begun. When they have been there, they have vanished, and with them what
-    /// dedup would have learned.
-    pub create: bool,
-    /// `ingested_on` (the day of `_ingested_at` in `time_zone`) or text, date and integer columns of the contract.
-    pub partition_by: Vec<String>,
-    pub interval: Duration,
-    pub file_size: usize,
-    pub accept_foreign_writes: bool,
-    pub pipeline: Arc<str>,
-    pub instance: String,
-    pub time_zone: chrono_tz::Tz,
-}
-
-impl Settings {
-    /// Those of a pipeline's archive sink.
-    pub fn new(config: &Config, path: &str, partition_by: &[String], pipeline: &Arc<str>) -> Settings {
-        Settings {
-            location: config.archive.location.clone(),
-            path: path.to_owned(),
-            create: true,
-            partition_by: partition_by.to_vec(),
-            interval: config.archive.interval,
-            file_size: config.archive.file_size,
-            accept_foreign_writes: config.archive.accept_foreign_writes,
-            pipeline: pipeline.clone(),
-            instance: config.instance.clone(),
-            time_zone: chrono_tz::Asia::Shanghai,
-        }
-    }
-
-    /// Whether there is a rows table already.
-    pub fn are_there(&self) -> bool {
-        self.location.join(&self.path).join("_delta_log").is_dir()
-    }
-}
 
 /// The archive sink.
 pub struct Archive {
@@ -156,24 +116,6 @@ pub struct Archive {
     assigned: BTreeMap<Partition, Own>,
     /// The outcome of a commit is not known: only a new `open` can tell.
     unsure: bool,
-}
-
-impl Settings {
-    /// A pipeline whose folder got another name has no cursors: it would write everything a second time.
-    fn refuse_other_pipelines(&self, table: &Table) -> Result<()> {
-        let theirs = |app: &&str| {
-            let parts: Vec<&str> = app.split('/').collect();
-            parts.len() > 2 && parts[0] != &*self.pipeline && parts[parts.len() - 1].parse::<u32>().is_ok()
-        };
-        let Some(app) = table.apps().find(theirs).filter(|_| !self.accept_foreign_writes) else { return Ok(()) };
-        let (root, own) = (table.root().display(), &self.pipeline);
-        let other = app.split('/').next().unwrap_or_default();
-        Err(Error::config(format!(
-            "archive: {root} holds rows of the pipeline {other}, this is {own}, which would write them once more: give the \
-             pipeline's folder its old name, or its [[sink]] another path (foreign_writes = \"accept\" allows both in one \
-             table)"
-        )))
-    }
 }
 
 /// The cursors of one partition.
