@@ -108,10 +108,18 @@ pub(super) fn between(all: &[Pipeline]) -> Vec<Finding> {
             Sink::Archive { path, .. } => {
                 // Rejects have a table beside the rows.
                 for table in [path.clone(), format!("{path}_rejects")] {
-                    if let Some(other) = tables.get(&table).filter(|other| **other != name) {
-                        let what = format!("the pipeline {other} writes to the table \"{table}\" already");
-                        findings.push(Finding::new(at("path"), what));
-                    }
+                    let others = tables.iter().filter(|(_, other)| **other != name);
+                    let mut met = others.filter_map(|(there, other)| {
+                        let what = if *there == table {
+                            format!("the pipeline {other} writes to the table \"{table}\" already")
+                        } else if lies_in(&table, there) || lies_in(there, &table) {
+                            format!("one of the tables \"{table}\" and \"{there}\" (of {other}) lies in the other")
+                        } else {
+                            return None;
+                        };
+                        Some(Finding::new(at("path"), what))
+                    });
+                    findings.extend(met.next());
                     tables.entry(table).or_insert(name);
                 }
             }
@@ -134,6 +142,11 @@ pub(super) fn between(all: &[Pipeline]) -> Vec<Finding> {
     }
     circles(all, &mut findings);
     findings
+}
+
+/// Whether a table's folder lies in another's.
+fn lies_in(table: &str, other: &str) -> bool {
+    table.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Each sink with the name of its pipeline, and where a key of it is written.

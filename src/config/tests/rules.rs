@@ -90,6 +90,22 @@ fn pipelines_have_tables_and_topics_of_their_own() {
         "#]],
     );
 
+    let (a, b, c) = (head("one", "t/inner"), head("two", "t"), head("three", "t_rejects/inner"));
+    let d = head("four", "t_other");
+    check_all(
+        &[
+            ("a", &[("pipeline.toml", &a), own]),
+            ("b", &[("pipeline.toml", &b), own]),
+            ("c", &[("pipeline.toml", &c), own]),
+            ("d", &[("pipeline.toml", &d), own]),
+        ],
+        expect![[r#"
+            ./b/pipeline.toml:10: one of the tables "t" and "t/inner" (of a) lies in the other
+            ./c/pipeline.toml:10: one of the tables "t_rejects/inner" and "t_rejects" (of b) lies in the other
+            ./c/pipeline.toml:10: one of the tables "t_rejects/inner_rejects" and "t_rejects" (of b) lies in the other
+        "#]],
+    );
+
     let (a, b) = (head("one", "a"), head("two", "b"));
     check_all(
         &[

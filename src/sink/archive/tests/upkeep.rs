@@ -208,6 +208,20 @@ fn vacuum_does_not_touch_a_file_of_others_that_is_younger_than_the_retention() {
     assert_eq!(bench.offsets().len(), 5);
 }
 
+/// Somebody may have put a table into the folder of another one.
+#[test]
+fn vacuum_does_not_touch_a_table_that_lies_below() {
+    let mut bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 5).unwrap();
+    bench.settings.path = "orders/inner".into();
+    carry(&mut bench.open(&[0]), 0, 0, 4).unwrap();
+    bench.settings.path = "orders".into();
+    age(&bench.settings.location, EVENING - 30 * DAY);
+    let done = bench.vacuum(EVENING, Vacuum::default());
+    assert_eq!((done.deleted, done.kept), (0, 1));
+    assert_eq!(plain_rows(&bench.rows().join("inner")), 4);
+}
+
 /// However old the files look: a commit may have been waiting for a week.
 #[test]
 fn vacuum_does_not_touch_what_is_in_flight() {

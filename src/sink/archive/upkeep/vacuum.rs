@@ -132,7 +132,10 @@ fn list(root: &Path, folder: &Path, found: &mut Vec<Found>) -> Result<()> {
             Err(e) => return Err(failed(e)),
         };
         if about.is_dir() {
-            list(root, &path, found)?;
+            // Another table may lie below this one: its files are its own.
+            if !root.join(&path).join("_delta_log").exists() {
+                list(root, &path, found)?;
+            }
         } else if about.is_file() && name.ends_with(".parquet") {
             let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
             // A file whose age is not known counts as new.
