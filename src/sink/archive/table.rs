@@ -136,7 +136,7 @@ impl Table {
                 table.load(snapshot.ok_or_else(missing)?)?;
             }
         }
-        table.look_back()?;
+        table.look_back(table.version)?;
         table.refresh()?;
         table.recover()?;
         Ok(table)
@@ -294,13 +294,13 @@ impl Table {
         Ok(())
     }
 
-    /// Looks at the data that was written while we were away: everything after the last commit of ours. What the table's
-    /// columns were in between does not matter.
-    fn look_back(&self) -> Result<()> {
+    /// Looks at the data that was written while we were away, up to a version: everything after the last commit of ours.
+    /// What the table's columns were in between does not matter.
+    pub fn look_back(&self, version: u64) -> Result<()> {
         if self.place.accept_foreign {
             return Ok(());
         }
-        for version in (0..=self.version).rev() {
+        for version in (0..=version).rev() {
             match self.read(version)? {
                 Some(entry) if entry.commit().is_none() => self.check_data(version, &entry)?,
                 _ => break,

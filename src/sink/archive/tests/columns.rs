@@ -143,6 +143,25 @@ fn a_column_that_is_gone_or_of_another_type_is_refused() {
     assert_eq!(find(bench.folder.path(), ""), all, "nothing was touched");
 }
 
+/// The entry that adds columns is ours: whoever looks back from it must not find less than before.
+#[test]
+fn what_run_would_refuse_is_not_hidden_behind_new_columns() {
+    let mut bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
+    let version = last_version(&bench.rows()) + 1;
+    let text = INFO.replace("VACUUM START", "RESTORE");
+    fs::write(bench.rows().join(format!("_delta_log/{version:020}.json")), format!("{text}\n")).unwrap();
+    bench.grow();
+    for dry_run in [true, false] {
+        let refused = bench.add_columns_over(store::local(), dry_run).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Config);
+        assert!(refused.to_string().contains("operation RESTORE"), "{refused}");
+    }
+    assert_eq!(last_version(&bench.rows()), version);
+    bench.settings.accept_foreign_writes = true;
+    assert_eq!(bench.add_columns(false).version, Some(version + 1), "who says that he knows may");
+}
+
 #[test]
 fn a_table_that_is_not_there_is_not_made() {
     let bench = Bench::new();

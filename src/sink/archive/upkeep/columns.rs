@@ -37,6 +37,8 @@ pub(super) fn add(table: &Table, dry_run: bool) -> Result<Option<Widened>> {
         let failed = |e: &dyn std::fmt::Display| table.failed(format_args!("understand the schema"), e);
         let (mut metadata, protocol) = replay::metadata(&snapshot).map_err(|e| failed(&e))?;
         table.check_protocol(snapshot.version(), &protocol)?;
+        // Whoever opens the table looks back to the last entry of ours, which will be this one.
+        table.look_back(snapshot.version())?;
         let there = metadata["schemaString"].as_str().unwrap_or_default();
         let there = serde_json::from_str(there).map_err(|e| failed(&e))?;
         let widened = table.shape().widen(&there);
