@@ -42,7 +42,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayRef, AsArray, StringArray},
     datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType},
     record_batch::RecordBatch,
 };
@@ -286,18 +286,22 @@ fn seconds(ms: i64) -> u32 {
     u32::try_from(ms.max(0) / 1000).unwrap_or(u32::MAX)
 }
 
-/// 96 bits of a row's key. Lengths are hashed too, so `("a", "bc")` differs from `("ab", "c")`.
+/// 96 bits of a row's key. Lengths are hashed too, so `("a", "bc")` differs from `("ab", "c")`; and whether there is a
+/// value, so `(NULL, 1)` differs from `(256, NULL)`. An empty text counts as NULL in every column: the archive gives it
+/// back as NULL when it is one of `partition_by`, and the row must have the key it had when it came.
 fn hash(hasher: &mut Xxh3, keys: &[ArrayRef], row: usize) -> (u64, u32) {
     hasher.reset();
     for key in keys {
-        if key.is_null(row) {
+        let is_empty = |text: &StringArray| text.value_length(row) == 0;
+        if key.is_null(row) || key.as_string_opt::<i32>().is_some_and(is_empty) {
             hasher.update(&[0]);
             continue;
         }
+        hasher.update(&[1]);
         match key.data_type() {
             DataType::Utf8 => {
                 let text = key.as_string::<i32>().value(row);
-                hasher.update(&(text.len() as u32 + 1).to_le_bytes());
+                hasher.update(&(text.len() as u32).to_le_bytes());
                 hasher.update(text.as_bytes());
             }
             DataType::Timestamp(..) => {
@@ -309,7 +313,7 @@ fn hash(hasher: &mut Xxh3, keys: &[ArrayRef], row: usize) -> (u64, u32) {
                 hasher.update(&key.as_primitive::<arrow::datatypes::Date32Type>().value(row).to_le_bytes())
             }
             // `check` lets only these be keys.
-            _ => hasher.update(&[1]),
+            _ => {}
         }
     }
     let hash = hasher.digest128();
