@@ -22,7 +22,7 @@ use arrow::{
 };
 use deltalake_core::kernel::Add;
 use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    arrow::{ArrowSchemaConverter, ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, Encoding, ZstdLevel},
     file::{
         metadata::KeyValue,
@@ -53,6 +53,8 @@ const ROWS_AT_ONCE: usize = 1024;
 const ROWS_WAITING: usize = 8192;
 const BYTES_WAITING: usize = 12 << 20;
 const OPEN_FILES: usize = 128;
+/// Lists are then named as the format wants it.
+const COERCE_TYPES: bool = true;
 /// Values that tell whether a dictionary pays.
 const SAMPLE: usize = 1000;
 
@@ -60,6 +62,8 @@ const SAMPLE: usize = 1000;
 pub(super) struct Files {
     pub staging: Staging,
     shape: Shape,
+    /// Leaves of its untold columns: of a list, what is in it.
+    untold: Vec<ColumnPath>,
     file_size: usize,
     /// Key-value metadata that is the same for all.
     about: HashMap<&'static str, String>,
@@ -100,9 +104,19 @@ pub(super) struct Done {
 }
 
 impl Files {
-    pub fn new(staging: Staging, shape: Shape, file_size: usize, about: HashMap<&'static str, String>) -> Files {
+    pub fn new(
+        staging: Staging,
+        shape: Shape,
+        file_size: usize,
+        about: HashMap<&'static str, String>,
+    ) -> Result<Files> {
+        let leaves = ArrowSchemaConverter::new().with_coerce_types(COERCE_TYPES).convert(&shape.stored);
+        let leaves = leaves.or_bug("archive: a column that Parquet does not have")?;
+        let untold =
+            leaves.columns().iter().map(|leaf| leaf.path()).filter(|path| shape.untold.contains(&path.parts()[0]));
+        let untold = untold.cloned().collect();
         let (waiting, open, done) = (HashMap::new(), HashMap::new(), Vec::new());
-        Files { staging, shape, file_size, about, now_ms: 0, waiting, open, done }
+        Ok(Files { staging, shape, untold, file_size, about, now_ms: 0, waiting, open, done })
     }
 
     /// Takes rows of one partition of the table.
@@ -198,14 +212,14 @@ impl Files {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_coerce_types(true)
+            .set_coerce_types(COERCE_TYPES)
             .set_created_by(concat!("huiju version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_key_value_metadata(Some(about));
+        for leaf in &self.untold {
+            properties = properties.set_column_statistics_enabled(leaf.clone(), EnabledStatistics::None);
+        }
         for (field, column) in self.shape.stored.fields().iter().zip(sample.columns()) {
             let path = || ColumnPath::from(field.name().as_str());
-            if self.shape.untold.contains(field.name()) {
-                properties = properties.set_column_statistics_enabled(path(), EnabledStatistics::None);
-            }
             match field.data_type() {
                 // Offsets and times grow by small steps.
                 DataType::Int64 | DataType::Timestamp(..) => {

@@ -89,7 +89,7 @@ impl Shape {
         ];
         let shape = Shape::new(columns, &[DAY.to_owned()], "message_time");
         // Whatever a city has sent.
-        let untold = ["key", "payload", "value"].map(str::to_owned).into();
+        let untold = ["key", "payload", "value", "faults"].map(str::to_owned).into();
         Shape { untold, ..shape.expect("its partition column is one of its columns") }
     }
 

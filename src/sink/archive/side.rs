@@ -38,7 +38,7 @@ impl Side {
         let mut about = HashMap::from([("huiju.columns", table.shape().comments())]);
         about.insert("huiju.pipeline", table.place().pipeline.to_string());
         about.insert("huiju.contract", table.place().contract.clone());
-        let files = Files::new(staging, table.shape().clone(), file_size, about);
+        let files = Files::new(staging, table.shape().clone(), file_size, about)?;
         Ok(Side { table, files, rows: 0, done: Vec::new(), published: 0 })
     }
 
