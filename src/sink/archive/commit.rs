@@ -114,8 +114,8 @@ impl Table {
         }
     }
 
-    /// Whether all cursors are where they must be.
-    fn check(&self, advances: &[Advance]) -> Result<()> {
+    /// Whether all cursors are where they must be, as of the last refresh.
+    pub fn check(&self, advances: &[Advance]) -> Result<()> {
         for Advance { app, expected, next } in advances {
             let found = self.cursor(app);
             if found == *expected {

@@ -11,7 +11,7 @@
 //! writer that has read everything up to *n*, so whoever is late finds that its cursor has moved, and is fenced.
 //! We write entries ourselves rather than through deltalake's commit builder: it keeps the list of all live files in
 //! memory and re-filters it for each commit, retries blindly, and reports a landed commit as failed when a checkpoint
-//! fails. Here a commit costs one read that finds nothing, and one write, whatever the size of the table.
+//! fails. Here a commit costs two reads that find nothing, and one write, whatever the size of the table.
 //!
 //! After **any** error of that write the log is read again. An entry with our commit id: it landed. Another entry: the
 //! cursors in it decide whether we may try the next version. Nothing: we try again with the same bytes, which is safe
@@ -21,6 +21,15 @@
 //! a crash in between leaves the rejects ahead, [`Sink::assign`] returns both cursors, and the replay drops the part
 //! that is there already. Before a partition's very first commit its start is written to the rows table, so that a
 //! crash between the two cannot hide where it began.
+//!
+//! # Rejects that are ahead
+//!
+//! What was rejected in a message whose rows are not committed yet is decided for good, though the message is read once
+//! more. That is right as long as it is judged as it was. If another program judges it (SQL, contract, code tables or
+//! dictionaries were changed in between), a row may end in both tables or in neither. So whatever the rows table refuses
+//! for a reason that people mend by changing the program, such as columns that were added, is refused before rejects are
+//! committed. What remains is a process that is killed, or meets a broken disk, between the two commits, and is started
+//! with another program before the old one has caught up: change a program after a stop with exit code 0.
 //!
 //! # Files
 //!
@@ -241,10 +250,14 @@ impl Archive {
         self.rejects.finish()?;
         cpu::spent(Step::Parquet);
         self.begin(covered)?;
-        let account = covered_json(covered);
+        // What the rows table refuses it refuses before rejects are committed: see "Rejects that are ahead".
+        let advances = self.advances(covered, |own| own.rows)?;
+        self.rows.table.refresh()?;
+        self.rows.table.check(&advances)?;
 
-        let advances = self.advances(covered, |own| own.rejects)?;
-        self.rejects.publish(&advances, &account).inspect_err(|_| self.unsure = true)?;
+        let account = covered_json(covered);
+        let rejected = self.advances(covered, |own| own.rejects)?;
+        self.rejects.publish(&rejected, &account).inspect_err(|_| self.unsure = true)?;
         for interval in &covered.intervals {
             if let Some(own) = self.assigned.get_mut(&interval.partition) {
                 own.rejects = own.rejects.max(Some(interval.next));
@@ -252,7 +265,6 @@ impl Archive {
         }
         fault::point("archive.after_rejects_commit");
 
-        let advances = self.advances(covered, |own| own.rows)?;
         self.rows.publish(&advances, &account).inspect_err(|_| self.unsure = true)?;
         for interval in &covered.intervals {
             if let Some(own) = self.assigned.get_mut(&interval.partition) {

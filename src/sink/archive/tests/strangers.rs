@@ -44,6 +44,7 @@ fn data_of_others_is_refused_while_running_and_at_the_start() {
     let mut bench = Bench::new();
     let mut archive = bench.open(&[0]);
     carry(&mut archive, 0, 0, 3).unwrap();
+    let rejects = last_version(&bench.rejects());
     stranger(&bench, &[info("WRITE"), add(&bench, true)]);
     let error = carry(&mut archive, 0, 3, 4).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Config);
@@ -51,6 +52,7 @@ fn data_of_others_is_refused_while_running_and_at_the_start() {
         assert!(error.to_string().contains(part), "{error}");
     }
     assert_eq!(plain_rows(&bench.rows()), 3, "our files are taken back");
+    assert_eq!(last_version(&bench.rejects()), rejects, "rejects are not ahead");
     drop(archive);
     assert_eq!(bench.try_open().err().unwrap().kind, ErrorKind::Config);
 
