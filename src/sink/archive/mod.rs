@@ -19,7 +19,7 @@
 //!
 //! Each table has its own cursors and drops what lies below them. Rejects are committed first, for the same intervals;
 //! a crash in between leaves the rejects ahead, [`Sink::assign`] returns both cursors, and the replay drops the part
-//! that is there already. Before a partition's very first commit its start is written to the rows table, so that a
+//! that is there already. Either log's accounts can be added up: nothing counts twice. Before a partition's very first commit its start is written to the rows table, so that a
 //! crash between the two cannot hide where it began.
 //!
 //! # Rejects that are ahead
@@ -244,6 +244,19 @@ impl Archive {
         Ok(advances)
     }
 
+    /// The account of a commit to the rejects table: of what it does not have yet, and of rejects only. What came in and
+    /// was written is in that of the rows.
+    fn rejects_json(&self, covered: &Covered) -> Result<serde_json::Value> {
+        let mut intervals = Vec::new();
+        for Interval { partition, from, next } in &covered.intervals {
+            let from = self.own(partition)?.rejects.map_or(*from, |cursor| cursor.max(*from));
+            if from < *next {
+                intervals.push(interval_json(&Interval { partition: partition.clone(), from, next: *next }));
+            }
+        }
+        Ok(serde_json::json!({ "rejected": self.rejects.rows(), "intervals": intervals }))
+    }
+
     fn try_commit(&mut self, covered: &Covered) -> Result<()> {
         // Both tables' files first: what can go wrong with the disk should do so before anything is committed.
         self.rows.finish()?;
@@ -255,7 +268,7 @@ impl Archive {
         self.rows.table.refresh()?;
         self.rows.table.check(&advances)?;
 
-        let account = covered_json(covered);
+        let account = self.rejects_json(covered)?;
         let rejected = self.advances(covered, |own| own.rejects)?;
         self.rejects.publish(&rejected, &account).inspect_err(|_| self.unsure = true)?;
         for interval in &covered.intervals {
@@ -265,7 +278,7 @@ impl Archive {
         }
         fault::point("archive.after_rejects_commit");
 
-        self.rows.publish(&advances, &account).inspect_err(|_| self.unsure = true)?;
+        self.rows.publish(&advances, &covered_json(covered)).inspect_err(|_| self.unsure = true)?;
         for interval in &covered.intervals {
             if let Some(own) = self.assigned.get_mut(&interval.partition) {
                 own.rows = own.rows.max(Some(interval.next));
@@ -374,7 +387,7 @@ fn places(settings: &Settings, contract: &Contract, schema: &SchemaRef) -> Resul
     Ok([(rows, Shape::of_rows(schema, &settings.partition_by, untold)?), (rejects, Shape::of_rejects())])
 }
 
-/// The account of a commit as it stands in the log.
+/// The account of a commit as it stands in the log of the rows.
 fn covered_json(covered: &Covered) -> serde_json::Value {
     let intervals: Vec<_> = covered.intervals.iter().map(interval_json).collect();
     let tally = covered.tally;

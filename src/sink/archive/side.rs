@@ -25,7 +25,6 @@ use crate::{
 pub(super) struct Side {
     pub table: Table,
     pub(super) files: Files,
-    /// Rows handed over since the last commit.
     rows: u64,
     done: Vec<Done>,
     /// Files made visible since it was opened.
@@ -49,6 +48,11 @@ impl Side {
             self.files.write(key, part, covers, now_ms)?;
         }
         Ok(())
+    }
+
+    /// Rows handed over since the last commit.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Finishes all files; nothing is visible yet.

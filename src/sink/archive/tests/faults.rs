@@ -168,6 +168,14 @@ fn rejects_that_are_ahead_are_not_written_again() {
         [2, 5].into_iter().chain(0..2).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
     );
     assert_eq!(plain_rows(&bench.rejects()), 2);
+    let accounts = |folder: &Path, name: &str| -> u64 {
+        let entries = (0..=last_version(folder)).map(|version| entry(folder, version).remove(0));
+        entries.map(|info| info["commitInfo"]["huiju"][name].as_u64().unwrap_or(0)).sum()
+    };
+    assert_eq!(accounts(&bench.rejects(), "rejected"), 2, "nothing counts twice");
+    let last = entry(&bench.rejects(), last_version(&bench.rejects())).remove(0);
+    let since = serde_json::json!([{ "topic": "raw.orders", "partition": 0, "from": 4, "next": 6 }]);
+    assert_eq!(last["commitInfo"]["huiju"]["intervals"], since);
 }
 
 #[test]
