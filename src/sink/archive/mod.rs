@@ -159,16 +159,18 @@ impl Archive {
         runtime: Handle,
     ) -> Result<Archive> {
         let writer = Uuid::new_v4();
-        let open = |(place, shape): (Place, Shape)| {
+        let open = |(place, shape): (Place, Shape), create: bool| {
             let (root, store, clock, runtime) = (place.root.clone(), store.clone(), clock.clone(), runtime.clone());
-            let table = match settings.create {
+            let table = match create {
                 true => Table::open(store, place, shape, clock, runtime)?,
                 false => Table::find(store, place, shape, clock, runtime)?.ok_or_else(|| table::vanished(&root))?,
             };
             Side::open(table, writer, settings.file_size)
         };
         let [rows, rejects] = places(&settings, &contract, &schema)?;
-        let (rows, rejects) = (open(rows)?, open(rejects)?);
+        let rows = open(rows, settings.create)?;
+        // Both are made before the first cursor is written.
+        let rejects = open(rejects, settings.create && rows.table.apps().next().is_none())?;
         for table in [&rows.table, &rejects.table] {
             settings.refuse_other_pipelines(table)?;
         }

@@ -201,6 +201,18 @@ fn a_table_that_was_deleted_alone_is_noticed() {
 }
 
 #[test]
+fn rejects_that_were_deleted_alone_are_not_begun_anew() {
+    let bench = Bench::new();
+    drop(bench.open(&[]));
+    fs::remove_dir_all(bench.rejects()).unwrap();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap(); // a crash had left the tables half made
+    fs::remove_dir_all(bench.rejects()).unwrap();
+    let error = bench.try_open().err().expect("there were rejects, or there could have been");
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("orders_rejects") && !bench.rejects().exists(), "{error}");
+}
+
+#[test]
 fn the_slower_of_two_writers_is_fenced_and_takes_its_files_back() {
     let bench = Bench::new();
     let (mut zombie, mut heir) = (bench.open(&[0]), bench.open(&[0]));
