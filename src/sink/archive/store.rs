@@ -168,11 +168,15 @@ fn put(
     sync_folder(path)
 }
 
-/// A place for what is being written. The name that delta-rs gives such files, so that its log cleanup takes away what a
-/// crash left.
+/// A place for what is being written, named as delta-rs names it. What a crash left a vacuum takes away.
 fn beside(folder: &FilePath) -> io::Result<PathBuf> {
     disk::create_all(folder)?;
     Ok(folder.join(format!("_commit_{}.json.tmp", uuid::Uuid::new_v4())))
+}
+
+/// Whether a file of this name was being written.
+pub(super) fn is_partial(name: &str) -> bool {
+    name.starts_with("_commit_") && name.ends_with(".json.tmp")
 }
 
 /// Puts a file's name on the disk.

@@ -22,7 +22,8 @@
 //! # Vacuum
 //!
 //! Deletes Parquet files that no version within the retention refers to. Never anything in a folder that begins with
-//! `_` (`_delta_log`, `_staging`), and nothing but `*.parquet`: deletion vectors and what people put there stay.
+//! `_` (`_delta_log`, `_staging`) or that is a table of its own, and nothing but `*.parquet`: deletion vectors and what
+//! people put there stay. And log entries of more than an hour ago that were never finished.
 //!
 //! A file of ours may lie in its place before its entry is in the log. The order protects it, whatever the clocks say:
 //! files are listed first, then the intents are read, then the log. A file that lay there when it was listed had its

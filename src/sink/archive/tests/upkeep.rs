@@ -243,6 +243,27 @@ fn vacuum_does_not_touch_what_is_in_flight() {
     assert_eq!((plain_rows(&bench.rows()), bench.offsets().len()), (5, 5));
 }
 
+/// Entries and checkpoints are written beside their place; a crash leaves what was written so far.
+#[test]
+fn vacuum_takes_half_written_entries_of_the_dead() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 5).unwrap();
+    let left = |name: &str, age_ms: i64| {
+        let path = bench.rows().join("_delta_log").join(name);
+        fs::write(&path, "x").unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis((EVENING - age_ms) as u64);
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        path
+    };
+    let old = left("_commit_67e55044-10b1-426f-9247-bb680e5fe0c8.json.tmp", 61 * 60_000);
+    let young = left("_commit_00000000-10b1-426f-9247-bb680e5fe0c8.json.tmp", 59 * 60_000);
+    let other = left("_commit_notes.txt", 30 * DAY);
+    let dry = bench.vacuum(EVENING, Vacuum { dry_run: true, ..Vacuum::default() });
+    assert_eq!((dry.deleted, dry.bytes, old.exists()), (1, 1, true));
+    assert_eq!(bench.vacuum(EVENING, Vacuum::default()).deleted, 1);
+    assert_eq!([old, young, other].map(|path| path.exists()), [false, true, true]);
+}
+
 #[test]
 fn history_tells_who_did_what() {
     let bench = Bench::new();

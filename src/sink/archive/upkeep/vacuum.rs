@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    path::{Path, PathBuf},
+    fs::{self, Metadata},
+    path::Path,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -14,7 +14,7 @@ use super::{LEAST_RETENTION, name};
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    sink::archive::{disk, replay, staging, table::Table},
+    sink::archive::{disk, replay, staging, store, table::Table},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,13 @@ pub(super) fn vacuum(table: &mut Table, how: &Vacuum, clock: &Clock) -> Result<V
     referenced(table, horizon, &mut needed)?;
 
     let mut done = Vacuumed { table: name(table), dry_run: how.dry_run, ..Vacuumed::default() };
+    for Found { path, size, .. } in abandoned(table, clock.now_ms())? {
+        done.deleted += 1;
+        done.bytes += size;
+        if !how.dry_run {
+            disk::remove(&table.root().join(&path))?;
+        }
+    }
     for Found { path, size, modified_ms } in files {
         if needed.contains(&hash(&path)) || modified_ms >= horizon {
             done.kept += 1;
@@ -116,32 +123,58 @@ struct Found {
 
 /// Parquet files in the folders of partitions.
 fn list(root: &Path, folder: &Path, found: &mut Vec<Found>) -> Result<()> {
-    let at = root.join(folder);
-    let failed = |e| disk::failed("read", &at, e);
-    for entry in fs::read_dir(&at).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
+    for (name, about) in entries(&root.join(folder))? {
         if name.starts_with('_') || name.starts_with('.') {
             continue;
         }
-        let path: PathBuf = folder.join(name);
-        let about = match entry.metadata() {
-            Ok(about) => about,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(failed(e)),
-        };
+        let path = folder.join(&name);
         if about.is_dir() {
             // Another table may lie below this one: its files are its own.
             if !root.join(&path).join("_delta_log").exists() {
                 list(root, &path, found)?;
             }
         } else if about.is_file() && name.ends_with(".parquet") {
-            let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-            // A file whose age is not known counts as new.
-            let modified_ms = modified.map_or(i64::MAX, |since| since.as_millis() as i64);
-            found.push(Found { path: path.to_string_lossy().into_owned(), size: about.len(), modified_ms });
+            found.push(Found::new(&path, &about));
         }
     }
     Ok(())
+}
+
+/// Entries and checkpoints in the log that nobody can be writing any more.
+fn abandoned(table: &Table, now_ms: i64) -> Result<Vec<Found>> {
+    let folder = Path::new("_delta_log");
+    let mut found = Vec::new();
+    for (name, about) in entries(&table.root().join(folder))? {
+        if store::is_partial(&name) && about.is_file() {
+            found.push(Found::new(&folder.join(&name), &about));
+        }
+    }
+    let horizon = now_ms.saturating_sub(LEAST_RETENTION.as_millis() as i64);
+    found.retain(|file| file.modified_ms < horizon);
+    Ok(found)
+}
+
+/// What is in a folder now; names that are no text are nobody's.
+fn entries(folder: &Path) -> Result<Vec<(String, Metadata)>> {
+    let failed = |e| disk::failed("read", folder, e);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        match entry.metadata() {
+            Ok(about) => entries.push((name, about)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(entries)
+}
+
+impl Found {
+    fn new(path: &Path, about: &Metadata) -> Found {
+        let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        // A file whose age is not known counts as new.
+        let modified_ms = modified.map_or(i64::MAX, |since| since.as_millis() as i64);
+        Found { path: path.to_string_lossy().into_owned(), size: about.len(), modified_ms }
+    }
 }
