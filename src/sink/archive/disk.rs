@@ -93,11 +93,13 @@ pub(super) fn create_all(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file; one that is not there is fine.
+/// Removes a file; one that is not there, or cannot be, is fine.
 pub(super) fn remove(path: &Path) -> Result<()> {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
     match may(path).and_then(|()| fs::remove_file(path)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, e)),
-        _ => Ok(()),
+        // A name that is too long, or a file where a folder would have to be.
+        Err(e) if matches!(e.kind(), NotFound | InvalidFilename | NotADirectory) => Ok(()),
+        other => other.map_err(|e| failed("remove", path, e)),
     }
 }
 

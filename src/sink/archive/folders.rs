@@ -21,6 +21,9 @@ use crate::error::{Context, Result};
 /// The values of a table's partition columns, in their order; `None` is NULL.
 pub(super) type Key = Vec<Option<String>>;
 
+/// Bytes that a folder's name may have.
+const NAME_BYTES: usize = 255;
+
 /// What Hive calls NULL.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -49,21 +52,32 @@ pub(super) fn split(batch: &RecordBatch, shape: &Shape, zone: Tz) -> Result<Vec<
     Ok(parts)
 }
 
-/// `city=南昌/ingested_on=2026-11-25`, escaped as Hive and Spark do.
+/// `city=南昌/ingested_on=2026-11-25`, escaped as Hive and Spark do. A value that is too long for a folder's name ends
+/// in `…`: readers of Delta take it from the log, where it is whole.
 pub(super) fn folder(names: &[String], key: &Key) -> String {
-    let mut folder = String::new();
+    let mut folders = Vec::with_capacity(key.len());
     for (name, value) in names.iter().zip(key) {
-        if !folder.is_empty() {
-            folder.push('/');
-        }
+        let mut folder = String::new();
         escape(name, &mut folder);
         folder.push('=');
         match value {
             Some(value) => escape(value, &mut folder),
             None => folder.push_str(NULL),
         }
+        if folder.len() > NAME_BYTES {
+            shorten(&mut folder);
+        }
+        folders.push(folder);
     }
-    folder
+    folders.join("/")
+}
+
+/// Cuts between characters, and not within an escaped one.
+fn shorten(folder: &mut String) {
+    let end = folder.floor_char_boundary(NAME_BYTES - '…'.len_utf8());
+    let escaped = folder[..end].rfind('%').filter(|at| at + "%XX".len() > end);
+    folder.truncate(escaped.unwrap_or(end));
+    folder.push('…');
 }
 
 fn escape(text: &str, into: &mut String) {

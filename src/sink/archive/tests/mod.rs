@@ -4,6 +4,7 @@ mod columns;
 mod faults;
 mod faulty;
 mod files;
+mod folders;
 mod growth;
 mod order;
 mod strangers;

@@ -1,0 +1,60 @@
+//! Values of partition columns that make no folder, or hardly one.
+
+use super::*;
+
+/// Two rows, the second one in this city and due on this day.
+fn batch(city: &'static str, due: i32) -> Outcome {
+    let mut outcome = outcome(0, 0, 2, &[Row(0, "a".into(), Some("南昌"), None), Row(1, "b".into(), Some(city), None)]);
+    let mut columns = outcome.rows.columns().to_vec();
+    columns[8] = Arc::new(Date32Array::from(vec![Some(0), Some(due)]));
+    outcome.rows = RecordBatch::try_new(schema(), columns).unwrap();
+    outcome
+}
+
+/// Readers of Delta have it whole; its folder must be one that a disk takes.
+#[test]
+fn a_value_that_is_too_long_for_a_folder_is_kept() {
+    let text = |part: &str, times: usize| &*part.repeat(times).leak();
+    for (city, folder) in [
+        (text("x", 250), format!("city={}", "x".repeat(250))),
+        (text("x", 251), format!("city={}…", "x".repeat(247))),
+        (text("昌", 100), format!("city={}…", "昌".repeat(82))),
+        (text("%", 84), format!("city={}…", "%25".repeat(82))),
+    ] {
+        let bench = Bench::partitioned_by(&["city"]);
+        let mut archive = bench.open(&[0]);
+        archive.write(&batch(city, 0)).unwrap();
+        archive.commit(&covered(0, 0, 2)).unwrap();
+        drop(archive);
+        assert!(bench.rows().join(&folder).is_dir() && folder.len() <= 255, "{folder}");
+        bench.try_compact().unwrap();
+        let mut seen = Vec::new();
+        let mut each = |batch: &RecordBatch| {
+            seen.extend(batch["city"].as_string::<i32>().iter().map(|city| city.unwrap().to_owned()));
+            Ok(())
+        };
+        let partitions = [(partition(0), i64::MAX)];
+        bench.try_open().unwrap().reader().keys(&["city".to_owned()], &partitions, None, &mut each).unwrap();
+        seen.sort();
+        let mut all = ["南昌", city];
+        all.sort();
+        assert_eq!(seen, all);
+    }
+}
+
+/// As an earlier version left it: files of a commit that could not be put where they belong.
+#[test]
+fn what_cannot_be_there_need_not_be_taken_back() {
+    let bench = Bench::partitioned_by(&["city"]);
+    carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
+    fs::write(bench.rows().join("city=九江"), "").unwrap();
+    let dead = bench.rows().join("_staging/dead");
+    fs::create_dir_all(&dead).unwrap();
+    fs::write(dead.join("lock"), "").unwrap();
+    let files = [format!("city={}/part-1.zstd.parquet", "x".repeat(300)), "city=九江/part-1.zstd.parquet".to_owned()];
+    let intent =
+        serde_json::json!({ "commit": uuid::Uuid::new_v4(), "base": last_version(&bench.rows()), "files": files });
+    fs::write(dead.join("intent"), intent.to_string()).unwrap();
+    assert_eq!(bench.offsets(), [0, 1]);
+    assert!(!dead.exists());
+}
