@@ -1,6 +1,6 @@
 //! Hive partitions: which rows go to which folder.
 
-use std::{collections::HashMap, fmt::Write, sync::Arc};
+use std::{collections::HashMap, fmt::Write, ops::RangeInclusive, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Date32Builder, UInt32Array},
@@ -16,13 +16,16 @@ use super::{
     schema::{DAY, Shape},
     stats,
 };
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// The values of a table's partition columns, in their order; `None` is NULL.
 pub(super) type Key = Vec<Option<String>>;
 
 /// Bytes that a folder's name may have.
 const NAME_BYTES: usize = 255;
+
+/// Years that every reader takes in a partition: Python's dates have no others.
+const YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// What Hive calls NULL.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -42,12 +45,12 @@ pub(super) fn split(batch: &RecordBatch, shape: &Shape, zone: Tz) -> Result<Vec<
     let stored = stored(batch, shape)?;
     let groups = groups(&keys)?;
     if let [(first, _)] = &groups[..] {
-        return Ok(vec![(key(&keys, *first), stored)]);
+        return Ok(vec![(key(batch, shape, &keys, *first)?, stored)]);
     }
     let mut parts = Vec::with_capacity(groups.len());
     for (first, rows) in groups {
         let part = take_record_batch(&stored, &UInt32Array::from(rows)).or_bug("archive: split by partition")?;
-        parts.push((key(&keys, first), part));
+        parts.push((key(batch, shape, &keys, first)?, part));
     }
     Ok(parts)
 }
@@ -93,7 +96,7 @@ fn escape(text: &str, into: &mut String) {
 fn stored(batch: &RecordBatch, shape: &Shape) -> Result<RecordBatch> {
     let names = shape.stored.fields().iter().map(|field| field.name());
     let columns = names.map(|name| batch.column_by_name(name).cloned()).collect::<Option<Vec<_>>>();
-    let columns = columns.ok_or_else(|| crate::error::Error::bug("archive: a column of the contract is missing"))?;
+    let columns = columns.ok_or_else(|| Error::bug("archive: a column of the contract is missing"))?;
     RecordBatch::try_new(shape.stored.clone(), columns).or_bug("archive: a column is not the contract's")
 }
 
@@ -123,28 +126,44 @@ fn groups(keys: &[ArrayRef]) -> Result<Vec<(usize, Vec<u32>)>> {
     Ok(groups)
 }
 
-fn key(keys: &[ArrayRef], row: usize) -> Key {
-    keys.iter()
-        .map(|column| {
-            if column.is_null(row) {
-                return None;
+fn key(batch: &RecordBatch, shape: &Shape, keys: &[ArrayRef], row: usize) -> Result<Key> {
+    let value = |(column, name): (&ArrayRef, &String)| {
+        if column.is_null(row) {
+            return Ok(None);
+        }
+        let text = match column.data_type() {
+            DataType::Date32 => {
+                let day = stats::day(column.as_primitive::<Date32Type>().value(row));
+                day.filter(|day| YEARS.contains(&day.year())).ok_or_else(|| no_day(batch, name, row))?.to_string()
             }
-            let text = match column.data_type() {
-                DataType::Date32 => stats::day(column.as_primitive::<Date32Type>().value(row))?.to_string(),
-                DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
-                DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
-                _ => column.as_string::<i32>().value(row).to_owned(),
-            };
-            // Delta reads an empty text as NULL, so it is one.
-            (!text.is_empty()).then_some(text)
-        })
-        .collect()
+            DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
+            DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+            _ => column.as_string::<i32>().value(row).to_owned(),
+        };
+        // Delta reads an empty text as NULL, so it is one.
+        Ok((!text.is_empty()).then_some(text))
+    };
+    keys.iter().zip(&shape.partition_by).map(value).collect()
+}
+
+/// A date that would keep readers from the whole table; and without it the row would not be what it was.
+fn no_day(batch: &RecordBatch, name: &str, row: usize) -> Error {
+    let column = |of: &str| batch.column_by_name(of);
+    let of = column("_topic").zip(column("_partition")).zip(column("_offset")).map(|((topic, number), offset)| {
+        let (topic, number) = (topic.as_string::<i32>().value(row), number.as_primitive::<Int32Type>().value(row));
+        format!(" of {topic}/{number}, offset {}", offset.as_primitive::<Int64Type>().value(row))
+    });
+    Error::config(format!(
+        "archive: cannot partition by `{name}`: a row{} has a date in it that is not within the years 1 to 9999, which \
+         readers of the table cannot read: let the SQL make it NULL, or a rule of the contract reject it",
+        of.unwrap_or_default()
+    ))
 }
 
 /// The day of each message time, in the zone where people read calendars.
 fn days(batch: &RecordBatch, shape: &Shape, zone: Tz) -> Result<ArrayRef> {
     let times = batch.column_by_name(shape.time);
-    let times = times.ok_or_else(|| crate::error::Error::bug("archive: the message time is missing"))?;
+    let times = times.ok_or_else(|| Error::bug("archive: the message time is missing"))?;
     let mut days = Date32Builder::with_capacity(times.len());
     let mut calendar = Calendar { zone, known: None };
     for time in times.as_primitive::<TimestampMicrosecondType>() {
@@ -170,8 +189,7 @@ impl Calendar {
         }
         let day = DateTime::from_timestamp_micros(micros)
             .map(|time| time.with_timezone(&self.zone).date_naive())
-            // Other years have no place in a folder's name.
-            .filter(|day| (0..=9999).contains(&day.year()))
+            .filter(|day| YEARS.contains(&day.year()))
             .map(|day| day.signed_duration_since(NaiveDate::default()).num_days() as i32);
         self.known = minute.map(|minute| (minute, day));
         day

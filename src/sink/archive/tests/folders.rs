@@ -1,6 +1,7 @@
 //! Values of partition columns that make no folder, or hardly one.
 
 use super::*;
+use crate::error::ErrorKind;
 
 /// Two rows, the second one in this city and due on this day.
 fn batch(city: &'static str, due: i32) -> Outcome {
@@ -40,6 +41,40 @@ fn a_value_that_is_too_long_for_a_folder_is_kept() {
         all.sort();
         assert_eq!(seen, all);
     }
+}
+
+/// The log would hold a date that keeps readers from the whole table.
+#[test]
+fn a_date_that_makes_no_folder_is_refused() {
+    let of = |year: i32| {
+        let day = chrono::NaiveDate::from_ymd_opt(year, 6, 1).unwrap();
+        day.signed_duration_since(chrono::NaiveDate::default()).num_days() as i32
+    };
+    let bench = Bench::partitioned_by(&["due"]);
+    let mut archive = bench.open(&[0]);
+    for due in [of(10_000), of(0), i32::MAX, i32::MIN] {
+        let error = archive.write(&batch("赣州", due)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
+        for part in ["`due`", "raw.orders/0, offset 1", "years 1 to 9999"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        archive.abort();
+    }
+    archive.write(&batch("赣州", of(9999))).unwrap();
+    archive.commit(&covered(0, 0, 2)).unwrap();
+    drop(archive);
+    assert_eq!(bench.offsets(), [0, 1]);
+}
+
+/// A message time without a day that others can read has none.
+#[test]
+fn a_day_before_the_year_one_is_none() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    let long_ago = chrono::NaiveDate::from_ymd_opt(0, 6, 1).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc();
+    archive.write(&outcome(0, 0, 1, &[Row(0, "a".into(), None, Some(long_ago.timestamp_millis()))])).unwrap();
+    archive.commit(&covered(0, 0, 1)).unwrap();
+    assert!(bench.rows().join("ingested_on=__HIVE_DEFAULT_PARTITION__").exists());
 }
 
 /// As an earlier version left it: files of a commit that could not be put where they belong.
