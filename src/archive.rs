@@ -276,13 +276,21 @@ fn vacuumed(done: &Vacuumed) -> String {
 }
 
 fn widened(done: &Widened) -> String {
-    let Widened { table, added, described, version, .. } = done;
-    let changes = match (added.len(), described) {
-        (0, 0) => return format!("{table}: has all columns of the contract"),
-        (0, _) => format!("descriptions changed: {described}"),
-        (_, 0) => format!("{} added", added.join(", ")),
-        _ => format!("{} added, descriptions changed: {described}", added.join(", ")),
-    };
+    let Widened { table, added, described, bounds, version, .. } = done;
+    let mut changes = Vec::new();
+    if !added.is_empty() {
+        changes.push(format!("{} added", added.join(", ")));
+    }
+    if *described > 0 {
+        changes.push(format!("descriptions changed: {described}"));
+    }
+    if *bounds {
+        changes.push("list of columns with bounds changed".to_owned());
+    }
+    if changes.is_empty() {
+        return format!("{table}: has all columns of the contract");
+    }
+    let changes = changes.join(", ");
     match version {
         Some(version) => format!("{table}: {changes} in version {version}"),
         None => format!("{table}: {changes}, if it were not --dry-run"),

@@ -18,6 +18,7 @@ use crate::{
         carried::Table,
         eventually,
         project::{SOURCES, copy, was_killed},
+        python,
     },
 };
 
@@ -111,6 +112,21 @@ fn demo_carries_everything_once_and_the_second_time_nothing() {
     let (status, huiju) = Huiju::run(folder.path(), &[&DEMO[..], &["--seed", "2"]].concat(), &[]);
     assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
     assert_eq!(held(&demo), first, "a demo with other messages does not mix with this one");
+}
+
+/// Whoever filters by a column finds the rows that are there, though only some columns have bounds in the log.
+#[test]
+fn readers_that_filter_find_every_row() {
+    let folder = raw();
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    for (table, least) in [("work_orders", 40), ("work_orders_rejects", 15)] {
+        let table = folder.path().join("archive").join(table).display().to_string();
+        let Some(said) = python("readers/filters.py", &[&table]) else { return };
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["wrong"], serde_json::json!([]), "{table}");
+        assert!(said["asked"].as_array().unwrap().len() >= least, "{said}");
+    }
 }
 
 /// A folder as `demo` leaves it before it runs, with an archive that commits as often as it can.

@@ -153,4 +153,6 @@ fn t28_a_column_is_added_to_a_table_that_is_there() {
     let Some(said) = python("readers/column.py", &[&table, "height"]) else { return };
     let expected = serde_json::json!({ "rows": 20, "filled": 10, "comment": "灯杆高度，米", "plain": 10 });
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), expected);
+    let said = python("readers/filters.py", &[&table]).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["wrong"], serde_json::json!([]));
 }

@@ -13,7 +13,7 @@ use arrow::{
 };
 use serde_json::{Value, json};
 
-use super::side::Take;
+use super::{side::Take, stats};
 use crate::{
     batch::Outcome,
     error::{Context, Error, Result},
@@ -168,6 +168,12 @@ impl Shape {
             }
         }
         widen
+    }
+
+    /// Columns that have bounds in the log.
+    pub fn bounded(&self) -> Vec<&str> {
+        let told = |field: &&Arc<Field>| stats::are_bounded(field.data_type()) && !self.untold.contains(field.name());
+        self.stored.fields().iter().filter(told).map(|field| field.name().as_str()).collect()
     }
 
     /// Column names and their descriptions, for readers without Delta.

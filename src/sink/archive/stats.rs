@@ -54,6 +54,12 @@ pub(super) fn of(footer: &ParquetMetaData, schema: &SchemaRef, untold: &HashSet<
     serde_json::to_string(&stats).expect("statistics are plain data")
 }
 
+/// Whether columns of this type have bounds: [`bounds`] tells them.
+pub(super) fn are_bounded(kind: &DataType) -> bool {
+    use DataType::{Date32, Decimal128, Float64, Int32, Int64, Timestamp, Utf8};
+    matches!(kind, Utf8 | Int32 | Int64 | Float64 | Date32 | Timestamp(..) | Decimal128(..))
+}
+
 type Bounds = (Box<RawValue>, Box<RawValue>);
 
 fn bounds(groups: &[(&Statistics, i64)], kind: &DataType) -> Option<Bounds> {

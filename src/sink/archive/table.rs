@@ -38,6 +38,10 @@ const CHECKPOINT_EVERY: u64 = 100;
 /// A checkpoint goes through all live files, so of a large table it is made less often: every version pays for so many.
 const FILES_PER_VERSION: u64 = 50;
 
+/// The property with the columns that have bounds, separated by commas. Without it readers look for those of the first 32
+/// columns, and deltalake's for pyarrow takes a bound that is not there for one that no row keeps.
+pub(super) const BOUNDED: &str = "delta.dataSkippingStatsColumns";
+
 /// Where a table is and how we sign what we write into it.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -376,7 +380,7 @@ impl Table {
                 "id": Uuid::new_v4(), "name": self.place.name, "description": self.place.description,
                 "format": { "provider": "parquet", "options": {} },
                 "schemaString": self.shape.delta().to_string(), "partitionColumns": self.shape.partition_by,
-                "configuration": {}, "createdTime": now,
+                "configuration": { BOUNDED: self.shape.bounded().join(",") }, "createdTime": now,
             }}),
         ];
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();

@@ -15,7 +15,7 @@ impl Bench {
     fn add_columns_over(&self, store: Arc<dyn ObjectStore>, dry_run: bool) -> Result<Vec<Widened>> {
         let clock = Clock::from_fn(|| DateTime::from_timestamp_millis(EVENING).unwrap());
         let runtime = self.runtime.handle().clone();
-        Upkeep::add_columns_over(store, &self.settings, &contract(), &self.schema, clock, runtime, dry_run)
+        Upkeep::add_columns_over(store, &self.settings, &self.contract(), &self.schema, clock, runtime, dry_run)
     }
 
     /// To the rows table; that of the rejects never changes.
@@ -119,6 +119,38 @@ fn columns_that_the_contract_gained_are_added() {
     assert_eq!(notes(&bench), all);
     bench.try_compact().unwrap();
     assert_eq!(notes(&bench), all, "files with and without it become one");
+}
+
+/// Readers must not look for bounds that a file has not.
+#[test]
+fn only_columns_with_bounds_in_every_file_are_listed() {
+    let list = |bench: &Bench| {
+        let all = (0..=last_version(&bench.rows())).rev().flat_map(|version| entry(&bench.rows(), version));
+        let metadata = all.into_iter().find_map(|action| action.get("metaData").cloned()).unwrap();
+        metadata["configuration"]["delta.dataSkippingStatsColumns"].as_str().unwrap_or("none").to_owned()
+    };
+    let mut bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
+    let all = list(&bench);
+    bench.grow();
+    bench.add_columns(false);
+    assert_eq!(list(&bench), all, "files that are there have no bounds of the new column");
+    bench.personal = Some("city");
+    assert!(bench.add_columns(true).bounds);
+    let done = bench.add_columns(false);
+    assert!(done.bounds && done.version.is_some(), "{done:?}");
+    assert_eq!(list(&bench), all.replace(",city", ""), "files to come have none of it any more");
+    let again = bench.add_columns(false);
+    assert_eq!((again.bounds, again.version), (false, None));
+
+    // A table that has no list, as other versions and programs make it.
+    let version = last_version(&bench.rows()) + 1;
+    let mut metadata = entry(&bench.rows(), version - 1).into_iter().find(|a| a.get("metaData").is_some()).unwrap();
+    metadata["metaData"]["configuration"] = serde_json::json!({});
+    fs::write(bench.rows().join(format!("_delta_log/{version:020}.json")), format!("{INFO}\n{metadata}\n")).unwrap();
+    assert_eq!((list(&bench), bench.offsets()), ("none".to_owned(), vec![0, 1]), "it can be opened");
+    assert!(bench.add_columns(false).bounds);
+    assert_eq!(list(&bench), format!("note,{}", all.replace(",city", "")));
 }
 
 #[test]

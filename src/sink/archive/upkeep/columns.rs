@@ -2,7 +2,7 @@
 
 use deltalake_core::{kernel::transaction::TransactionError, logstore::CommitOrBytes};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::name;
@@ -10,7 +10,8 @@ use crate::{
     error::{Error, Result},
     sink::archive::{
         replay,
-        table::{ENGINE, Table},
+        schema::Widen,
+        table::{BOUNDED, ENGINE, Table},
     },
 };
 
@@ -22,6 +23,8 @@ pub struct Widened {
     pub added: Vec<String>,
     /// Descriptions that were brought up to date.
     pub described: usize,
+    /// The list of columns that have bounds was brought up to date.
+    pub bounds: bool,
     /// Version that has them, if anything had to change.
     pub version: Option<u64>,
     pub dry_run: bool,
@@ -43,13 +46,16 @@ pub(super) fn add(table: &Table, dry_run: bool) -> Result<Option<Widened>> {
         let there = serde_json::from_str(there).map_err(|e| failed(&e))?;
         let widened = table.shape().widen(&there);
         metadata["schemaString"] = widened.schema.to_string().into();
+        let bounded = bounded(table, &metadata["configuration"], &widened.added);
+        let bounds = metadata["configuration"][BOUNDED] != *bounded;
+        metadata["configuration"][BOUNDED] = bounded.into();
         // What is missing is there now; what still differs nobody can add.
         let understood = serde_json::from_value(metadata.clone()).map_err(|e| failed(&e))?;
         table.check_metadata(snapshot.version(), &understood)?;
 
-        let done =
-            Widened { table: name(table), added: widened.added, described: widened.described, version: None, dry_run };
-        if dry_run || (done.added.is_empty() && done.described == 0) {
+        let Widen { added, described, .. } = widened;
+        let done = Widened { table: name(table), added, described, bounds, version: None, dry_run };
+        if dry_run || (done.added.is_empty() && done.described == 0 && !bounds) {
             return Ok(Some(done));
         }
         let lines = [
@@ -71,4 +77,15 @@ pub(super) fn add(table: &Table, dry_run: bool) -> Result<Option<Widened>> {
         }
     }
     Err(Error::unavailable(format!("archive: others write into {} all the time; try again", table.root().display())))
+}
+
+/// The columns that have bounds in all files: of those that are listed the ones that still have, without a list those that
+/// were there before. Files that are there have none of a column that is new, so it stays out.
+fn bounded(table: &Table, configuration: &Value, added: &[String]) -> String {
+    let ours = table.shape().bounded();
+    let listed: Vec<&str> = match configuration[BOUNDED].as_str() {
+        Some(list) => list.split(',').map(str::trim).filter(|name| ours.contains(name)).collect(),
+        None => ours.into_iter().filter(|name| !added.iter().any(|new| new == name)).collect(),
+    };
+    listed.join(",")
 }
