@@ -1,7 +1,7 @@
 //! `huiju archive`: compaction and vacuum that die in the middle; other programs that work on the tables between our
 //! runs. T07, T29, T31.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -57,6 +57,18 @@ fn a_compaction_that_is_killed_loses_nothing_and_doubles_nothing() {
         assert!(was_killed(status), "{point} was not passed: {status} {}", killed.stderr());
         let after = seen(folder, &[]).unwrap();
         assert_eq!([&after["rows"], &after["places"]], [&before["rows"], &before["places"]], "{point}");
+        // Who only looks leaves everything as it is, also what a dead process has left.
+        let tree = || {
+            let found = Command::new("find").arg(folder.join("archive")).args(["-printf", "%p %s %T@\n"]).output();
+            let mut lines: Vec<String> =
+                String::from_utf8(found.unwrap().stdout).unwrap().lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let left = tree();
+        huiju(folder, &["archive", "vacuum", "--dry-run"]);
+        huiju(folder, &["archive", "history"]);
+        assert_eq!(tree(), left, "{point}");
         // A run puts right what was left, and new files make the next compaction worth while.
         assert_eq!(huiju(folder, &["run", "--until-end", "--format", "json"]).summary()["in"], 0, "{point}");
         let staged = fs::read_dir(folder.join("archive/work_orders/_staging")).into_iter().flatten().count();

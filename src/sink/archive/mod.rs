@@ -163,7 +163,12 @@ impl Archive {
             let (root, store, clock, runtime) = (place.root.clone(), store.clone(), clock.clone(), runtime.clone());
             let table = match create {
                 true => Table::open(store, place, shape, clock, runtime)?,
-                false => Table::find(store, place, shape, clock, runtime)?.ok_or_else(|| table::vanished(&root))?,
+                false => {
+                    let table = Table::find(store, place, shape, clock, runtime)?;
+                    let table = table.ok_or_else(|| table::vanished(&root))?;
+                    table.recover()?;
+                    table
+                }
             };
             Side::open(table, writer, settings.file_size)
         };

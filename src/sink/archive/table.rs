@@ -104,10 +104,12 @@ impl Table {
         clock: Clock,
         runtime: Handle,
     ) -> Result<Table> {
-        Table::open_or(store, place, shape, clock, runtime, Table::create)
+        let table = Table::open_or(store, place, shape, clock, runtime, Table::create)?;
+        table.recover()?;
+        Ok(table)
     }
 
-    /// The same, but does not create it; `None` when it is not there.
+    /// The same, but writes nothing; `None` when it is not there. Whoever goes on to write has to [`Table::recover`].
     pub fn find(
         store: Arc<dyn ObjectStore>,
         place: Place,
@@ -142,7 +144,6 @@ impl Table {
         }
         table.look_back(table.version)?;
         table.refresh()?;
-        table.recover()?;
         Ok(table)
     }
 

@@ -76,7 +76,9 @@ pub const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 /// The tables of a pipeline, for maintenance.
 pub struct Upkeep {
     clock: Clock,
-    tables: Vec<Side>,
+    /// As they are: what dead processes have left is settled by whoever writes, and who only looks writes nothing.
+    tables: Vec<Table>,
+    file_size: usize,
 }
 
 /// A table that was asked for.
@@ -167,32 +169,34 @@ impl Upkeep {
     ) -> Result<Upkeep> {
         let mut tables = Vec::new();
         for (place, shape) in places(settings, contract, schema)? {
-            let table = Table::find(store.clone(), place, shape, clock.clone(), runtime.clone())?;
-            if let Some(table) = table {
-                tables.push(Side::open(table, Uuid::new_v4(), settings.file_size)?);
-            }
+            tables.extend(Table::find(store.clone(), place, shape, clock.clone(), runtime.clone())?);
         }
-        Ok(Upkeep { clock, tables })
+        Ok(Upkeep { clock, tables, file_size: settings.file_size })
     }
 
     /// Compacts all tables, one entry at a time; `told` hears of each table when it is done.
-    pub fn compact(&mut self, how: &Compact, mut told: impl FnMut(&Compacted)) -> Result<()> {
-        for side in &mut self.tables {
-            told(&compact::compact(side, how, &self.clock)?);
+    pub fn compact(self, how: &Compact, mut told: impl FnMut(&Compacted)) -> Result<()> {
+        for table in self.tables {
+            table.recover()?;
+            let mut side = Side::open(table, Uuid::new_v4(), self.file_size)?;
+            told(&compact::compact(&mut side, how, &self.clock)?);
         }
         Ok(())
     }
 
-    pub fn vacuum(&mut self, how: &Vacuum, mut told: impl FnMut(&Vacuumed)) -> Result<()> {
-        for side in &mut self.tables {
-            told(&vacuum::vacuum(&mut side.table, how, &self.clock)?);
+    pub fn vacuum(self, how: &Vacuum, mut told: impl FnMut(&Vacuumed)) -> Result<()> {
+        for mut table in self.tables {
+            if !how.dry_run {
+                table.recover()?;
+            }
+            told(&vacuum::vacuum(&mut table, how, &self.clock)?);
         }
         Ok(())
     }
 
     /// The versions of each table, newest first, at most `limit` of a table.
     pub fn history(&self, limit: usize, mut told: impl FnMut(&Version) -> Result<()>) -> Result<()> {
-        self.tables.iter().try_for_each(|side| history::history(&side.table, limit, &mut told))
+        self.tables.iter().try_for_each(|table| history::history(table, limit, &mut told))
     }
 }
 

@@ -62,7 +62,7 @@ fn commit_time_and_memory_stay_flat() {
     let open = resident();
     let clock = Clock::from_fn(|| DateTime::from_timestamp_millis(EVENING).unwrap());
     let runtime = bench.runtime.handle().clone();
-    let mut upkeep = Upkeep::open(&bench.settings, &contract(), &bench.schema, clock, runtime).unwrap();
+    let upkeep = Upkeep::open(&bench.settings, &contract(), &bench.schema, clock, runtime).unwrap();
     let (begun, mut after) = (Instant::now(), 0);
     upkeep.compact(&Compact::default(), |done| after = after.max(done.files_after)).unwrap();
     println!(

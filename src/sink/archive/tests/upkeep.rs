@@ -135,11 +135,10 @@ fn a_compaction_gives_way_to_whoever_takes_its_files() {
     let remove = format!(r#"{{"remove":{{"path":"{gone}","dataChange":true,"deletionTimestamp":{EVENING}}}}}"#);
     let text = format!("{{\"commitInfo\":{{\"operation\":\"DELETE\"}}}}\n{remove}\n").leak();
     let next = format!("orders/_delta_log/{:020}", last_version(&bench.rows()) + 1);
-    let mut upkeep = bench.upkeep_over(Faulty::new(&next, Trick::Overtaken(text), 1), EVENING).unwrap();
+    let upkeep = bench.upkeep_over(Faulty::new(&next, Trick::Overtaken(text), 1), EVENING).unwrap();
     let mut all = Vec::new();
     upkeep.compact(&Compact::default(), |done| all.push(done.clone())).unwrap();
     assert_eq!((all[0].given_up, all[0].commits, all[0].files_after), (1, 0, 6));
-    drop(upkeep);
     assert_eq!(bench.files().len(), 6, "the new file is taken back");
     assert_eq!(bench.offsets().len(), 5, "what was deleted stays so");
     bench.compact(Compact::default());
@@ -152,10 +151,9 @@ fn an_unknown_outcome_of_a_compaction_is_found_out_at_the_next_open() {
         let bench = Bench::new();
         let mut archive = bench.open(&[0]);
         (0..6).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
-        let mut upkeep = bench.upkeep_over(Faulty::deaf("orders/_delta_log/", trick, 100), EVENING).unwrap();
+        let upkeep = bench.upkeep_over(Faulty::deaf("orders/_delta_log/", trick, 100), EVENING).unwrap();
         let failed = upkeep.compact(&Compact::default(), |_| {});
         assert_eq!(failed.unwrap_err().kind, ErrorKind::Unavailable);
-        drop(upkeep);
         assert_eq!(bench.files().len(), 7, "{trick:?}: the file waits for the truth");
         // The writer puts it right when it is given partitions.
         assert_eq!(cursors(&mut archive, 0), [6]);
