@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder},
-    datatypes::FieldRef,
+    datatypes::{DataType, Date32Type, FieldRef, TimeUnit, TimestampMicrosecondType},
     record_batch::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -130,6 +130,7 @@ impl Checks {
             if let (Some(text), true) = (array.as_string_opt::<i32>(), column.required || column.max_length.is_some()) {
                 texts(column, checked, text, &mut found);
             }
+            years(column, array, &mut found);
             if let (Some(codes), Some(text)) = (&checked.codes, array.as_string_opt::<i32>()) {
                 let unknown = |i: &usize| text.is_valid(*i) && !codes.contains(text.value(*i));
                 for row in (0..text.len()).filter(unknown) {
@@ -250,6 +251,30 @@ fn texts(column: &Column, checked: &Checked, text: &StringArray, found: &mut Fou
             let array: ArrayRef = Arc::new(text.slice(row, 1));
             found.add(row, column, "too_long", &checked.too_long, column.unknown, &array, Some(0));
         }
+    }
+}
+
+/// Dates and instants outside of years 1 to 9999, which SQL can compute and most readers of the archive cannot read.
+fn years(column: &Column, array: &ArrayRef, found: &mut Found) {
+    const DAYS: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
+    let rows: Vec<usize> = match array.data_type() {
+        DataType::Date32 => {
+            let days = array.as_primitive::<Date32Type>();
+            (0..days.len()).filter(|row| !DAYS.contains(&days.value(*row).into())).collect()
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>();
+            (0..micros.len()).filter(|row| !DAYS.contains(&micros.value(*row).div_euclid(86_400_000_000))).collect()
+        }
+        _ => return,
+    };
+    for row in rows.into_iter().filter(|row| array.is_valid(*row)) {
+        found.errors.entry(row as u32).or_default().push(Fault {
+            code: "out_of_range".into(),
+            field: Some(column.name.clone()),
+            reason: format!("「{}」({}) 不在公元 1 至 9999 年之内", column.title, column.name),
+            value: None,
+        });
     }
 }
 

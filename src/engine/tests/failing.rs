@@ -355,3 +355,23 @@ fn decimals_are_compared_as_they_are_written() {
     "#]]
     .assert_eq(&lines(&program, &source, &lamps(), &messages));
 }
+
+#[test]
+fn years_that_readers_cannot_read_reject_their_row() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut contract = lamps();
+    contract.rules.clear();
+    contract.columns[1].kind = Kind::Date;
+    contract.columns[2].kind = Kind::Timestamp;
+    let stage = "SELECT id, TRY_CAST(w AS DATE) AS watts, \
+                 arrow_cast(TRY_CAST(w AS DATE), 'Timestamp(Microsecond, Some(\"UTC\"))') AS share FROM raw";
+    let (program, source) = compile_lamps_with(MAP, stage, contract.clone(), &library).unwrap();
+    let messages = ["0001-01-01", "9999-12-31", "0000-12-31", "+10000-01-01"];
+    let messages: Vec<Vec<u8>> = messages.iter().zip(0..).map(|(day, id)| message(id, day)).collect();
+    let lines = lines(&program, &source, &contract, &messages);
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines[0].contains("0001-01-01") && lines[1].contains("9999-12-31"), "{lines:?}");
+    for line in &lines[2..] {
+        assert_eq!(line.matches("out_of_range").count(), 2, "{line}");
+    }
+}
