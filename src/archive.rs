@@ -53,7 +53,7 @@ const COMPACT: &str = concat!(
 
 const VACUUM: &str = concat!(
     "Example: huiju archive vacuum --retention 7d --dry-run\n\n",
-    "Never deletes what a running huiju is about to commit, nor anything in the log. The retention is for readers of ",
+    "Never deletes what a running huiju is about to commit, nor any finished entry of the log. The retention is for readers of ",
     "older versions, and for uploads of other programs.",
 );
 

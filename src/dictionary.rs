@@ -26,6 +26,7 @@ const REJECT_CODES: &[(&str, &str)] = &[
     ("missing", "必填字段缺失或为空"),
     ("unreadable", "值无法按字段类型读取，例如日期不存在"),
     ("unknown_code", "值不在代码表中"),
+    ("out_of_range", "日期或时刻不在公元 1 至 9999 年之内"),
     ("too_long", "文本超过长度上限"),
     ("too_large", "整行超过一条消息的容量"),
     ("gap.retention", "报文在读取之前已过保留期"),

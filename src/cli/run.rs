@@ -116,6 +116,7 @@ pub fn run(
             let ended = ended.unwrap_or_else(|_| {
                 let pipeline = &setup.prepared.pipeline.name;
                 statuses.set(pipeline, State::Stopped, Some("it panicked".to_owned()), setup.clock.now());
+                statuses.fail(ErrorKind::Bug);
                 Err(Error::bug(format!("pipeline {pipeline} panicked")))
             });
             if ended.is_err() {

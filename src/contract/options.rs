@@ -134,7 +134,8 @@ fn bound(
         (Kind::Integer | Kind::Long | Kind::Double | Kind::Decimal { .. }, Value::Number(number))
             if number.parse::<f64>().is_ok() =>
         {
-            (number.clone(), number)
+            let limit = if matches!(kind, Kind::Decimal { .. }) { decimal(number) } else { None };
+            (limit.unwrap_or_else(|| number.clone()), number)
         }
         _ => {
             let todo = if is_date { "write a date, `\"2000-01-31\"`" } else { "write a number in digits" };
@@ -153,6 +154,16 @@ fn bound(
         (_, true) => "不早于",
     };
     Some((format!("\"{column}\" {operator} {limit}"), format!("{says} {shown}")))
+}
+
+/// A decimal as SQL reads it exactly: a literal with a point is a double.
+fn decimal(number: &str) -> Option<String> {
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let precision = whole.len() + fraction.len();
+    let plain =
+        !whole.is_empty() && [whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    (plain && precision <= 38).then(|| format!("CAST('{number}' AS DECIMAL({precision}, {}))", fraction.len()))
 }
 
 fn cannot(form: &Form<'_>, key: &str, node: &Node, findings: &mut Findings) {

@@ -43,7 +43,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Reject codes that exist already; a rule's name is a reject code too.
-const TAKEN: &[&str] = &["missing", "unreadable", "unknown_code", "too_long", "too_large"];
+const TAKEN: &[&str] = &["missing", "unreadable", "unknown_code", "too_long", "too_large", "out_of_range"];
 
 /// The rules written under `form`, each with its line.
 pub(super) fn rules(form: &Form<'_>, column: Option<&str>, findings: &mut Findings) -> Vec<(Rule, usize)> {

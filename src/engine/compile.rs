@@ -57,8 +57,6 @@ pub(super) fn session(functions: Vec<datafusion::logical_expr::ScalarUDF>) -> Se
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
-    // As doubles they would draw the decimals they are compared with into doubles too: 80491.41 would not be 80491.41.
-    options.sql_parser.parse_float_as_decimal = true;
     let context = SessionContext::new_with_config(config);
     functions.into_iter().for_each(|function| context.register_udf(function));
     context

@@ -152,7 +152,7 @@ fn converts(from: &DataType, to: &DataType) -> bool {
         (Int8 | Int16 | Int32 | UInt8 | UInt16, Int32 | Int64 | Float64 | Decimal128(..)) => true,
         (Int64 | UInt32, Int64 | Float64 | Decimal128(..)) => true,
         (Int64, Int32) => true,
-        (Float32 | Float64 | Decimal128(..), Float64) => true,
+        (Float32 | Float64, Float64) => true,
         (Decimal128(..), Decimal128(..)) => true,
         (Timestamp(_, Some(_)), Timestamp(..)) => true,
         (Date64, Date32) => true,

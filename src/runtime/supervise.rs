@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -78,7 +79,7 @@ impl Statuses {
     }
 
     /// A pipeline cannot go on: the process ends, with the code of the first that could not.
-    fn fail(&self, kind: ErrorKind) {
+    pub fn fail(&self, kind: ErrorKind) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(kind);
         self.failing.notify_one();
     }
@@ -108,7 +109,13 @@ impl Told {
         self.statuses.set(&self.pipeline, state, reason, self.clock.now());
     }
 
-    /// It cannot go on.
+    /// The same, before its sinks are waited for: one may hang.
+    fn cannot_go_on(&self, error: &Error) {
+        warn!(pipeline = %self.pipeline, %error, "pipeline cannot go on, waiting for what its sinks have in hand");
+        self.fail(error);
+    }
+
+    /// It has stopped for good.
     fn fail(&self, error: &Error) {
         self.set(State::Stopped, Some(error.to_string()));
         self.statuses.fail(error.kind);
@@ -233,26 +240,26 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<End>
     let running = told.clone();
     let (mut intake, feed) = Intake::new(DEPTH, budget, permit.clone(), setup.config.drain);
     intake.when_begun(move || running.set(State::Running, None));
+    let failing = told.clone();
+    intake.when_failed(move |error| failing.cannot_go_on(error));
     info!(pipeline = %name, "line built");
     // The line's end is the source's; one that does not come back ends it for good.
     let for_good = stop.child();
     let stop = for_good.child();
-    let ask = AskAtEnd { stop: stop.clone(), for_good };
+    let ask = stop.clone();
     let thread = std::thread::Builder::new().name(format!("line-{name}"));
     let told = told.clone();
     let line = thread.spawn(move || {
-        let ended = line.run(feed);
+        let ran = catch_unwind(AssertUnwindSafe(|| line.run(feed)));
+        let ended = ran.unwrap_or_else(|_| Err(Error::bug(format!("the line of {} panicked", told.pipeline))));
         let fatal = ended.as_ref().err().filter(|error| !error.kind.may_pass());
-        if let Some(error) = fatal {
-            // Before its sinks are waited for: one may hang.
-            warn!(pipeline = %told.pipeline, %error, "pipeline cannot go on, waiting for what its sinks have in hand");
-            told.fail(error);
-        }
+        fatal.inspect(|error| told.cannot_go_on(error));
         drop(line);
         if fatal.is_some() {
-            ask.for_good.ask();
+            for_good.ask();
         }
-        drop(ask);
+        // A source that has nothing to hand on would not notice.
+        ask.ask();
         ended
     });
     let line = line.map_err(|error| Error::unavailable(format!("start a thread: {error}")))?;
@@ -265,25 +272,12 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<End>
     let ended = line.join().unwrap_or_else(|_| Err(Error::bug(format!("the line of {name} panicked"))));
     match (ended, fetched) {
         // The line knows best why it ended; "the source has stopped" is only an echo.
+        (Ok(_), Err(fetched)) if !fetched.kind.may_pass() => Err(fetched),
         (Ok(end), _) => Ok(end),
+        (Err(line), _) if !line.kind.may_pass() => Err(line),
         (Err(_), Err(fetched)) if fetched.kind != ErrorKind::Unavailable => Err(fetched),
         (Err(line), Err(fetched)) if line.kind == ErrorKind::Unavailable && echo(&line) => Err(fetched),
         (Err(line), _) => Err(line),
-    }
-}
-
-/// However the line ends, by a panic too: a source that has nothing to hand on would not notice.
-struct AskAtEnd {
-    stop: Stop,
-    for_good: Stop,
-}
-
-impl Drop for AskAtEnd {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.for_good.ask();
-        }
-        self.stop.ask();
     }
 }
 

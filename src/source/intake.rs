@@ -56,6 +56,8 @@ impl Permit {
     }
 }
 
+type TellFailed = Box<dyn FnOnce(&Error) + Send>;
+
 /// The source's end of the line.
 pub struct Intake {
     feed: SyncSender<Feed>,
@@ -66,13 +68,14 @@ pub struct Intake {
     /// How long taking partitions over may take.
     takeover: Duration,
     begun: Option<Box<dyn FnOnce() + Send>>,
+    failed: Option<TellFailed>,
 }
 
 impl Intake {
     /// An intake and the line's end of it. `depth` batches may wait in between.
     pub fn new(depth: usize, budget: Arc<Budget>, permit: Permit, drain: Duration) -> (Intake, Receiver<Feed>) {
         let (feed, fed) = mpsc::sync_channel(depth);
-        (Intake { feed, budget, permit, drain, takeover: Duration::from_secs(120), begun: None }, fed)
+        (Intake { feed, budget, permit, drain, takeover: Duration::from_secs(120), begun: None, failed: None }, fed)
     }
 
     /// What is to be done once the source has found all it reads from.
@@ -84,6 +87,18 @@ impl Intake {
     pub fn begun(&mut self) {
         if let Some(tell) = self.begun.take() {
             tell();
+        }
+    }
+
+    /// What is to be done once the source cannot go on.
+    pub fn when_failed(&mut self, tell: impl FnOnce(&Error) + Send + 'static) {
+        self.failed = Some(Box::new(tell));
+    }
+
+    /// The source cannot go on. To be told before anything is waited for.
+    pub fn failed(&mut self, error: &Error) {
+        if let Some(tell) = self.failed.take().filter(|_| !error.kind.may_pass()) {
+            tell(error);
         }
     }
 

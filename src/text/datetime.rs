@@ -196,10 +196,13 @@ fn decimal(text: &[u8], whole_length: usize) -> Option<Moment> {
     }
     let text = std::str::from_utf8(text).ok()?;
     if whole_length == 5 {
-        return serial(text.parse().ok()?).map(Moment::Local);
+        let whole = fraction.iter().all(|digit| *digit == b'0');
+        let local = serial(text.parse().ok()?)?;
+        return Some(if whole { Moment::Day(local.date()) } else { Moment::Local(local) });
     }
-    let seconds = text[..whole_length].parse::<i64>().ok().filter(|seconds| *seconds >= 1_000_000_000)?;
-    DateTime::from_timestamp(seconds, scan::nanoseconds(fraction)).map(Moment::Instant)
+    let seconds =
+        text[..whole_length].parse().ok().filter(|seconds| (1_000_000_000..LAST_SECONDS).contains(seconds))?;
+    DateTime::from_timestamp(seconds as i64, scan::nanoseconds(fraction)).map(Moment::Instant)
 }
 
 /// Days since 1899-12-30. Spreadsheets store them as floats: 10:20:31 comes as 10:20:30.999995, so we round to the

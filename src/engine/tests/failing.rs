@@ -339,11 +339,13 @@ fn endless_expressions_are_refused() {
     }
 }
 
-/// A literal with a point is a decimal: as a double it would not be the value that is written.
+/// As bounds of a contract are written; the literal would be a double, and not the value that is written.
 #[test]
 fn decimals_are_compared_as_they_are_written() {
-    let stage = "SELECT id, CASE WHEN CAST(w AS DECIMAL(12, 2)) IN (80491.41, 99999999.99) THEN 1 ELSE 0 END AS watts, \
-                 CASE WHEN CAST(w AS DECIMAL(12, 2)) BETWEEN 80491.41 AND 99999999.99 THEN 1 ELSE 0 END AS share FROM raw";
+    let stage = "SELECT id, CASE WHEN CAST(w AS DECIMAL(12, 2)) \
+                 IN (CAST('80491.41' AS DECIMAL(7, 2)), CAST('99999999.99' AS DECIMAL(10, 2))) THEN 1 ELSE 0 END AS watts, \
+                 CASE WHEN CAST(w AS DECIMAL(12, 2)) >= CAST('80491.41' AS DECIMAL(7, 2)) \
+                 AND CAST(w AS DECIMAL(12, 2)) <= CAST('99999999.99' AS DECIMAL(10, 2)) THEN 1 ELSE 0 END AS share FROM raw";
     let (program, source) = compile_lamps(MAP, stage).unwrap();
     let messages = ["80491.41", "99999999.99", "80491.40", "99999999.98"];
     let messages: Vec<Vec<u8>> = messages.iter().zip(0..).map(|(watts, id)| message(id, watts)).collect();

@@ -89,8 +89,8 @@ struct Gone {
 /// A new one in its place would lack all rows so far, and be in the way when the old one comes back.
 pub(super) fn vanished(root: &Path) -> Error {
     Error::unavailable(format!(
-        "archive: there is no table {}, though the pipeline has run before: bring it back (is its disk mounted?); a new one, \
-         with nothing in it, is made by `huiju archive create`",
+        "archive: there is no table {}, though the pipeline has run before: bring it back (is its disk mounted?); if it is \
+         gone for good with its like, `huiju archive create` makes new ones, with nothing in them",
         root.display()
     ))
 }

@@ -122,7 +122,8 @@ impl Source for Kafka {
     fn run(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
         let client = self.client.take().ok_or_else(|| Error::bug("a Kafka source runs once"))?;
         let outcome = reading::Reading::new(&client, &*self.group, &self.settings, &*self.lag, intake, stop).run();
-        if outcome.is_err() {
+        if let Err(error) = &outcome {
+            intake.failed(error);
             // Whatever is in flight: after this thread has left the group, nothing of it may be committed.
             intake.kill();
         }

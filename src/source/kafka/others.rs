@@ -10,32 +10,36 @@ use rdkafka::consumer::Consumer;
 
 use super::member::{self, Client};
 
-/// How often a member looks. A rebalance must not take as long as two looks are apart: of it the group says that it is
-/// stable between the two rounds.
+/// How often a member looks at least.
 const LOOK: Duration = Duration::from_secs(15);
+/// How many looks in a row must find it so. Between the two rounds of a rebalance it is so, too, for as long as the slowest
+/// member takes to let go.
+const LOOKS: u32 = 3;
 /// How long a look may keep us from reading.
 const GLANCE: Duration = Duration::from_secs(1);
 
 pub struct Others {
     looked: Instant,
-    /// When the group was seen with partitions that it has given to nobody, and has been since.
-    lacking: bool,
+    every: Duration,
+    /// Looks in a row that found partitions without a reader.
+    lacking: u32,
 }
 
 impl Others {
-    pub fn new(now: Instant) -> Others {
-        Others { looked: now, lacking: false }
+    /// `drain`: how long a member takes to let go, twice at most.
+    pub fn new(now: Instant, drain: Duration) -> Others {
+        Others { looked: now, every: LOOK.max(2 * drain), lacking: 0 }
     }
 
     /// Whether some of `count` partitions have had no reader for a while, and it is ours to have them given out again.
     pub fn lack_a_reader(&mut self, client: &Client, count: usize, now: Instant) -> bool {
-        if now.duration_since(self.looked) < LOOK {
+        if now.duration_since(self.looked) < self.every {
             return false;
         }
         self.looked = now;
-        let Some((given, first)) = given_out(client) else { return false };
-        let before = std::mem::replace(&mut self.lacking, given < count);
-        before && self.lacking && first
+        let (given, first) = given_out(client).unwrap_or((count, false));
+        self.lacking = if given < count { self.lacking + 1 } else { 0 };
+        self.lacking >= LOOKS && first
     }
 }
 

@@ -109,7 +109,7 @@ impl<'a> Reading<'a> {
             trouble: None,
             known: HashMap::new(),
             count: 0,
-            others: Others::new(now),
+            others: Others::new(now, settings.drain),
             at_end: None,
         }
     }

@@ -36,7 +36,7 @@ fn a_day_alone_ends_with_its_last_second() {
         let local = parse_due(typed, SHANGHAI)?.with_timezone(&SHANGHAI).naive_local();
         Some(local.format("%Y-%m-%d %H:%M:%S").to_string())
     };
-    for day in ["2026-06-08", "2026/6/8", "2026年6月8日", "2026.6.8", "20260608", "46181"] {
+    for day in ["2026-06-08", "2026/6/8", "2026年6月8日", "2026.6.8", "20260608", "46181", "46181.0"] {
         assert_eq!(due(day).as_deref(), Some("2026-06-08 23:59:59"), "{day}");
     }
     for (time, expected) in [
@@ -131,6 +131,7 @@ fn epochs() {
     assert_eq!(parse_time("0001-01-01 00:00:00", SHANGHAI), None);
     assert!(parse_time("0001-01-02 00:00:00", SHANGHAI).is_some());
     assert_eq!(show("2026060818"), None, "a day and its hour");
+    assert_eq!(show("2026060818.0"), None);
     assert_eq!(show("2606081800"), None, "a day and its hour and minute");
     assert_eq!(show("0000000000"), None);
     assert_eq!(show("0000000000000"), None);

@@ -71,7 +71,7 @@ impl Divisions {
     fn another_follows(&self, place: usize, behind: &str, context: Context) -> bool {
         let next = behind.trim_start_matches(is_gap).strip_prefix(['、', ',', '/', ';', '和', '与', '及', '或']);
         let step = next.map(|next| self.step(next.trim_start_matches(is_gap), context));
-        matches!(step, Some(Step::Found(other, _)) if other != place)
+        matches!(step, Some(Step::Found(other, _)) if other != place && self.in_force[other].level == Level::County)
     }
 
     fn step(&self, rest: &str, context: Context) -> Step {

@@ -41,7 +41,8 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
 pub fn mask_text_of<'t>(text: &'t str, name: Option<&str>) -> Cow<'t, str> {
     match name.map(trim).filter(|name| name.chars().nth(1).is_some() && text.contains(name)) {
         None => mask_text(text),
-        Some(name) => Cow::Owned(mask_text(&text.replace(name, &mask_name(name))).into_owned()),
+        // Numbers first: behind the star of a name, one would be taken for the rest of a mask.
+        Some(name) => Cow::Owned(mask_text(text).replace(name, &mask_name(name))),
     }
 }
 

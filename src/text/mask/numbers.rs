@@ -138,9 +138,14 @@ impl Run {
         });
         let kept = phone.map(|phone| phone.kept).or_else(|| {
             let by_itself = if single { number.len() >= 15 } else { self.is_card_in_fours(first, end, number) };
-            let if_announced = if single { !is_day(number) } else { is_local(number) };
-            let hidden =
-                by_itself || if_announced && is_announced(before) || number.len() >= 15 && says(before, &ACCOUNTS);
+            let if_announced = if single {
+                !is_day(number) && !self.is_amount(end, text)
+            } else {
+                is_local(number) && self.apart(first, end, 3)
+            };
+            let hidden = by_itself
+                || if_announced && is_announced(before, number)
+                || number.len() >= 15 && self.apart(first, end - 1, 4) && says(before, &ACCOUNTS);
             (hidden && number.len() >= 7).then_some(Kept { head: 0, tail: 4 })
         })?;
         let x = digits.len() - number.len();
@@ -151,6 +156,18 @@ impl Run {
     fn may_be_phone(&self, first: usize, end: usize) -> bool {
         let mut lengths = self.groups[first..=end].windows(2).map(|group| group[1] - group[0]);
         self.groups[first + 1] - self.groups[first] >= 3 || lengths.all(|length| length == 1)
+    }
+
+    /// Whether each of these groups has so many digits: parts of numbers do, those of dates and amounts do not.
+    fn apart(&self, first: usize, end: usize, digits: usize) -> bool {
+        self.groups[first..=end].windows(2).all(|group| group[1] - group[0] >= digits)
+    }
+
+    /// `20000元`, `1234567.89元`
+    fn is_amount(&self, end: usize, text: &str) -> bool {
+        let (at, width) = self.places[self.groups[end] - 1];
+        let behind = text[at + width..].trim_start_matches(|c| matches!(narrow(c), '.' | '0'..='9'));
+        behind.trim_start().starts_with(['元', '万', '块'])
     }
 
     fn is_card_in_fours(&self, first: usize, end: usize, number: &[u8]) -> bool {
@@ -224,7 +241,7 @@ const ACCOUNTS: [&str; 12] =
 
 /// Whether the last few characters of a text say that a number of a person follows, or that it is the next in a list of
 /// such: `电话8622300、8622301`.
-fn is_announced(before: &str) -> bool {
+fn is_announced(before: &str, number: &[u8]) -> bool {
     const WORDS: [&str; 7] = ["电话", "手机", "座机", "联系", "号码", "致电", "打"];
     const MOST_BEFORE: usize = 3;
     let mut before = before;
@@ -235,7 +252,7 @@ fn is_announced(before: &str) -> bool {
         let next = before.trim_end_matches(|c| matches!(narrow(c), '、' | ',' | '/' | ';' | '或' | '和' | ' '));
         let one = next.trim_end_matches(|c| narrow(c).is_ascii_digit());
         let digits = next[one.len()..].chars().take(LONGEST).count();
-        if next.len() == before.len() || !matches!(digits, 7 | 8 | 11) {
+        if next.len() == before.len() || !matches!(digits, 7 | 8 | 11) || !is_local(number) {
             return false;
         }
         before = one;
