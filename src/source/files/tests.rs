@@ -313,9 +313,15 @@ fn a_line_of_twenty_megabytes_is_a_message() {
 #[test]
 fn missing_folders() {
     let mut world = World::new();
-    let error = world.run().unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Config);
-    assert!(error.to_string().contains("/t;"), "{error}");
+    let refused = |world: &World, words: &str| {
+        let error = world.source().look_for_folders().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    refused(&world, "/t; make one folder per topic");
+    world.file("t", "no folder");
+    refused(&world, "/t is a file");
+    fs::remove_file(world.settings.folder.join("t")).unwrap();
     world.settings.topics.push(("u".into(), 1, chrono_tz::Asia::Shanghai));
     world.file("u/a.jsonl", "1\n");
     let seen = world.run().unwrap();
