@@ -6,6 +6,9 @@ use huiju::sample::Made;
 
 use crate::support::{Project, Sent, Settings, eventually, kafka, read_committed, samples, truth};
 
+/// Points on the way that only a process takes that gives partitions away.
+pub const POINTS: &[&str] = &["kafka.before_revoke"];
+
 const SOON: Duration = Duration::from_secs(60);
 /// Small batches, so that the queue of a sink that takes nothing is soon full.
 const SETTINGS: Settings =
@@ -82,7 +85,7 @@ fn partitions_that_nobody_was_given_are_given_out_again() {
     let Some(kafka) = kafka::shared() else { return };
     let project = Project::new(kafka, "nobodys", Settings { top: "drain = \"2s\"", ..SETTINGS });
     let messages = samples(900, 507);
-    let mut dies = project.start(&["run"], &[("HUIJU_FAULT", "kafka.before_revoke:1")]);
+    let mut dies = project.start(&["run"], &[("HUIJU_FAULT", &format!("{}:1", POINTS[0]))]);
     dies.says("assigned", SOON);
     let mut other = project.start(&["run"], &[]);
     dies.wait(SOON);
