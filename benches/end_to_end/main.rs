@@ -1,8 +1,9 @@
 //! What the whole costs, on a real Kafka, and what a bare copy of the same topic costs beside it.
 //!
 //! `cargo bench --bench end_to_end -- [--messages 1000000] [--runs 1] [--keep] [--json]`, and what is otherwise the same
-//! with other messages (`--size`, `--bad`, `--envelope`), a small pipeline (`--small`), processes (`--processes`) or an archive that is old
-//! (`--old-files`). `--latency 20000`, `--idle 30` and `--restart` measure something else: see [`live`] and [`restart`].
+//! with other messages (`--size`, `--bad`, `--envelope`), a small pipeline (`--small`), processes (`--processes`) or an
+//! archive that is old (`--old-files`). `--latency 20000`, `--idle 30` and `--restart` measure something else: see
+//! [`live`] and [`restart`].
 //!
 //! Starts a broker of its own (needs `java` and `mvn`), loads orders of about 700 bytes, of which 2 % are sent twice
 //! and 0.5 % are bad, into four partitions, and lets the release binary drain them into the clean topic **and** the

@@ -19,9 +19,9 @@
 //!
 //! - *Partitions come*: dedup forgets them, every sink takes them over and tells its cursors, dedup learns the
 //!   archive's keys below the smallest; then the source starts at the smallest cursor.
-//! - *Partitions go*: every sink commits what is in flight; then they are let go. When that takes longer than the
-//!   drain time, when a Kafka sink that was left behind hangs, or when the partitions are lost already, the line's [`Permit`](crate::source::Permit) is withdrawn: no commit
-//!   begins after that, and the line is built anew.
+//! - *Partitions go*: every sink commits what is in flight; then they are let go. When that takes longer than the drain
+//!   time, when a Kafka sink that was left behind hangs, or when the partitions are lost already, the line's
+//!   [`Permit`](crate::source::Permit) is withdrawn: no commit begins after that, and the line is built anew.
 //! - *A sink fails or falls behind* while another goes on: it is left behind, and when it can take rows again the line
 //!   is built anew from the smallest cursor; the others drop what they have already. So one sink's trouble delays
 //!   the others by no more than [`PATIENCE`]. One that fails again as soon as it is back is left behind for longer each

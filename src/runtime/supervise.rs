@@ -109,16 +109,16 @@ impl Told {
         self.statuses.set(&self.pipeline, state, reason, self.clock.now());
     }
 
-    /// The same, before its sinks are waited for: one may hang.
-    fn cannot_go_on(&self, error: &Error) {
-        warn!(pipeline = %self.pipeline, %error, "pipeline cannot go on, waiting for what its sinks have in hand");
-        self.fail(error);
-    }
-
     /// It has stopped for good.
     fn fail(&self, error: &Error) {
         self.set(State::Stopped, Some(error.to_string()));
         self.statuses.fail(error.kind);
+    }
+
+    /// It will stop for good. Told before its sinks are waited for: one may hang.
+    fn cannot_go_on(&self, error: &Error) {
+        warn!(pipeline = %self.pipeline, %error, "pipeline cannot go on, waiting for what its sinks have in hand");
+        self.fail(error);
     }
 }
 

@@ -3,9 +3,9 @@
 //! A topic is a folder, each `*.jsonl` file in it a partition, each line a message. An offset is the byte position of a
 //! line's start, and the cursor the position after its newline, so a file may grow, but not change: one that is shorter
 //! than its cursor, or whose lines do not begin where they did, is refused. New content needs a new name; write it as
-//! `*.partial` and rename it. What has another ending, a name that is not UTF-8, or is no file, is ignored
-//! and told; hidden files are ignored in silence. Empty lines are
-//! covered but are no messages. The messages' time is midnight of the date in the file's name; without one they have none.
+//! `*.partial` and rename it. What has another ending, a name that is not UTF-8, or is no file, is ignored and told;
+//! hidden files are ignored in silence. Empty lines are covered but are no messages. The messages' time is midnight of
+//! the date in the file's name; without one they have none.
 //!
 //! Files of a topic are read in the order of their names, topics take turns. When following, a line waits for its
 //! newline; a bounded run reads what stood there at its start, a last line without newline only if it is a whole JSON

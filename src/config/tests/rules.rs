@@ -73,14 +73,13 @@ fn pipelines_have_tables_and_topics_of_their_own() {
     let head = |topic: &str, path: &str| full(topic, "rejected", path);
     let (a, b, c, d) = (head("clean", "t"), head("clean", "t"), head("c", "t_rejects"), full("d", "clean", "d"));
     let source = |topic: &str| format!("topics = [\"{topic}\"]");
-    let own = ("sources/nanchang.toml", "topics = [\"raw\"]");
-    check_all(
-        &[
-            ("a", &[("pipeline.toml", &a), own]),
-            ("b", &[("pipeline.toml", &b), own]),
-            ("c", &[("pipeline.toml", &c), own]),
-            ("d", &[("pipeline.toml", &d), own]),
-        ],
+    let check_four = |[a, b, c, d]: [&str; 4], expected| {
+        let own = ("sources/nanchang.toml", "topics = [\"raw\"]");
+        let of = |text| [("pipeline.toml", text), own];
+        check_all(&[("a", &of(a)), ("b", &of(b)), ("c", &of(c)), ("d", &of(d))], expected);
+    };
+    check_four(
+        [&a, &b, &c, &d],
         expect![[r#"
             ./b/pipeline.toml:5: the pipeline a writes to the topic "clean" already
             ./b/pipeline.toml:10: the pipeline a writes to the table "t" already
@@ -92,13 +91,8 @@ fn pipelines_have_tables_and_topics_of_their_own() {
 
     let (a, b, c) = (head("one", "t/inner"), head("two", "t"), head("three", "t_rejects/inner"));
     let d = head("four", "t_other");
-    check_all(
-        &[
-            ("a", &[("pipeline.toml", &a), own]),
-            ("b", &[("pipeline.toml", &b), own]),
-            ("c", &[("pipeline.toml", &c), own]),
-            ("d", &[("pipeline.toml", &d), own]),
-        ],
+    check_four(
+        [&a, &b, &c, &d],
         expect![[r#"
             ./b/pipeline.toml:10: one of the tables "t" and "t/inner" (of a) lies in the other
             ./c/pipeline.toml:10: one of the tables "t_rejects/inner" and "t_rejects" (of b) lies in the other
