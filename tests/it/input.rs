@@ -10,7 +10,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 
-use crate::support::{self, Carried, Kafka, Project, Read, Sent, Settings, kafka, project::KEEP};
+use crate::support::{self, Carried, Project, Read, Sent, Settings, kafka, project::KEEP, transaction};
 
 /// 2026-06-01T00:30:00Z
 const MOMENT: i64 = 1_780_273_800_000;
@@ -267,26 +267,12 @@ fn t25_a_batch_of_nothing_but_copies_and_one_of_nothing_at_all_move_the_cursor()
     assert_eq!(orders(&carried), ["A"]);
 
     // An aborted transaction: offsets, but nothing that anybody may read.
-    abort(kafka, &project.topic("nanchang"));
+    let payloads: Vec<String> = (0..5).map(|number| order(&format!("X{number}"), "")).collect();
+    let aborted = payloads.iter().map(|payload| (0, None, payload.as_bytes()));
+    transaction(kafka, &project.topic("nanchang"), aborted, false);
     assert_eq!(project.drained()["in"], 0);
     assert_eq!(project.settle().rows.files, files);
     assert_eq!(project.drained()["in"], 0);
-}
-
-fn abort(kafka: &Kafka, topic: &str) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("transactional.id", support::unique("abort"))
-        .create()
-        .unwrap();
-    producer.init_transactions(LIMIT).unwrap();
-    producer.begin_transaction().unwrap();
-    for number in 0..5 {
-        let payload = order(&format!("X{number}"), "");
-        producer.send(BaseRecord::<str, str>::to(topic).partition(0).payload(&payload)).map_err(|(e, _)| e).unwrap();
-    }
-    producer.flush(LIMIT).unwrap();
-    producer.abort_transaction(LIMIT).unwrap();
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The process is killed again and again, others join it and leave it, and what has come out is checked by readers of
 //! another make: Kafka's console consumer and offset tool, DuckDB, deltalake.
 //!
-//! `HUIJU_TEST_MESSAGES` says how many messages the longest test moves; `HUIJU_TEST_SEED` repeats a run.
+//! `HUIJU_KILLS` says how often the longest test kills (20 in the gate), `HUIJU_TEST_MESSAGES` how many messages it moves
+//! (10,000 for each); `HUIJU_TEST_SEED` repeats a run.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     env,
     fmt::Write as _,
     fs,
@@ -16,7 +17,11 @@ use huiju::sample::Made;
 use crate::{
     faults::numbers,
     support::{
-        self, Kafka, Project, Sent, Settings, eventually, kafka, project::SOURCES, read_committed, samples, truth,
+        self, Kafka, Project, Sent, Settings,
+        carried::{Table, places_of},
+        kafka,
+        project::SOURCES,
+        read_committed, samples, truth,
     },
 };
 
@@ -48,20 +53,22 @@ pub fn with_versions(count: u64, seed: u64) -> Vec<Sent> {
 }
 
 #[test]
-fn killed_twenty_times_nothing_is_lost_and_nothing_comes_twice() {
+fn killed_again_and_again_nothing_is_lost_and_nothing_comes_twice() {
     let Some(kafka) = kafka::shared() else { return };
     let seed = from_environment("HUIJU_TEST_SEED", 12345);
-    let count = from_environment("HUIJU_TEST_MESSAGES", 200_000);
-    println!("HUIJU_TEST_SEED={seed} HUIJU_TEST_MESSAGES={count}");
+    let kills = from_environment("HUIJU_KILLS", 20);
+    let count = from_environment("HUIJU_TEST_MESSAGES", kills * 10_000);
+    println!("HUIJU_TEST_SEED={seed} HUIJU_KILLS={kills} HUIJU_TEST_MESSAGES={count}");
     let settings = Settings { partitions: PARTITIONS, interval: "200ms", session: "1500", ..Settings::default() };
     let project = Project::new(kafka, "kills", settings);
     let begun = Instant::now();
     let messages = with_versions(count, seed);
     println!("{} messages made after {:?}", messages.len(), begun.elapsed());
     let mut random = numbers(seed);
-    let mut ended_early = 0;
-    for (round, slice) in messages.chunks(messages.len().div_ceil(20)).enumerate() {
+    let (mut ended_early, mut sent, mut at_work) = (0, 0, 0);
+    for (round, slice) in messages.chunks(messages.len().div_ceil(kills as usize)).enumerate() {
         project.send(slice);
+        sent += truth(slice).input;
         let mut huiju = project.start(&["run"], &[]);
         // Now and then in the middle of starting, else in the middle of the work.
         let moment = if round % 5 == 4 {
@@ -72,9 +79,11 @@ fn killed_twenty_times_nothing_is_lost_and_nothing_comes_twice() {
         };
         ended_early += u32::from(huiju.process.wait(moment).is_some());
         project.kill(huiju);
+        at_work += u64::from(Table::skim(&project.path("archive/work_orders")).account().input < sent);
     }
     assert_eq!(ended_early, 0, "runs that ended by themselves:\n{}", project.logs());
-    println!("killed twenty times after {:?}", begun.elapsed());
+    println!("killed {kills} times after {:?}, {at_work} times with work left", begun.elapsed());
+    assert!(at_work >= kills / 2, "only {at_work} of {kills} kills came while there was work");
     let rest = project.drained();
     println!("drained after {:?}: {} rows were left", begun.elapsed(), rest["in"]);
     verify(kafka, &project, &messages);
@@ -124,12 +133,7 @@ fn one_of_two_is_killed_and_the_other_takes_over() {
     second.process.wait(Duration::from_millis(150));
     project.kill(second);
     slices.for_each(|slice| project.send(slice));
-    let expected = truth(&messages).written;
-    eventually("the first has carried everything", Duration::from_secs(90), || {
-        assert!(first.process.is_running(), "{}", first.stderr());
-        let clean = read_committed(&kafka.bootstrap(), &project.clean_topic());
-        (clean.len() as u64 >= expected).then_some(())
-    });
+    project.come_through(&messages, Duration::from_secs(90));
     assert!(project.terminate(first).success(), "{}", project.logs());
     // Nothing is left for another run, but it clears away what the dead one had not committed.
     assert_eq!(project.drained()["in"], 0);
@@ -148,6 +152,8 @@ pub fn verify(kafka: &Kafka, project: &Project<'_>, messages: &[Sent]) {
     let sent: u64 = SOURCES.iter().map(|source| shell(&project.topic(source))).sum();
     assert_eq!(sent, messages.len() as u64, "the offset tool sees what was sent");
 
+    assert_rejected(project, messages);
+
     let printed = project.path("clean.txt");
     kafka.print_committed(&project.clean_topic(), carried.account.written, &printed);
     let file = project.path("truth.csv");
@@ -163,17 +169,36 @@ pub fn verify(kafka: &Kafka, project: &Project<'_>, messages: &[Sent]) {
     assert!(counts["orders_with_versions"].as_u64().unwrap() > 100, "orders whose order could be wrong");
 }
 
-/// A line per message: where it stands, and how many rows and rejects must have come of it.
-fn table_of_truth(project: &Project<'_>, messages: &[Sent]) -> String {
+/// The rejected topic has each message of which something is rejected once, as it was sent.
+fn assert_rejected(project: &Project<'_>, messages: &[Sent]) {
+    let rejected = read_committed(&project.kafka.bootstrap(), &project.rejected_topic());
+    let sent: BTreeMap<_, _> = places(project, messages).zip(messages).collect();
+    let expected = sent.iter().filter(|(_, message)| truth(std::slice::from_ref(message)).rejected > 0);
+    assert_eq!(places_of(&rejected), expected.map(|(place, _)| place.clone()).collect::<Vec<_>>());
+    for message in &rejected {
+        let sent = sent[&places_of(std::slice::from_ref(message))[0]];
+        assert_eq!((&message.key, &message.payload), (&sent.key, &sent.payload), "as it was sent");
+        assert_eq!(message.timestamp, Some(sent.timestamp));
+    }
+}
+
+/// Where each message stands: topic, partition, offset.
+fn places(project: &Project<'_>, messages: &[Sent]) -> impl Iterator<Item = (String, i64, i64)> {
     let mut next: HashMap<(&str, i32), i64> = HashMap::new();
-    let mut csv = String::from("topic,partition,offset,written,rejected\n");
-    for message in messages {
+    messages.iter().map(move |message| {
         let partition = message.partition(project.partitions);
         let offset = next.entry((message.source, partition)).or_default();
-        let fate = truth(std::slice::from_ref(message));
-        let topic = project.topic(message.source);
-        writeln!(csv, "{topic},{partition},{offset},{},{}", fate.written, fate.rejected).unwrap();
         *offset += 1;
+        (project.topic(message.source), partition.into(), *offset - 1)
+    })
+}
+
+/// A line per message: where it stands, and how many rows and rejects must have come of it.
+fn table_of_truth(project: &Project<'_>, messages: &[Sent]) -> String {
+    let mut csv = String::from("topic,partition,offset,written,rejected\n");
+    for ((topic, partition, offset), message) in places(project, messages).zip(messages) {
+        let fate = truth(std::slice::from_ref(message));
+        writeln!(csv, "{topic},{partition},{offset},{},{}", fate.written, fate.rejected).unwrap();
     }
     csv
 }

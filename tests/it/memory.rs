@@ -51,7 +51,6 @@ fn t36_peak_memory_is_bounded_with_64_partitions_of_large_messages() {
         most = most.max(in_flight(&huiju).unwrap_or(0));
     }
     assert!(huiju.wait(Duration::ZERO).success(), "{}", huiju.stderr());
-    project.keep_log(&huiju);
     println!("peak {} MB, in flight {} MB", peak / 1000, most / 1_000_000);
     let (account, rejected) = (project.settle().account, MESSAGES as u64 / 16);
     assert_eq!((account.input, account.written), (MESSAGES as u64, MESSAGES as u64 - rejected));

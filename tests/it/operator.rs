@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     time::{Duration, Instant},
 };
 
@@ -81,17 +80,15 @@ fn a_missing_topic_is_named_and_waited_for() {
     project.send(&messages);
     huiju.says("assigned", SOON);
     assert!(project.terminate(huiju).success());
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
 }
 
 #[test]
 fn an_unreachable_broker_is_told_and_a_bounded_run_gives_up_with_3() {
     let Some(kafka) = kafka::shared() else { return };
     let project = Project::without_topics(kafka, "unreachable", Settings::default());
-    // A port that is ours and that nobody serves.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    project.configure(&nobody.to_string(), Settings::default());
+    let [nobody] = kafka::free_ports();
+    project.configure(&format!("127.0.0.1:{nobody}"), Settings::default());
     let mut bounded = project.start(&["run", "--until-end"], &[]);
     let mut huiju = project.start(&["run"], &[]);
     huiju.says("cannot be reached", SOON);
@@ -103,9 +100,9 @@ fn an_unreachable_broker_is_told_and_a_bounded_run_gives_up_with_3() {
         assert_eq!(since.get_or_insert_with(|| now.clone()), &now, "it has been waiting all the time");
         (huiju.stderr().matches("tries again").count() >= 3).then_some(())
     });
-    let asked = Instant::now();
-    assert!(project.terminate(huiju).success(), "a stop while waiting is a stop");
-    assert!(asked.elapsed() < Duration::from_secs(25), "took {:?}", asked.elapsed());
+    let (status, took) = project.terminate_timed(huiju);
+    assert!(status.success(), "a stop while waiting is a stop");
+    assert!(took < Duration::from_secs(25), "took {took:?}");
     let status = bounded.wait(Duration::from_secs(120));
     assert_eq!(status.code(), Some(3), "{}", bounded.stderr());
     assert!(bounded.stderr().contains("cannot be reached"), "{}", bounded.stderr());
@@ -116,14 +113,7 @@ fn too_many_rejects_stop_the_pipeline_with_5_and_nothing_is_skipped() {
     let Some(kafka) = kafka::shared() else { return };
     let project = Project::new(kafka, "breaker", Settings { partitions: 1, ..Settings::default() });
     let mut messages = samples(300, 5);
-    let bad = |n: u32| Sent {
-        source: "nanchang",
-        key: None,
-        payload: Some(format!("{{\"orderNum\":\"B{n}\"").into_bytes()),
-        timestamp: 1_780_300_000_000,
-        made: Made::Bad,
-    };
-    messages.extend((0..3000).map(bad));
+    messages.extend((0..3000).map(Sent::broken));
     project.send(&messages);
     let (status, huiju) = project.drain(&[]);
     let said = huiju.stderr();
@@ -133,8 +123,7 @@ fn too_many_rejects_stop_the_pipeline_with_5_and_nothing_is_skipped() {
     let (status, _) = project.drain(&[]);
     assert_eq!(status.code(), Some(5));
     project.edit("pipelines/work_orders/pipeline.toml", "limit = 0.5", "limit = 1.0");
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
 }
 
 /// One huge message must not stop the rows behind it.
@@ -313,10 +302,9 @@ fn sigterm_finishes_what_is_in_flight_within_its_time() {
         let clean = crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic());
         (clean.len() as u64 == truth(&messages).written).then_some(())
     });
-    let asked = Instant::now();
-    let status = project.terminate(huiju);
+    let (status, took) = project.terminate_timed(huiju);
     assert_eq!(status.code(), Some(0), "{}", project.logs());
-    assert!(asked.elapsed() < Duration::from_secs(12), "took {:?}", asked.elapsed());
+    assert!(took < Duration::from_secs(12), "took {took:?}");
     assert_eq!(project.settle().account, truth(&messages), "nothing was left for another run");
 }
 
@@ -338,10 +326,8 @@ fn a_second_sigterm_exits_at_once() {
     huiju.process.signal(libc::SIGTERM);
     let status = huiju.wait(Duration::from_secs(5));
     assert_eq!(status.code(), Some(130), "{status}");
-    project.keep_log(&huiju);
     kafka.resume();
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
 }
 
 #[test]
@@ -355,8 +341,7 @@ fn a_bounded_run_that_is_stopped_before_its_end_is_no_success() {
     let status = project.terminate(huiju);
     assert_eq!(status.code(), Some(3), "{}", project.logs());
     assert!(project.logs().contains("told to stop before the end was reached"), "{}", project.logs());
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
 }
 
 /// A broker of its own: it stands still for longer than a stop may take.
@@ -375,10 +360,8 @@ fn a_stop_ends_within_its_bound_though_the_broker_is_silent() {
     let took = asked.elapsed();
     kafka.resume();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "after {took:?}: {}", huiju.stderr());
-    project.keep_log(&huiju);
     println!("a stop with a silent broker took {took:?}, drain is 3 s");
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
     assert!(took < Duration::from_secs(12), "took {took:?}");
 }
 

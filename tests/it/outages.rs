@@ -11,11 +11,7 @@ use huiju::{
     source::kafka::{Kafka as Source, Settings as SourceSettings},
 };
 
-use crate::support::{
-    Huiju, Kafka, Project, Sender, Sent, Settings, eventually,
-    project::{KEEP, SOURCES},
-    read_committed, samples, standing, truth,
-};
+use crate::support::{Kafka, Project, Sender, Settings, eventually, project::KEEP, samples};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -70,29 +66,6 @@ fn project<'k>(kafka: &'k Kafka, name: &str) -> Project<'k> {
     project
 }
 
-/// Waits until all rows that must be are in the clean topic.
-#[track_caller]
-fn come_through(project: &Project<'_>, huiju: &mut Huiju, messages: &[Sent], limit: Duration) {
-    let (begun, expected) = (Instant::now(), truth(messages).written);
-    eventually("everything has come through", limit, || {
-        assert!(huiju.process.is_running(), "{}", huiju.stderr());
-        let clean = read_committed(&project.kafka.bootstrap(), &project.clean_topic()).len() as u64;
-        if begun.elapsed() > limit - Duration::from_secs(1) {
-            let (bootstrap, group) = (project.kafka.bootstrap(), format!("{}.work_orders", project.prefix));
-            let topics = SOURCES.map(|source| project.topic(source)).into_iter().chain([project.clean_topic()]);
-            let standing: String = topics.map(|topic| standing(&bootstrap, &group, &topic)).collect();
-            println!("{clean} of {expected} rows\n{standing}{}", last_lines(&huiju.stderr(), 12));
-        }
-        (clean >= expected).then_some(())
-    });
-    println!("everything has come through after {:?}", begun.elapsed());
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().rev().take(count).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
 /// A broker of its own: it is stopped here.
 #[test]
 fn a_broker_that_is_away_for_ten_seconds_is_waited_for() {
@@ -108,10 +81,9 @@ fn a_broker_that_is_away_for_ten_seconds_is_waited_for() {
     assert!(huiju.process.is_running(), "{}", huiju.stderr());
     kafka.restart();
     project.send(after);
-    come_through(&project, &mut huiju, &messages, Duration::from_secs(90));
+    println!("everything has come through after {:?}", project.come_through(&messages, Duration::from_secs(90)));
     assert!(project.terminate(huiju).success(), "{}", project.logs());
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
 }
 
 /// The broker is killed three times while messages are on their way, and stands still once for a minute: longer than
@@ -134,11 +106,10 @@ fn t14_a_broker_that_is_killed_or_stands_still_under_load_is_waited_for() {
     assert!(huiju.process.wait(Duration::from_secs(60)).is_none(), "{}", huiju.stderr());
     kafka.resume();
     slices.for_each(|slice| project.send(slice));
-    come_through(&project, &mut huiju, &messages, Duration::from_secs(90));
+    println!("everything has come through after {:?}", project.come_through(&messages, Duration::from_secs(90)));
     assert!(huiju.stderr().contains("since_s") || huiju.stderr().contains("waiting_s"), "it says since when it waits");
     assert!(project.terminate(huiju).success(), "{}", project.logs());
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
 }
 
 /// Three brokers, of which one after the other goes away under load, the last one killed: what it led, its consumer
@@ -159,8 +130,7 @@ fn t14_leaders_move_between_three_brokers_under_load() {
         kafka.bring_back(number);
         send();
     }
-    come_through(&project, &mut huiju, &messages, Duration::from_secs(90));
+    println!("everything has come through after {:?}", project.come_through(&messages, Duration::from_secs(90)));
     assert!(project.terminate(huiju).success(), "{}", project.logs());
-    project.drained();
-    assert_eq!(project.settle().account, truth(&messages));
+    project.finish(&messages);
 }

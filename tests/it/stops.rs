@@ -1,7 +1,7 @@
 //! T40: a stop (SIGTERM) in every phase. The process ends within its time with code 0, as the README says; what it had not
 //! committed is read again at the next start, and nothing is half-done.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{
     Huiju, Kafka, Project, Sent, Settings, carried::Table, eventually, kafka, project::was_killed, read_committed,
@@ -34,9 +34,8 @@ const CUT_SHORT: &str = "stopped before everything in flight was committed; it i
 /// Stops it; it ends because everybody in it has noticed, not because its time was over.
 #[track_caller]
 fn notices(project: &Project<'_>, huiju: Huiju) {
-    let asked = Instant::now();
-    let status = project.terminate(huiju);
-    println!("took {:?}", asked.elapsed());
+    let (status, took) = project.terminate_timed(huiju);
+    println!("took {took:?}");
     assert_eq!(status.code(), Some(0), "{}", project.logs());
     assert!(!project.logs().contains(CUT_SHORT), "{}", project.logs());
 }
@@ -44,21 +43,10 @@ fn notices(project: &Project<'_>, huiju: Huiju) {
 /// Stops it; gives how long that took.
 #[track_caller]
 fn stop(project: &Project<'_>, huiju: Huiju) -> Duration {
-    eventually("it listens for signals", SOON, || huiju.catches(libc::SIGTERM).then_some(()));
-    let asked = Instant::now();
-    let status = project.terminate(huiju);
-    let took = asked.elapsed();
+    let (status, took) = project.terminate_timed(huiju);
     assert_eq!(status.code(), Some(0), "{}", project.logs());
     assert!(took < DRAIN + LEAVE + SLACK, "took {took:?}:\n{}", project.logs());
     took
-}
-
-/// Another run finds everything in order and carries the rest, of which it tells the number of rows.
-#[track_caller]
-fn settle(project: &Project<'_>, messages: &[Sent]) -> u64 {
-    let rest = project.drained();
-    assert_eq!(project.settle().account, truth(messages));
-    rest["in"].as_u64().unwrap()
 }
 
 #[test]
@@ -76,7 +64,7 @@ fn t40_a_stop_before_the_broker_answers() {
     huiju.says("tries again", SOON);
     notices(&project, huiju);
     project.configure(&kafka.bootstrap(), PATIENT);
-    assert_eq!(settle(&project, &messages), truth(&messages).input);
+    assert_eq!(project.finish(&messages), truth(&messages).input);
 }
 
 #[test]
@@ -92,7 +80,7 @@ fn t40_a_stop_while_partitions_are_taken_over() {
     // And dead at the same place, because every point is died at.
     let (status, huiju) = project.drain(&[("HUIJU_FAULT", "line.before_take_over")]);
     assert!(was_killed(status), "{status}\n{}", huiju.stderr());
-    settle(&project, &messages);
+    project.finish(&messages);
 }
 
 /// Every queue is full when the signal comes: the line has not come further than its tenth batch.
@@ -107,7 +95,7 @@ fn t40_a_stop_at_full_load() {
     huiju.says("standing still", SOON);
     notices(&project, huiju);
     completed(&project, "at full load");
-    let rest = settle(&project, &messages);
+    let rest = project.finish(&messages);
     assert!(rest > 0 && rest < truth(&messages).input, "it was in the middle of its work: {rest} rows were left");
 }
 
@@ -131,7 +119,7 @@ fn stop_at(points: &[&str]) {
         assert!(!logs.contains("stopped before"), "{point}: it had the time\n{logs}");
         completed(&stood.project, point);
         stood.project.send(&stood.messages[stood.sent..]);
-        settle(&stood.project, &stood.messages);
+        stood.project.finish(&stood.messages);
     }
 }
 
@@ -154,21 +142,21 @@ fn t40_a_stop_that_a_commit_outlasts() {
         let logs = stood.project.logs();
         assert!(logs.contains(CUT_SHORT), "{point}: {logs}");
         stood.project.send(&stood.messages[stood.sent..]);
-        settle(&stood.project, &stood.messages);
+        stood.project.finish(&stood.messages);
     }
 }
 
 /// A process that stands still at a point, after some commits, while messages come.
-struct Stood<'k> {
-    project: Project<'k>,
-    huiju: Huiju,
-    messages: Vec<Sent>,
+pub struct Stood<'k> {
+    pub project: Project<'k>,
+    pub huiju: Huiju,
+    pub messages: Vec<Sent>,
     /// How many of them are in the topics.
-    sent: usize,
+    pub sent: usize,
 }
 
 impl Stood<'_> {
-    fn at<'k>(kafka: &'k Kafka, settings: Settings, point: &str, hold_ms: u32) -> Stood<'k> {
+    pub fn at<'k>(kafka: &'k Kafka, settings: Settings, point: &str, hold_ms: u32) -> Stood<'k> {
         let project = Project::new(kafka, "middle", settings);
         let messages = samples(900, 404);
         // On a slow machine each of the six partitions has its beginning remembered in a transaction of its own.
@@ -211,7 +199,7 @@ fn t40_a_stop_while_the_broker_is_away() {
     println!("took {:?}", stop(&project, huiju));
     kafka.restart();
     project.send(after);
-    settle(&project, &messages);
+    project.finish(&messages);
 }
 
 #[test]
@@ -224,5 +212,5 @@ fn t40_a_stop_of_a_process_that_has_nothing_to_do() {
     let mut huiju = project.start(&["run"], &[]);
     huiju.says("assigned", SOON);
     notices(&project, huiju);
-    assert_eq!(settle(&project, &messages), 0);
+    assert_eq!(project.finish(&messages), 0);
 }

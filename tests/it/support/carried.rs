@@ -115,8 +115,9 @@ impl Carried {
         assert_eq!(written, self.clean.len() as u64, "rows in the clean topic; {:?}", self.account);
         assert_eq!(rejected, self.rejects.rows.len() as u64, "rejects in the archive; {:?}", self.account);
         assert_eq!(rejected, self.rejects.account().rejected, "rejects by the account of their own table");
+        // Each message once, however many of its rows are rejected.
         let messages: BTreeSet<_> = self.rejects.rows.iter().map(place_of_message).collect();
-        assert_eq!(messages.len(), self.rejected.len(), "messages in the rejected topic");
+        assert_eq!(places_of(&self.rejected), Vec::from_iter(messages), "messages in the rejected topic");
         let places: BTreeSet<_> = self.rows.rows.iter().map(place_of_row).collect();
         assert_eq!(places.len(), self.rows.rows.len(), "each row of a message comes once");
         let places: BTreeSet<_> = self.rejects.rows.iter().map(place_of_row).collect();
@@ -134,7 +135,7 @@ impl Carried {
                 for interval in info["intervals"].as_array().unwrap() {
                     let (from, to) = (interval["from"].as_i64().unwrap(), interval["next"].as_i64().unwrap());
                     let topic = interval["topic"].as_str().unwrap().to_owned();
-                    let at = next.entry((topic, interval["partition"].as_i64().unwrap())).or_insert(from);
+                    let at = next.entry((topic, interval["partition"].as_i64().unwrap())).or_insert(0);
                     assert_eq!(*at, from, "{name}, commit {version}: {interval}, but it was at {at}");
                     *at = to;
                 }
@@ -345,6 +346,17 @@ fn lineage<'r>(row: &'r Map<String, Value>, name: &str) -> Option<&'r Value> {
 pub fn place_of_message(row: &Map<String, Value>) -> (String, i64, i64) {
     let number = |name: &str| lineage(row, name).and_then(Value::as_i64).unwrap();
     (lineage(row, "topic").and_then(Value::as_str).unwrap().to_owned(), number("partition"), number("offset"))
+}
+
+/// Where the messages of a rejected topic stood, as their headers say; sorted.
+pub fn places_of(rejected: &[Read]) -> Vec<(String, i64, i64)> {
+    let place = |message: &Read| {
+        let number = |name| message.header(name).unwrap().parse().unwrap();
+        (message.header("huiju.topic").unwrap().to_owned(), number("huiju.partition"), number("huiju.offset"))
+    };
+    let mut places: Vec<_> = rejected.iter().map(place).collect();
+    places.sort_unstable();
+    places
 }
 
 /// The same and the number of the row.

@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Command, ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,8 +18,12 @@ use super::process::Process;
 pub struct Huiju {
     /// For signals: `kill -9`, SIGTERM, SIGSTOP, SIGCONT.
     pub process: Process,
-    output: TempDir,
+    pub output: Output,
 }
+
+/// What a run has printed and logged, also when it has ended.
+#[derive(Clone)]
+pub struct Output(Arc<TempDir>);
 
 impl Huiju {
     /// Starts it in `folder`. Variables are added to ours.
@@ -35,7 +40,7 @@ impl Huiju {
         }
         command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
-        Huiju { process: Process::spawn(command).unwrap(), output }
+        Huiju { process: Process::spawn(command).unwrap(), output: Output(Arc::new(output)) }
     }
 
     /// Starts it and waits for its end.
@@ -73,13 +78,27 @@ impl Huiju {
         Some((code, answer.split_once("\r\n\r\n")?.1.to_owned()))
     }
 
+    pub fn stdout(&self) -> String {
+        self.output.stdout()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.output.stderr()
+    }
+}
+
+impl Output {
     /// What it has printed so far.
     pub fn stdout(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.output.path().join("stdout")).unwrap()).into_owned()
+        self.read("stdout")
     }
 
     /// What it has logged so far.
     pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.output.path().join("stderr")).unwrap()).into_owned()
+        self.read("stderr")
+    }
+
+    fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.0.path().join(name)).unwrap()).into_owned()
     }
 }

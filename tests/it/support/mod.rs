@@ -22,7 +22,7 @@ pub use huiju::Huiju;
 pub use kafka::Kafka;
 pub use project::{Project, Settings};
 pub use sent::{Sent, samples, shipped, truth};
-pub use topics::{Read, Sender, produce, read_committed, read_uncommitted, standing};
+pub use topics::{Read, Sender, produce, read_committed, read_uncommitted, standing, transaction};
 
 /// Says that a test did not do its work. Goes around the test harness, which keeps what a passing test prints.
 pub fn skipped(why: &str) {

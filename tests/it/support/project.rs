@@ -7,12 +7,15 @@ use std::{
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::Mutex,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use super::{Carried, Huiju, Kafka, Sender, Sent, carried::Table, eventually, read_committed, truth, unique};
+use super::{
+    Carried, Huiju, Kafka, Sender, Sent, carried::Table, eventually, huiju::Output, read_committed, standing, truth,
+    unique,
+};
 
 /// The three cities of the shipped pipeline.
 pub const SOURCES: [&str; 3] = ["nanchang", "ganzhou", "yichun"];
@@ -27,8 +30,10 @@ pub struct Project<'k> {
     pub prefix: String,
     pub partitions: i32,
     pub sender: Sender,
-    /// What its runs have logged, printed and served.
-    logs: Mutex<String>,
+    /// What all its runs have logged and printed.
+    outputs: Mutex<Vec<Output>>,
+    /// And served.
+    pages: Mutex<String>,
     /// Personal data in its messages: none of it may be told.
     planted: Mutex<BTreeSet<String>>,
 }
@@ -74,7 +79,8 @@ impl<'k> Project<'k> {
             prefix,
             partitions: settings.partitions,
             sender: Sender::new(&kafka.bootstrap()),
-            logs: Mutex::default(),
+            outputs: Mutex::default(),
+            pages: Mutex::default(),
             planted: Mutex::default(),
         };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -149,28 +155,38 @@ impl<'k> Project<'k> {
     pub fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Huiju {
         let own = self.path("tmp").display().to_string();
         let variables = [variables, &[("TMPDIR", own.as_str()), ("RUST_BACKTRACE", "1")]].concat();
-        Huiju::start(self.folder.path(), arguments, &variables)
+        let huiju = Huiju::start(self.folder.path(), arguments, &variables);
+        self.watch(&huiju);
+        huiju
+    }
+
+    /// What this run says is looked through with the rest.
+    pub fn watch(&self, huiju: &Huiju) {
+        self.outputs.lock().unwrap().push(huiju.output.clone());
     }
 
     /// Runs up to the end of the topics, as long as that takes while it gets on.
     pub fn drain(&self, variables: &[(&str, &str)]) -> (ExitStatus, Huiju) {
         let mut huiju = self.start(&["run", "--until-end", "--format", "json"], variables);
-        let counted = |huiju: &Huiju| {
-            let (_, metrics) = huiju.get("/metrics")?;
-            let rows = metrics.lines().filter(|line| line.starts_with("huiju_rows_total"));
-            Some(rows.collect::<Vec<_>>().join("\n"))
+        let rows = |metrics: &str| {
+            metrics.lines().filter(|line| line.starts_with("huiju_rows_total")).collect::<Vec<_>>().join("\n")
         };
-        let mut before = None;
+        let (mut before, mut since) = (String::new(), Instant::now());
+        let mut pages = None;
         let status = loop {
-            if let Some(status) = huiju.process.wait(Duration::from_secs(240)) {
+            if let Some(status) = huiju.process.wait(Duration::from_secs(1)) {
                 break status;
             }
-            match counted(&huiju) {
-                Some(now) if before.as_ref() != Some(&now) => before = Some(now),
-                _ => break huiju.wait(Duration::ZERO),
+            pages = Pages::of(&huiju).or(pages);
+            let now = pages.as_ref().map(|pages| rows(&pages.metrics)).unwrap_or_default();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+            if since.elapsed() > Duration::from_secs(240) {
+                break huiju.wait(Duration::ZERO);
             }
         };
-        self.keep_log(&huiju);
+        self.keep_pages(pages);
         (status, huiju)
     }
 
@@ -182,61 +198,107 @@ impl<'k> Project<'k> {
     }
 
     /// Ends a run with SIGTERM, as soon as it listens for that; tells how it ended.
-    pub fn terminate(&self, mut huiju: Huiju) -> ExitStatus {
+    pub fn terminate(&self, huiju: Huiju) -> ExitStatus {
+        self.terminate_timed(huiju).0
+    }
+
+    /// And how long that took.
+    pub fn terminate_timed(&self, mut huiju: Huiju) -> (ExitStatus, Duration) {
         eventually("it listens for signals", Duration::from_secs(60), || {
             (huiju.catches(libc::SIGTERM) || !huiju.process.is_running()).then_some(())
         });
-        self.keep_pages(&huiju);
+        self.keep_pages(Pages::of(&huiju));
+        let asked = Instant::now();
         huiju.process.signal(libc::SIGTERM);
-        let status = huiju.wait(Duration::from_secs(60));
-        self.keep_log(&huiju);
-        status
+        (huiju.wait(Duration::from_secs(60)), asked.elapsed())
+    }
+
+    /// Ends a run that may not have begun anything yet: then there is nothing to finish, and the signal may simply end it.
+    #[track_caller]
+    pub fn stop(&self, huiju: Huiju) {
+        let begun = huiju.stderr().contains("line built");
+        let status = self.terminate(huiju);
+        assert!(status.success() || !begun, "{status}\n{}", self.logs());
     }
 
     /// `kill -9`.
     pub fn kill(&self, mut huiju: Huiju) {
-        self.keep_pages(&huiju);
+        self.keep_pages(Pages::of(&huiju));
         huiju.process.kill();
-        self.keep_log(&huiju);
+    }
+
+    /// How many rows are in the clean topic.
+    pub fn written(&self) -> u64 {
+        read_committed(&self.kafka.bootstrap(), &self.clean_topic()).len() as u64
+    }
+
+    /// Waits until all rows that must come of these messages are in the clean topic; how long that took.
+    #[track_caller]
+    pub fn come_through(&self, messages: &[Sent], limit: Duration) -> Duration {
+        let (begun, expected) = (Instant::now(), truth(messages).written);
+        eventually("everything has come through", limit, || {
+            let written = self.written();
+            if written < expected && begun.elapsed() > limit - Duration::from_secs(1) {
+                println!("{written} of {expected} rows\n{}", self.standing());
+            }
+            (written >= expected).then_some(())
+        });
+        begun.elapsed()
+    }
+
+    /// Where everything stands, for a test that has waited in vain.
+    fn standing(&self) -> String {
+        let (bootstrap, group) = (self.kafka.bootstrap(), format!("{}.work_orders", self.prefix));
+        let topics = SOURCES.map(|source| self.topic(source)).into_iter().chain([self.clean_topic()]);
+        let mut told: String = topics.map(|topic| standing(&bootstrap, &group, &topic)).collect();
+        for output in &*self.outputs.lock().unwrap() {
+            let log = output.stderr();
+            let mut last: Vec<&str> = log.lines().rev().take(12).collect();
+            last.reverse();
+            told += &last.join("\n");
+            told += "\n--- end of this run ---\n";
+        }
+        told
+    }
+
+    /// Another run carries the rest, everything is as it always must be, and the counts are those of the truth. Tells how
+    /// many rows were left.
+    #[track_caller]
+    pub fn finish(&self, messages: &[Sent]) -> u64 {
+        let rest = self.drained();
+        assert_eq!(self.settle().account, truth(messages));
+        rest["in"].as_u64().unwrap()
     }
 
     /// Whether both sinks have committed what becomes of these messages, and of no others.
     pub fn has_carried(&self, messages: &[Sent]) -> bool {
         let truth = truth(messages);
-        Table::skim(&self.path("archive/work_orders")).account() == truth
-            && read_committed(&self.kafka.bootstrap(), &self.clean_topic()).len() as u64 == truth.written
+        Table::skim(&self.path("archive/work_orders")).account() == truth && self.written() == truth.written
     }
 
-    /// What every run has logged and printed comes here, for [`Project::settle`] to look through.
-    pub fn keep_log(&self, huiju: &Huiju) {
-        let mut logs = self.logs.lock().unwrap();
-        logs.push_str(&huiju.stderr());
-        logs.push_str(&huiju.stdout());
-        logs.push_str("\n--- end of this run ---\n");
-    }
-
-    /// And what it serves, before it is ended. Of metrics the names and labels: among many values one may be like a
-    /// short number of a phone.
-    fn keep_pages(&self, huiju: &Huiju) {
-        let pages = ["/metrics", "/health"].map(|path| huiju.get(path).map(|(_, page)| page).unwrap_or_default());
-        let mut logs = self.logs.lock().unwrap();
-        for line in pages[0].lines() {
-            logs.push_str(line.rsplit_once(' ').map_or(line, |(labels, _)| labels));
-            logs.push('\n');
+    fn keep_pages(&self, pages: Option<Pages>) {
+        let Some(Pages { metrics, health }) = pages else { return };
+        let mut kept = self.pages.lock().unwrap();
+        // Of metrics the names and labels: among many values one may be like a short number of a phone.
+        for line in metrics.lines() {
+            *kept += line.rsplit_once(' ').map_or(line, |(labels, _)| labels);
+            kept.push('\n');
         }
-        logs.push_str(&pages[1]);
-        logs.push('\n');
+        *kept += &health;
+        kept.push('\n');
     }
 
+    /// What all its runs have logged and printed so far.
     pub fn logs(&self) -> String {
-        self.logs.lock().unwrap().clone()
+        let outputs = self.outputs.lock().unwrap();
+        let texts = outputs.iter().map(|output| output.stderr() + &output.stdout() + "\n--- end of this run ---\n");
+        texts.collect()
     }
 
     /// What every test asks for at its end, when no run is left: reads everything back, and checks what always holds
-    /// (T32, order, no stray files, no personal data in what was told).
+    /// (T32, order, no stray files).
     #[track_caller]
     pub fn settle(&self) -> Carried {
-        self.assert_discreet();
         let carried = Carried::read(self);
         carried.assert_sound(self);
         carried
@@ -245,25 +307,47 @@ impl<'k> Project<'k> {
     /// The same for more than fits into memory: what can be told without looking at rows.
     #[track_caller]
     pub fn settle_without_rows(&self) -> Carried {
-        self.assert_discreet();
         let carried = Carried::skim(self);
         carried.assert_log_is_sound(self);
         carried
     }
 
-    #[track_caller]
-    pub fn assert_discreet(&self) {
+    /// Nothing that any run has logged, printed or served tells personal data of the messages.
+    fn assert_discreet(&self) {
         let planted = self.planted.lock().unwrap();
-        let logs = self.logs();
         if planted.is_empty() {
             return;
         }
+        let logs = self.logs() + &self.pages.lock().unwrap();
         let words: Vec<&String> = planted.iter().collect();
         let finder = aho_corasick::AhoCorasick::new(&words).unwrap();
         let tells =
             |line: &&str| finder.find_overlapping_iter(*line).any(|hit| stands_alone(line.as_bytes(), hit.range()));
         let lines: Vec<&str> = logs.lines().filter(tells).take(5).collect();
         assert!(lines.is_empty(), "personal values of messages were told:\n{}", lines.join("\n"));
+    }
+}
+
+impl Drop for Project<'_> {
+    /// The last thing of every test, however it was done.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_discreet();
+        }
+    }
+}
+
+/// What a process serves.
+struct Pages {
+    metrics: String,
+    health: String,
+}
+
+impl Pages {
+    /// If it does already.
+    fn of(huiju: &Huiju) -> Option<Pages> {
+        let page = |path| Some(huiju.get(path)?.1);
+        Some(Pages { metrics: page("/metrics")?, health: page("/health")? })
     }
 }
 

@@ -24,6 +24,17 @@ const PLACEHOLDERS: [&str; 12] =
     ["未知", "保密", "匿名", "先生", "女士", "null", "无", "/", "不详", "暂无", "--", "0000-00000000"];
 
 impl Sent {
+    /// One that ends in the middle.
+    pub fn broken(number: u32) -> Sent {
+        Sent {
+            source: "nanchang",
+            key: None,
+            payload: Some(format!("{{\"orderNum\":\"B{number}\"").into_bytes()),
+            timestamp: 1_780_300_000_000,
+            made: Made::Bad,
+        }
+    }
+
     /// Where the message goes: equal keys meet in one partition.
     pub fn partition(&self, partitions: i32) -> i32 {
         let hash = self.key.as_deref().map_or(0, xxhash_rust::xxh3::xxh3_64);

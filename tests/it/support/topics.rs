@@ -14,6 +14,8 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
+use super::{Kafka, unique};
+
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A message as it lies in a topic.
@@ -117,6 +119,27 @@ pub fn produce<K: AsRef<[u8]>, P: AsRef<[u8]>>(
     messages: impl IntoIterator<Item = (i32, Option<K>, Option<P>, i64)>,
 ) {
     Sender::new(bootstrap).send(topic, messages);
+}
+
+/// Writes messages (partition, key, payload) in one transaction, which is committed or aborted.
+pub fn transaction<'m>(
+    kafka: &Kafka,
+    topic: &str,
+    messages: impl IntoIterator<Item = (i32, Option<&'m [u8]>, &'m [u8])>,
+    committed: bool,
+) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.bootstrap()).set("transactional.id", unique("transaction"));
+    let producer: BaseProducer = config.create().unwrap();
+    producer.init_transactions(LIMIT).unwrap();
+    producer.begin_transaction().unwrap();
+    for (partition, key, payload) in messages {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(payload);
+        record.key = key;
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+    if committed { producer.commit_transaction(LIMIT) } else { producer.abort_transaction(LIMIT) }.unwrap();
 }
 
 /// All messages of committed transactions, in the order of partition and offset.
