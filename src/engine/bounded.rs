@@ -1,8 +1,9 @@
-//! Functions whose result is as large as a number says.
+//! Functions whose result is as large as a number says, or as often larger as a text is found in another.
 //!
 //! `repeat(x, 2000000000)` takes gigabytes before anybody can look at the result, and the number may come out of a
 //! message: every restart would die of it again. No row of more than a megabyte goes on, so what would be larger is
-//! refused before it is made: by `check` if the number is written in the SQL, else the row is rejected.
+//! refused before it is made: by `check` if the number is written in the SQL, else the row is rejected. What a replacement
+//! yields is not known beforehand; it is refused where it might be so large that memory is in danger.
 
 use std::{hash::Hash, sync::Arc};
 
@@ -13,7 +14,7 @@ use arrow::{
 };
 use datafusion::{
     common::{DataFusionError, Result as PlanResult},
-    functions::{string, unicode},
+    functions::{regex, string, unicode},
     functions_nested,
     logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
 };
@@ -25,40 +26,89 @@ const LARGEST_BATCH: usize = LARGEST_ROW * 64;
 
 /// They take the place of DataFusion's functions of the same names.
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    let bounded = |inner: Arc<ScalarUDF>, times: bool| ScalarUDF::new_from_impl(Bounded { inner, times });
+    let bounded = |inner: Arc<ScalarUDF>, size: Size| ScalarUDF::new_from_impl(Bounded { inner, size });
     vec![
-        bounded(string::repeat(), true),
-        bounded(unicode::lpad(), false),
-        bounded(unicode::rpad(), false),
-        bounded(functions_nested::repeat::array_repeat_udf(), false),
-        bounded(functions_nested::resize::array_resize_udf(), false),
+        bounded(string::repeat(), Size::Times),
+        bounded(unicode::lpad(), Size::Number),
+        bounded(unicode::rpad(), Size::Number),
+        bounded(functions_nested::repeat::array_repeat_udf(), Size::Elements(0)),
+        bounded(functions_nested::resize::array_resize_udf(), Size::Elements(2)),
+        bounded(string::replace(), Size::Replaced),
+        bounded(regex::regexp_replace(), Size::Matched),
     ]
+}
+
+/// What says how large a result is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Size {
+    /// The second argument.
+    Number,
+    /// The second argument says how many times the first.
+    Times,
+    /// The second argument says how many times this one.
+    Elements(usize),
+    /// The third argument, where the second stands in the first.
+    Replaced,
+    /// The third argument, where the second matches in the first, and what it repeats of that.
+    Matched,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded {
     inner: Arc<ScalarUDF>,
-    /// The number says how many times the text, not how long the result is.
-    times: bool,
+    size: Size,
 }
 
 impl Bounded {
-    /// Refuses what would be too large; the second argument is the number.
     fn check(&self, args: &ScalarFunctionArgs) -> PlanResult<()> {
+        match self.size {
+            Size::Number | Size::Times | Size::Elements(_) => self.check_number(args),
+            Size::Replaced | Size::Matched => self.check_replaced(args),
+        }
+    }
+
+    /// Refuses what would be too large; the second argument is the number.
+    fn check_number(&self, args: &ScalarFunctionArgs) -> PlanResult<()> {
         let rows = args.number_rows;
         // A number in the SQL is looked at without any row too.
         let is_written = matches!(&args.args[1], ColumnarValue::Scalar(_));
         let numbers = as_numbers(args.args[1].to_array(if is_written { 1 } else { rows })?)?;
-        let lengths = if self.times { Some(as_numbers(length(&args.args[0].to_array(rows)?)?)?) } else { None };
+        let lengths = match self.size {
+            Size::Times => Some(as_numbers(length(&args.args[0].to_array(rows)?)?)?),
+            _ => None,
+        };
+        let element = match self.size {
+            Size::Elements(at) => args.args.get(at).map_or(Ok(0), |it| it.to_array(1.max(rows)).map(bytes))?.max(8),
+            _ => 1,
+        };
         let number = |row: usize| at_least_none(&numbers, if is_written { 0 } else { row });
         for row in 0..numbers.len() {
             self.refuse_above(LARGEST_ROW, number(row))?;
         }
         let mut all = 0;
         for row in 0..rows {
-            let times = lengths.as_ref().map_or(1, |lengths| at_least_none(lengths, row));
-            let size = number(row) * times; // a million times a text of two gigabytes at most
-            self.refuse_above(LARGEST_ROW, size)?;
+            let times = lengths.as_ref().map_or(element, |lengths| at_least_none(lengths, row));
+            let size = number(row) * times; // a million times two gigabytes at most
+            self.refuse_above(if element > 1 { LARGEST_BATCH } else { LARGEST_ROW }, size)?;
+            all += size;
+        }
+        self.refuse_above(LARGEST_BATCH, all)
+    }
+
+    fn check_replaced(&self, args: &ScalarFunctionArgs) -> PlanResult<()> {
+        let rows = args.number_rows;
+        let text = |at: usize| -> PlanResult<ArrayRef> { Ok(cast(&args.args[at].to_array(rows)?, &DataType::Utf8)?) };
+        let [texts, found, put] = [text(0)?, text(1)?, text(2)?];
+        let [texts, found, put] = [&texts, &found, &put].map(|column| column.as_string::<i32>());
+        let mut all = 0;
+        for row in (0..rows).filter(|row| [texts, found, put].iter().all(|column| column.is_valid(*row))) {
+            let [text, found, put] = [texts, found, put].map(|column| column.value(row));
+            let (times, repeated) = match self.size {
+                Size::Replaced => (text.len() / found.len().max(1), 0),
+                _ => (text.len() + 1, put.bytes().filter(|byte| matches!(byte, b'$' | b'\\')).count()),
+            };
+            let size = times.saturating_mul(put.len()).saturating_add(text.len().saturating_mul(1 + repeated));
+            self.refuse_above(LARGEST_BATCH, size)?;
             all += size;
         }
         self.refuse_above(LARGEST_BATCH, all)
@@ -75,6 +125,10 @@ impl Bounded {
 
 fn as_numbers(array: ArrayRef) -> PlanResult<Int64Array> {
     Ok(cast(&array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
+
+fn bytes(array: ArrayRef) -> usize {
+    array.to_data().get_slice_memory_size().unwrap_or(usize::MAX / LARGEST_ROW)
 }
 
 fn at_least_none(numbers: &Int64Array, row: usize) -> usize {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder},
+    buffer::NullBuffer,
     datatypes::{DataType, Date32Type, FieldRef, TimeUnit, TimestampMicrosecondType},
     record_batch::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
@@ -333,6 +334,8 @@ impl Found {
 
 /// A column of texts, or of lists of them.
 struct Texts<'a> {
+    /// Which rows have any: beneath a NULL may be anything.
+    nulls: Option<&'a NullBuffer>,
     values: &'a StringArray,
     /// Where a row's texts begin among all.
     rows: Option<&'a [i32]>,
@@ -340,14 +343,20 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     fn of(column: &'a ArrayRef) -> Option<Texts<'a>> {
+        let nulls = column.nulls();
         match column.as_list_opt::<i32>() {
-            None => Some(Texts { values: column.as_string_opt()?, rows: None }),
-            Some(list) => Some(Texts { values: list.values().as_string_opt()?, rows: Some(list.value_offsets()) }),
+            None => Some(Texts { nulls, values: column.as_string_opt()?, rows: None }),
+            Some(list) => {
+                Some(Texts { nulls, values: list.values().as_string_opt()?, rows: Some(list.value_offsets()) })
+            }
         }
     }
 
     /// All texts of a row, one behind the other.
     fn bytes(&self, row: usize) -> &'a [u8] {
+        if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            return &[];
+        }
         let of = |row: usize| self.values.value_offsets()[self.rows.map_or(row, |rows| rows[row] as usize)] as usize;
         &self.values.value_data()[of(row)..of(row + 1)]
     }

@@ -28,7 +28,7 @@ use datafusion::{
     },
 };
 
-use super::function::Function;
+use super::{function::Function, nested::solid};
 
 /// Puts [`Choose`] in the place of every `CASE` that cannot fail.
 pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>) -> PlanResult<Arc<dyn PhysicalExpr>> {
@@ -123,7 +123,7 @@ impl PhysicalExpr for Choose {
         };
         for (holds, then) in taken.into_iter().rev() {
             chosen = match then.evaluate(batch)? {
-                ColumnarValue::Scalar(scalar) if scalar.is_null() => nullif(&chosen, &holds)?,
+                ColumnarValue::Scalar(scalar) if scalar.is_null() => solid(nullif(&chosen, &holds)?)?,
                 ColumnarValue::Scalar(scalar) => {
                     let scalar = scalar.to_scalar()?;
                     zip(&holds, &scalar as &dyn Datum, &chosen)?
@@ -153,7 +153,10 @@ impl fmt::Display for Choose {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::{
+        array::{Int64Array, ListBuilder, StringArray, StringBuilder, StructArray},
+        datatypes::Field,
+    };
     use datafusion::{common::DFSchema, prelude::SessionContext};
     use proptest::prelude::*;
 
@@ -198,6 +201,27 @@ mod tests {
                 prop_assert_eq!(ours.as_ref(), theirs.as_ref(), "{}", sql);
             }
         }
+    }
+
+    /// There are functions that look beneath.
+    #[test]
+    fn nothing_is_left_beneath_a_struct_or_a_list_that_is_taken_away() {
+        let fields = vec![Field::new("x", DataType::Utf8, true)];
+        let structs = StructArray::new(fields.into(), vec![Arc::new(StringArray::from(vec!["a", "b"]))], None);
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        lists.append_value([Some("a")]);
+        lists.append_value([Some("b"), None]);
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 0]));
+        let (structs, lists): (ArrayRef, ArrayRef) = (Arc::new(structs), Arc::new(lists.finish()));
+        let rows = RecordBatch::try_from_iter([("n", numbers), ("s", structs), ("l", lists)]).unwrap();
+        let taken = |name: &str| {
+            let sql = format!("CASE WHEN n > 0 THEN NULL ELSE {name} END");
+            let expr = rewrite(compiled(&sql, &rows)).unwrap();
+            assert!(expr.is::<Choose>());
+            column(&expr, &rows)
+        };
+        assert!(taken("s").as_struct().column(0).is_null(0));
+        assert_eq!(taken("l").as_list::<i32>().values().len(), 2);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
     common::DataFusionError,
     datasource::empty::EmptyTable,
+    execution::session_state::{SessionState, SessionStateBuilder},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     physical_expr::expressions::Column,
     physical_plan::{ExecutionPlan, projection::ProjectionExec},
@@ -29,9 +30,9 @@ use super::{
     lint::{self, Parsed},
     meta,
     mistakes::{columns, dead_column, explain, hopeless, shorten},
-    numbers,
+    nested, numbers,
     shield::shield_future,
-    step::{Step, number_of},
+    step::{Step, Steps, number_of},
 };
 use crate::{
     config::{Pipeline, Source, Stage},
@@ -47,7 +48,7 @@ pub(super) struct Compiled {
     /// Columns the first step reads: decoded fields and meta columns, by name.
     pub input: SchemaRef,
     /// The last one yields the contract's columns (without the flags column), then one boolean per rule.
-    pub steps: Vec<Step>,
+    pub steps: Steps,
 }
 
 /// A session in which nothing is parallel, nothing is lower-cased, and texts are plain texts.
@@ -87,10 +88,10 @@ pub(super) fn compile(
         };
         let checks = Stage { name: "checks".into(), ..last.clone() };
         for plan in [columns, rules] {
-            let before = steps.len();
+            let before = steps.plain.len();
             let added = add(&checks, &plan, context, &mut steps).await;
             let (read, _) = added.map_err(|error| lost(last, &error))?;
-            let hopeless = hopeless(&steps[before..], &read);
+            let hopeless = hopeless(&steps.plain[before..], &read);
             if !hopeless.is_empty() {
                 let tell = |(column, why): (String, String)| match number_of(&column).map(|at| &contract.rules[at]) {
                     Some(rule) => {
@@ -122,7 +123,7 @@ fn waiting<T>(work: impl Future<Output = T>) -> T {
 struct Stages<'p> {
     fields: Fields,
     input: SchemaRef,
-    steps: Vec<Step>,
+    steps: Steps,
     /// The one whose columns are the contract's.
     last: &'p Stage,
 }
@@ -144,7 +145,7 @@ async fn compile_stages<'p>(
         Ok(parsed) => message(parsed, context)?,
         Err(_) => Fields(Vec::new()),
     };
-    let (mut wrong, mut steps, mut input) = (Vec::new(), Vec::new(), None);
+    let (mut wrong, mut steps, mut input) = (Vec::new(), Steps::default(), None);
     for (stage, text) in texts {
         match text {
             Err(mistake) => wrong.extend(lint::tell(stage, vec![mistake])),
@@ -193,13 +194,13 @@ async fn compile_stage(
     source: &Source,
     parsed: Parsed,
     context: &SessionContext,
-    steps: &mut Vec<Step>,
+    steps: &mut Steps,
 ) -> Result<SchemaRef, Vec<Finding>> {
     if !parsed.wrong.is_empty() {
         let more = columns(stage, source, &parsed, context).await;
         return Err(lint::tell(stage, parsed.wrong.into_iter().chain(more).collect()));
     }
-    let before = steps.len();
+    let before = steps.plain.len();
     let planned = context.state().create_logical_plan(&stage.sql).await;
     let wrong = planned.as_ref().map_or_else(|_| Vec::new(), lint::row_local);
     if !wrong.is_empty() {
@@ -213,7 +214,7 @@ async fn compile_stage(
         Ok(added) => added,
         Err(error) => return Err(lint::tell(stage, explain(stage, source, &parsed, context, &error).await)),
     };
-    let hopeless = hopeless(&steps[before..], &read);
+    let hopeless = hopeless(&steps.plain[before..], &read);
     if !hopeless.is_empty() {
         let tell = |(column, why): (String, String)| dead_column(stage, &column, &why);
         return Err(hopeless.into_iter().map(tell).collect());
@@ -223,13 +224,29 @@ async fn compile_stage(
 }
 
 /// Plans a projection and appends its steps; tells what it reads of the table before it, and what it yields.
+///
+/// It is planned twice. Where what several expressions have in common is computed first, one that would not have come to
+/// it fails of it too: rows that cannot be computed in the usual way are computed in the plain one.
 async fn add(
     stage: &Stage,
     plan: &LogicalPlan,
     context: &SessionContext,
+    steps: &mut Steps,
+) -> Result<(SchemaRef, SchemaRef), DataFusionError> {
+    let usual = context.state();
+    let rules = usual.optimizers().iter().filter(|rule| rule.name() != "common_sub_expression_eliminate");
+    let rules = rules.cloned().collect();
+    let plain = SessionStateBuilder::new_from_existing(usual.clone()).with_optimizer_rules(rules).build();
+    append(stage, plan, &plain, &mut steps.plain).await?;
+    append(stage, plan, &usual, &mut steps.usual).await
+}
+
+async fn append(
+    stage: &Stage,
+    plan: &LogicalPlan,
+    state: &SessionState,
     steps: &mut Vec<Step>,
 ) -> Result<(SchemaRef, SchemaRef), DataFusionError> {
-    let state = context.state();
     let physical = shield_future(state.create_physical_plan(plan)).await?;
     let (input, mut more) = flatten(stage, physical)?;
     if let (Some(before), Some(first)) = (steps.last(), more.first_mut()) {
@@ -280,7 +297,8 @@ fn flatten(stage: &Stage, plan: Arc<dyn ExecutionPlan>) -> Result<(SchemaRef, Ve
     let mut plan = plan;
     while let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let input = projection.input().schema();
-        let rewrite = |expr| choose::rewrite(numbers::rewrite(interval::rewrite(expr, &input)?)?);
+        let rewrite =
+            |expr| choose::rewrite(nested::rewrite(numbers::rewrite(interval::rewrite(expr, &input)?, &input)?)?);
         let exprs = projection.expr().iter().map(|projected| rewrite(projected.expr.clone()));
         let exprs = exprs.collect::<Result<_, _>>()?;
         steps.push(Step { stage: stage.name.clone(), take: None, exprs, schema: nullable(&projection.schema()) });

@@ -17,7 +17,7 @@ use datafusion::{
 use super::{
     checks::LARGEST_ROW,
     shield::shield,
-    step::{Step, rule_number},
+    step::{Step, Steps, rule_number},
 };
 use crate::{
     batch::Fault,
@@ -40,26 +40,27 @@ impl Failed {
 }
 
 /// All steps over a batch. Rows that fail are left out: `(row, why)` in order.
-pub(super) fn evaluate(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> (RecordBatch, Vec<(usize, Failed)>) {
-    if let Ok(done) = whole(steps, input) {
+pub(super) fn evaluate(steps: &Steps, rules: &[Rule], input: &RecordBatch) -> (RecordBatch, Vec<(usize, Failed)>) {
+    if let Ok(done) = whole(&steps.usual, input) {
         return (done, Vec::new());
     }
-    let schema = steps.last().expect("the map is always there").schema.clone();
+    let last = steps.usual.last().expect("the map is always there");
+    let schema = last.schema.clone();
     let (mut parts, mut failed) = (vec![RecordBatch::new_empty(schema.clone())], Vec::new());
     halve(steps, rules, input, 0, &mut parts, &mut failed);
     match shield(|| Ok(concat_batches(&schema, &parts)?)) {
         Ok(done) => (done, failed),
         // Columns of more than 2 GB: each row could be computed, all together cannot.
         Err(error) => {
-            let stage = &steps[steps.len() - 1].stage;
-            let fail = |row| (row, Failed { stage: stage.clone(), field: None, reason: in_chinese(&error).to_owned() });
+            let fail =
+                |row| (row, Failed { stage: last.stage.clone(), field: None, reason: in_chinese(&error).to_owned() });
             (RecordBatch::new_empty(schema), (0..input.num_rows()).map(fail).collect())
         }
     }
 }
 
 fn halve(
-    steps: &[Step],
+    steps: &Steps,
     rules: &[Rule],
     input: &RecordBatch,
     at: usize,
@@ -69,11 +70,11 @@ fn halve(
     let rows = input.num_rows();
     match rows {
         0 => {}
-        1 => match single(steps, rules, input) {
+        1 => match single(&steps.plain, rules, input) {
             Ok(done) => parts.push(done),
             Err(error) => failed.push((at, error)),
         },
-        _ => match whole(steps, input) {
+        _ => match whole(&steps.usual, input) {
             // Where batches are that large, a single row may be too large to be put together with others.
             Ok(done) if text_bytes(&done) <= LARGEST_ROW * 64 => parts.push(done),
             _ => {
@@ -105,7 +106,7 @@ fn whole(steps: &[Step], input: &RecordBatch) -> Result<RecordBatch, DataFusionE
     })
 }
 
-/// One row, each expression on its own. A rule of severity warning that cannot be computed does not hold.
+/// One row, each expression on its own, as it is written. A rule of severity warning that cannot be computed does not hold.
 fn single(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> Result<RecordBatch, Failed> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let mut batch = input.clone();
@@ -133,7 +134,7 @@ fn single(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> Result<RecordB
                 why.push(None);
                 continue;
             };
-            let rule = rule_number(step, at).map(|number| &rules[number]);
+            let rule = rule_number(step, at).and_then(|number| rules.get(number));
             match rule {
                 _ if !last => {}
                 Some(rule) if rule.severity == Severity::Warning => {
@@ -172,12 +173,10 @@ pub(super) fn columns_of(expr: &Arc<dyn PhysicalExpr>) -> impl Iterator<Item = u
     columns.into_iter()
 }
 
+/// Not what lies beneath a NULL, where the values of neighbours may be.
 fn text_bytes(batch: &RecordBatch) -> usize {
     let texts = batch.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
-    texts
-        .filter(|text| !text.is_empty())
-        .map(|text| (text.value_offsets()[text.len()] - text.value_offsets()[0]) as usize)
-        .sum()
+    texts.flat_map(|text| text.iter().flatten().map(str::len)).sum()
 }
 
 const TOO_LARGE: &str = "SQL 计算失败：数值超出类型的范围";

@@ -250,6 +250,8 @@ impl Visitor for Calls<'_> {
     }
 }
 
+/// Lists that are as long as a number of the message says.
+const SERIES: [&str; 2] = ["range", "generate_series"];
 const CHANGES: &str = "does not give the same answer on a replay; use the message's own time, _timestamp";
 
 /// What the parser says of a text.
@@ -289,6 +291,10 @@ pub(super) fn immutable(expr: &Expr) -> Vec<String> {
             Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
                 (format!("{}()", call.func.name()), CHANGES)
             }
+            Expr::ScalarFunction(call) if SERIES.contains(&call.func.name()) => (
+                format!("{}()", call.func.name()),
+                "makes as many elements as its numbers or times say: write them out",
+            ),
             Expr::AggregateFunction(call) => (format!("{}()", call.func.name()), "looks at more than one row"),
             Expr::WindowFunction(call) => (format!("{}()", call.fun), "looks at more than one row"),
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {

@@ -22,6 +22,7 @@ mod interval;
 mod lint;
 mod meta;
 mod mistakes;
+mod nested;
 mod numbers;
 mod shield;
 mod step;

@@ -6,23 +6,31 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::{
     common::{
-        Result as PlanResult,
+        Result as PlanResult, ScalarValue,
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{Expr, Operator, expr::Case, lit},
-    physical_expr::{PhysicalExpr, expressions::BinaryExpr},
+    physical_expr::{
+        PhysicalExpr,
+        expressions::{BinaryExpr, Literal, NegativeExpr},
+    },
 };
 
-/// Makes every sum, difference and product say when it does not fit.
-pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>) -> PlanResult<Arc<dyn PhysicalExpr>> {
-    let checked = |expr: Arc<dyn PhysicalExpr>| match expr.downcast_ref::<BinaryExpr>() {
-        Some(it) if matches!(it.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
-            Ok(Transformed::yes(Arc::new(it.clone().with_fail_on_overflow(true)) as Arc<dyn PhysicalExpr>))
-        }
-        _ => Ok(Transformed::no(expr)),
+/// Makes every sum, difference, product and negation of what has the columns `input` say when it does not fit.
+pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> PlanResult<Arc<dyn PhysicalExpr>> {
+    let checked = |expr: Arc<dyn PhysicalExpr>| {
+        let checked = match (expr.downcast_ref::<BinaryExpr>(), expr.downcast_ref::<NegativeExpr>()) {
+            (Some(it), _) if matches!(it.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => it.clone(),
+            (_, Some(negative)) if negative.arg().data_type(input)?.is_signed_integer() => {
+                let zero = ScalarValue::new_zero(&negative.arg().data_type(input)?)?;
+                BinaryExpr::new(Arc::new(Literal::new(zero)), Operator::Minus, negative.arg().clone())
+            }
+            _ => return Ok(Transformed::no(expr)),
+        };
+        Ok(Transformed::yes(Arc::new(checked.with_fail_on_overflow(true)) as Arc<dyn PhysicalExpr>))
     };
     expr.transform_up(checked).data()
 }

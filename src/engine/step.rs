@@ -19,6 +19,15 @@ pub(super) struct Step {
     pub schema: SchemaRef,
 }
 
+/// A program, in two forms that yield the same where both yield anything.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// What several expressions have in common is computed once.
+    pub usual: Vec<Step>,
+    /// Each expression by itself, as it is written.
+    pub plain: Vec<Step>,
+}
+
 /// Which rule of the contract a step's expression is.
 pub(super) fn rule_number(step: &Step, at: usize) -> Option<usize> {
     number_of(step.schema.field(at).name())

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+mod alone;
 mod code_tables;
 mod failing;
 mod several;
