@@ -62,11 +62,10 @@ fn a_commit_that_landed_but_was_reported_failed_is_a_success() {
     for trick in [Trick::LandsButFails, Trick::LandsButExists, Trick::Fails] {
         let bench = Bench::new();
         drop(bench.open(&[]));
-        // The first entry of the rows table after creation, whatever it is; and one with files.
-        for version in ["orders/_delta_log/00000000000000000001", "orders/_delta_log/00000000000000000002"] {
-            let (from, next) = if version.ends_with('1') { (0, 3) } else { (3, 5) };
-            let mut archive = bench.open_over(Faulty::new(version, trick, 1), &[0]);
-            carry(&mut archive, 0, from, next).unwrap();
+        // The start of the partition in version 1, its first rows in version 2, more in version 3.
+        for (version, from, next) in [(1, 0, 3), (3, 3, 5)] {
+            let store = Faulty::new(&format!("orders/_delta_log/{version:020}"), trick, 1);
+            carry(&mut bench.open_over(store, &[0]), 0, from, next).unwrap();
         }
         assert_eq!(bench.offsets(), [0, 1, 2, 3, 4], "{trick:?}");
         assert_eq!(plain_rows(&bench.rows()), 5, "{trick:?}");
@@ -323,11 +322,16 @@ fn cursors_survive_checkpoint_and_log_cleanup() {
 
 #[test]
 fn a_checkpoint_that_fails_is_not_the_commits_business() {
-    let bench = Bench::new();
-    let mut archive = bench.open_over(Faulty::new("checkpoint", Trick::Fails, 1000), &[0]);
-    (0..55).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
-    assert_eq!(find(&bench.rows(), ".checkpoint.parquet"), Vec::<PathBuf>::new());
-    assert_eq!(bench.offsets().len(), 55);
+    let bench = Bench::in_memory();
+    let mut archive =
+        bench.open_over(Faulty::new("orders/_delta_log/00000000000000000100.checkpoint", Trick::Fails, 1), &[0]);
+    let checkpoints = || find(&bench.rows().join("_delta_log"), ".checkpoint.parquet");
+    (0..118).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    assert_eq!((last_version(&bench.rows()), checkpoints()), (119, vec![]));
+    carry(&mut archive, 0, 118, 119).unwrap();
+    let next = PathBuf::from(format!("{:020}.checkpoint.parquet", 120));
+    assert_eq!(checkpoints(), [next], "tried again a while later");
+    assert_eq!(bench.offsets().len(), 119);
 }
 
 #[test]

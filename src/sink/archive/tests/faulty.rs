@@ -30,11 +30,14 @@ pub enum Trick {
     Fails,
 }
 
-/// Plays its tricks on writes of paths that contain `on`, so many times.
+/// Plays its trick on writes of paths that contain `on`, so many times. It must come to that: a
+/// test whose fault never was there proves nothing.
 #[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn ObjectStore>,
-    plan: Mutex<Vec<(String, Trick, usize)>>,
+    on: String,
+    trick: Trick,
+    left: Mutex<usize>,
     /// Whether reads fail too, after the first trick.
     deaf: bool,
     tricked: Mutex<bool>,
@@ -53,17 +56,25 @@ impl Faulty {
     }
 
     fn make(on: &str, trick: Trick, times: usize, deaf: bool) -> Arc<Faulty> {
-        let plan = Mutex::new(vec![(on.to_owned(), trick, times)]);
-        Arc::new(Faulty { inner: store::local(), plan, deaf, tricked: Mutex::new(false), deaf_in: Mutex::new(None) })
+        let (inner, on, left) = (store::local(), on.to_owned(), Mutex::new(times));
+        Arc::new(Faulty { inner, on, trick, left, deaf, tricked: Mutex::new(false), deaf_in: Mutex::new(None) })
     }
 
     fn trick(&self, path: &Path) -> Option<Trick> {
-        let mut plan = self.plan.lock().unwrap();
-        let (_, trick, left) =
-            plan.iter_mut().find(|(on, _, left)| *left > 0 && path.as_ref().contains(on.as_str()))?;
+        let mut left = self.left.lock().unwrap();
+        if *left == 0 || !path.as_ref().contains(&self.on) {
+            return None;
+        }
         *left -= 1;
         *self.tricked.lock().unwrap() = true;
-        Some(*trick)
+        Some(self.trick)
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        let tricked = *self.tricked.lock().unwrap();
+        assert!(tricked || std::thread::panicking(), "there never was a {:?} on {}", self.trick, self.on);
     }
 }
 
