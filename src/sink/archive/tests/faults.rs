@@ -388,11 +388,19 @@ fn a_stale_or_broken_pointer_to_the_checkpoint_does_not_matter() {
 fn a_checkpoint_that_landed_but_was_reported_failed_is_used() {
     for trick in [Trick::LandsButFails, Trick::LandsButExists] {
         let bench = Bench::in_memory();
-        let mut archive = bench.open_over(Faulty::new("checkpoint", trick, 3), &[0]);
+        let store = Faulty::new("orders/_delta_log/00000000000000000100.checkpoint", trick, 1);
+        let mut archive = bench.open_over(store, &[0, 1]);
+        carry(&mut archive, 1, 7, 9).unwrap();
         (0..110).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
         drop(archive);
+        let log = bench.rows().join("_delta_log");
+        let checkpoint = PathBuf::from(format!("{:020}.checkpoint.parquet", 100));
+        assert_eq!(find(&log, ".checkpoint.parquet"), [checkpoint], "{trick:?}");
+        assert!(!log.join("_last_checkpoint").exists(), "{trick:?}: nobody believes that it is there");
+        (0..100).for_each(|version| fs::remove_file(log.join(format!("{version:020}.json"))).unwrap());
+        assert_eq!(cursors(&mut bench.open(&[]), 1), [9], "{trick:?}: only the checkpoint tells it");
         assert_eq!(cursors(&mut bench.open(&[]), 0), [110], "{trick:?}");
-        assert_eq!(bench.offsets().len(), 110, "{trick:?}");
+        assert_eq!(bench.offsets().len(), 112, "{trick:?}");
     }
 }
 
