@@ -195,6 +195,6 @@ fn line(action: &Action) -> String {
     serde_json::to_string(action).expect("an action is plain data")
 }
 
-fn pause(tries: u32) {
+pub(super) fn pause(tries: u32) {
     std::thread::sleep(Duration::from_millis(10 << (2 * tries.min(4))));
 }

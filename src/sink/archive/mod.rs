@@ -17,6 +17,10 @@
 //! cursors in it decide whether we may try the next version. Nothing: we try again with the same bytes, which is safe
 //! because an earlier try that lands late makes this one fail with "exists", under our own id.
 //!
+//! An entry is asked for by its name. A list of the log may be late, so what it shows is taken only if it shows what has
+//! been read already: a list that lacks the last commit would hide rows from deduplication, live files from a vacuum, and
+//! from a compaction that they were replaced.
+//!
 //! Each table has its own cursors and drops what lies below them. Rejects are committed first, for the same intervals;
 //! a crash in between leaves the rejects ahead, [`Sink::assign`] returns both cursors, and the replay drops the part
 //! that is there already. Either log's accounts can be added up: nothing counts twice. Before a partition's very first commit its start is written to the rows table, so that a
@@ -118,7 +122,6 @@ const FILES_PER_COMMIT: usize = 16;
 pub struct Archive {
     settings: Settings,
     clock: Clock,
-    runtime: Handle,
     rows: Side,
     rejects: Side,
     /// What the tables' cursors must be when we commit, by partition.
@@ -179,12 +182,12 @@ impl Archive {
         for table in [&rows.table, &rejects.table] {
             settings.refuse_other_pipelines(table)?;
         }
-        Ok(Archive { settings, clock, runtime, rows, rejects, assigned: BTreeMap::new(), unsure: false })
+        Ok(Archive { settings, clock, rows, rejects, assigned: BTreeMap::new(), unsure: false })
     }
 
     /// Reads what is committed, independently of this sink's life.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.rows.table.log(), self.rows.table.root(), self.rows.table.shape(), self.runtime.clone())
+        Reader::new(&self.rows.table)
     }
 
     fn app(&self, partition: &Partition) -> String {

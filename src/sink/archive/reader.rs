@@ -20,7 +20,10 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,11 +44,7 @@ use parquet::arrow::{
 };
 use tokio::runtime::Handle;
 
-use super::{
-    bounds::Bounds,
-    disk, replay,
-    schema::{Shape, TIME},
-};
+use super::{bounds::Bounds, disk, replay, schema::TIME, table::Table};
 use crate::{
     cursor::Partition,
     error::{Context, Result},
@@ -57,6 +56,8 @@ pub const LINEAGE: [&str; 5] = ["_topic", "_partition", "_offset", "_row", TIME]
 /// Reads the rows table. Sees what is committed at the moment of the call; needs no open archive.
 pub struct Reader {
     log: LogStoreRef,
+    /// The version that the archive has read up to: what it knows to be committed must be found.
+    known: Arc<AtomicU64>,
     root: PathBuf,
     columns: SchemaRef,
     runtime: Handle,
@@ -87,8 +88,9 @@ struct Limits {
 }
 
 impl Reader {
-    pub(super) fn new(log: LogStoreRef, root: &Path, shape: &Shape, runtime: Handle) -> Reader {
-        Reader { log, root: root.to_path_buf(), columns: shape.columns.clone(), runtime }
+    pub(super) fn new(table: &Table) -> Reader {
+        let (root, columns) = (table.root().to_path_buf(), table.shape().columns.clone());
+        Reader { log: table.log(), known: table.known(), root, columns, runtime: table.runtime().clone() }
     }
 
     /// Hands over `columns` and [`LINEAGE`] of the rows that came from `partitions`, of each those below an offset, batch
@@ -146,7 +148,8 @@ impl Reader {
     /// The live files.
     fn files(&self) -> Result<Vec<Live>> {
         let mut live = Vec::new();
-        replay::each_live(&self.log, &self.runtime, &self.root, |file| {
+        let known = self.known.load(Ordering::SeqCst);
+        replay::each_live(&self.log, &self.runtime, &self.root, known, |file| {
             let bounds = file.stats().map(|stats| Bounds::of_file(&stats)).unwrap_or_default();
             live.push(Live { path: file.path().into_owned(), values: file.partition_values_map(), bounds });
         })?;

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::{
+    commit::pause,
     disk,
     entry::{Metadata, Protocol},
     staging::Intent,
@@ -35,12 +36,26 @@ pub(super) struct State {
     pub checkpoint: Option<u64>,
 }
 
-/// The newest version; `None` when there is no table.
-pub(super) fn snapshot(log: &LogStoreRef, runtime: &Handle) -> DeltaResult<Option<Snapshot>> {
-    match runtime.block_on(async { Snapshot::try_new(log.as_ref(), None).await }) {
-        Ok(snapshot) => Ok(Some(snapshot)),
-        Err(DeltaTableError::NotATable(_)) => Ok(None),
-        Err(e) => Err(e),
+/// Lists of the log before we give up on one that shows what we know is there.
+const LISTS: u32 = 5;
+
+/// The newest version that the log's list shows; `None` when there is no table. A list that lacks version `known`, whose
+/// entry was read already, is late: then the log is listed again.
+pub(super) fn snapshot(log: &LogStoreRef, runtime: &Handle, known: u64) -> DeltaResult<Option<Snapshot>> {
+    let mut lists = 0;
+    loop {
+        let shown = match runtime.block_on(async { Snapshot::try_new(log.as_ref(), None).await }) {
+            Ok(snapshot) if snapshot.version() >= known => return Ok(Some(snapshot)),
+            Ok(snapshot) => snapshot.version(),
+            Err(DeltaTableError::NotATable(_)) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        lists += 1;
+        if lists == LISTS {
+            let late = format!("its list ends at version {shown}, but version {known} has been read");
+            return Err(DeltaTableError::generic(late));
+        }
+        pause(lists);
     }
 }
 
@@ -115,22 +130,23 @@ pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
 
 fn any_live(table: &Table, files: &[String]) -> Result<bool> {
     let mut found = false;
-    each_live(&table.log(), table.runtime(), table.root(), |file| {
+    each_live(&table.log(), table.runtime(), table.root(), table.version(), |file| {
         found |= files.iter().any(|path| path.as_str() == file.path());
     })?;
     Ok(found)
 }
 
-/// Shows the live files, one after the other, and tells the version they are of.
+/// Shows the live files of a version that is at least `known`, one after the other, and tells which it is.
 pub(super) fn each_live(
     log: &LogStoreRef,
     runtime: &Handle,
     root: &Path,
+    known: u64,
     mut each: impl FnMut(&LogicalFileView),
 ) -> Result<u64> {
     let failed = |e: DeltaTableError| disk::failed("read the log of", root, e);
     let gone = || Error::config(format!("archive: there is no table in {}", root.display()));
-    let snapshot = snapshot(log, runtime).map_err(failed)?.ok_or_else(gone)?;
+    let snapshot = snapshot(log, runtime, known).map_err(failed)?.ok_or_else(gone)?;
     runtime.block_on(async {
         let mut live = snapshot.file_views(log.as_ref(), None);
         while let Some(file) = live.next().await {

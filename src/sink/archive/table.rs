@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use deltalake_core::{
@@ -61,7 +64,8 @@ pub(super) struct Table {
     clock: Clock,
     runtime: Handle,
     log: LogStoreRef,
-    version: u64,
+    /// The version up to which we have read the log. Its readers know it too.
+    version: Arc<AtomicU64>,
     cursors: HashMap<String, i64>,
     /// Version of the last checkpoint, or of the last attempt at one.
     checkpoint: u64,
@@ -142,7 +146,7 @@ impl Table {
                 table.load(snapshot.ok_or_else(missing)?)?;
             }
         }
-        table.look_back(table.version)?;
+        table.look_back(table.version())?;
         table.refresh()?;
         Ok(table)
     }
@@ -166,7 +170,7 @@ impl Table {
             clock,
             runtime,
             log,
-            version: 0,
+            version: Arc::default(),
             cursors: HashMap::new(),
             checkpoint: 0,
             checkpoint_every: CHECKPOINT_EVERY,
@@ -189,18 +193,20 @@ impl Table {
     /// The same, noting what came by. What was noted stays so when a later entry is an error: a commit that forgot it
     /// has seen itself would take back its own files.
     pub fn refresh_and_note(&mut self, seen: &mut Seen) -> Result<()> {
-        let before = self.version;
-        while let Some(entry) = self.read(self.version + 1)? {
-            self.accept(self.version + 1, &entry)?;
-            self.version += 1;
+        let before = self.version();
+        let mut version = before;
+        while let Some(entry) = self.read(version + 1)? {
+            self.accept(version + 1, &entry)?;
+            version += 1;
+            self.reached(version);
             seen.commits.extend(entry.commit());
             if let Some(gone) = &mut self.gone {
-                gone.files.extend(entry.removed.into_iter().map(|path| (path, self.version)));
+                gone.files.extend(entry.removed.into_iter().map(|path| (path, version)));
             }
             self.cursors.extend(entry.cursors);
         }
         // Log cleanup may have taken away what comes next, if we slept for a month.
-        if self.version == before && self.read_raw(self.version)?.is_none() {
+        if version == before && self.read_raw(version)?.is_none() {
             seen.skipped = true;
             if let Some(gone) = &mut self.gone {
                 gone.unknown = true;
@@ -245,18 +251,18 @@ impl Table {
 
     /// Our entry is in the log, at the next version.
     pub fn landed(&mut self, advances: &[Advance]) {
-        self.version += 1;
+        self.reached(self.version() + 1);
         self.cursors.extend(advances.iter().map(|advance| (advance.app.clone(), advance.next)));
     }
 
     /// Whether this version's entry exists: then nobody can put another there.
     pub fn is_taken(&self, version: u64) -> bool {
-        version <= self.version || matches!(self.read_raw(version), Ok(Some(_)))
+        version <= self.version() || matches!(self.read_raw(version), Ok(Some(_)))
     }
 
     /// Writes a checkpoint now and then, so that opening the table stays fast. Its failure is not ours.
     pub fn checkpoint_if_due(&mut self) {
-        if self.version < self.checkpoint + self.checkpoint_every {
+        if self.version() < self.checkpoint + self.checkpoint_every {
             return;
         }
         match replay::checkpoint(self) {
@@ -266,7 +272,7 @@ impl Table {
             }
             Err(error) => {
                 // Not at every commit: a fifth of the usual distance.
-                self.checkpoint = self.version + CHECKPOINT_EVERY / 5 - self.checkpoint_every.min(self.version);
+                self.checkpoint = self.version() + CHECKPOINT_EVERY / 5 - self.checkpoint_every.min(self.version());
                 tracing::warn!(table = %self.root().display(), %error, "cannot write a checkpoint, going on without");
             }
         }
@@ -283,9 +289,10 @@ impl Table {
         bytes.map_err(|e| self.failed(format_args!("read log entry {version}"), e))
     }
 
-    /// The newest state as the log's checkpoint and list tell it, `None` when there is no table.
+    /// The newest state as the log's checkpoint and list tell it, at least our own; `None` when there is no table.
     pub fn snapshot(&self) -> Result<Option<Snapshot>> {
-        replay::snapshot(&self.log, &self.runtime).map_err(|e| self.failed(format_args!("read the log"), e))
+        replay::snapshot(&self.log, &self.runtime, self.version())
+            .map_err(|e| self.failed(format_args!("read the log"), e))
     }
 
     fn load(&mut self, snapshot: Snapshot) -> Result<()> {
@@ -293,7 +300,7 @@ impl Table {
         let state = state.map_err(|e| self.failed(format_args!("read the cursors"), e))?;
         self.check_metadata(snapshot.version(), &state.metadata)?;
         self.check_protocol(snapshot.version(), &state.protocol)?;
-        self.version = snapshot.version();
+        self.reached(snapshot.version());
         self.checkpoint = state.checkpoint.unwrap_or(0);
         self.cursors = state.cursors;
         Ok(())
@@ -413,7 +420,13 @@ impl Table {
         &self.shape
     }
     pub fn version(&self) -> u64 {
-        self.version
+        self.version.load(Ordering::SeqCst)
+    }
+    fn reached(&self, version: u64) {
+        self.version.store(version, Ordering::SeqCst);
+    }
+    pub fn known(&self) -> Arc<AtomicU64> {
+        self.version.clone()
     }
     pub fn log(&self) -> LogStoreRef {
         self.log.clone()

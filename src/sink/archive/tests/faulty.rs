@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
@@ -28,9 +28,11 @@ pub enum Trick {
     Overtaken(&'static str),
     /// Nothing is written.
     Fails,
+    /// A list lacks the newest entry.
+    LateList,
 }
 
-/// Plays its trick on writes of paths that contain `on`, so many times. It must come to that: a
+/// Plays its trick on writes of paths that contain `on` (or on lists of them), so many times. It must come to that: a
 /// test whose fault never was there proves nothing.
 #[derive(Debug)]
 pub struct Faulty {
@@ -60,6 +62,12 @@ impl Faulty {
         Arc::new(Faulty { inner, on, trick, left, deaf, tricked: Mutex::new(false), deaf_in: Mutex::new(None) })
     }
 
+    /// What was planned has happened; now so many times more.
+    pub fn again(&self, times: usize) {
+        assert!(std::mem::take(&mut *self.tricked.lock().unwrap()), "no {:?} on {} so far", self.trick, self.on);
+        *self.left.lock().unwrap() = times;
+    }
+
     fn trick(&self, path: &Path) -> Option<Trick> {
         let mut left = self.left.lock().unwrap();
         if *left == 0 || !path.as_ref().contains(&self.on) {
@@ -68,6 +76,14 @@ impl Faulty {
         *left -= 1;
         *self.tricked.lock().unwrap() = true;
         Some(self.trick)
+    }
+
+    fn writes(&self, path: &Path) -> Option<Trick> {
+        if self.trick == Trick::LateList { None } else { self.trick(path) }
+    }
+
+    fn list_is_late(&self, prefix: Option<&Path>) -> bool {
+        self.trick == Trick::LateList && prefix.is_some_and(|prefix| self.trick(prefix).is_some())
     }
 }
 
@@ -91,8 +107,8 @@ impl fmt::Display for Faulty {
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        match self.trick(location) {
-            None => self.inner.put_opts(location, payload, opts).await,
+        match self.writes(location) {
+            None | Some(Trick::LateList) => self.inner.put_opts(location, payload, opts).await,
             Some(Trick::Fails) => Err(broken()),
             Some(Trick::LandsButFails) => {
                 self.inner.put_opts(location, payload, opts).await?;
@@ -129,7 +145,7 @@ impl ObjectStore for Faulty {
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        if self.trick(location).is_some() {
+        if self.writes(location).is_some() {
             return Err(broken());
         }
         self.inner.put_multipart_opts(location, opts).await
@@ -152,7 +168,18 @@ impl ObjectStore for Faulty {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let all = self.inner.list(prefix);
+        if !self.list_is_late(prefix) {
+            return all;
+        }
+        let late = async move {
+            let mut all: Vec<ObjectMeta> = all.try_collect().await?;
+            let is_entry = |object: &ObjectMeta| object.location.as_ref().ends_with(".json");
+            let newest = all.iter().filter(|object| is_entry(object)).map(|object| object.location.clone()).max();
+            all.retain(|object| Some(&object.location) != newest.as_ref());
+            Ok::<_, Error>(futures::stream::iter(all.into_iter().map(Ok)))
+        };
+        futures::stream::once(late).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -6,6 +6,7 @@ mod faulty;
 mod files;
 mod folders;
 mod growth;
+mod late;
 mod order;
 mod strangers;
 pub(super) mod trouble;

@@ -52,7 +52,7 @@ impl Bench {
 }
 
 /// Makes all data files as old as that.
-fn age(folder: &Path, now_ms: i64) {
+pub fn age(folder: &Path, now_ms: i64) {
     for path in find(folder, "").into_iter().filter(|path| !path.starts_with("_delta_log")) {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(now_ms as u64);
         File::options().write(true).open(folder.join(path)).unwrap().set_modified(time).unwrap();

@@ -85,7 +85,7 @@ pub(super) fn compact(side: &mut Side, how: &Compact, clock: &Clock) -> Result<C
 fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<Key, Vec<Small>>> {
     let table = &side.table;
     let mut small: BTreeMap<Key, Vec<Small>> = BTreeMap::new();
-    replay::each_live(&table.log(), table.runtime(), table.root(), |file| {
+    replay::each_live(&table.log(), table.runtime(), table.root(), table.version(), |file| {
         *all += 1;
         let size = file.size().max(0) as u64;
         let path = file.path();

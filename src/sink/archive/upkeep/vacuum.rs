@@ -95,7 +95,7 @@ fn hash(path: &str) -> u128 {
 
 /// All files that a version at or after `horizon` refers to: the live ones, and those taken out since.
 fn referenced(table: &Table, horizon: i64, needed: &mut Paths) -> Result<()> {
-    replay::each_live(&table.log(), table.runtime(), table.root(), |file| {
+    replay::each_live(&table.log(), table.runtime(), table.root(), table.version(), |file| {
         needed.insert(hash(&file.path()));
     })?;
     // A checkpoint forgets what was taken out longer ago than a week, entries do not; and entries may be cleaned up.
