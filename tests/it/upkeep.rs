@@ -125,7 +125,7 @@ fn t07_t29_others_work_on_the_table_between_our_runs() {
 
 /// A contract gains a column while rows are there: told at the start, added on request, filled from then on.
 #[test]
-fn t28_a_column_is_added_to_a_table_that_is_there() {
+fn a_column_is_added_to_a_table_that_is_there() {
     let folder = project();
     let folder = folder.path();
     lamps(folder, 1);

@@ -1,4 +1,4 @@
-//! Columns that the contract has gained. T28.
+//! Columns that the contract has gained.
 
 use super::{
     faulty::{Faulty, Trick},

@@ -93,3 +93,22 @@ fn what_cannot_be_there_need_not_be_taken_back() {
     assert_eq!(bench.offsets(), [0, 1]);
     assert!(!dead.exists());
 }
+
+/// T28: two feeds in turn, a message each, and the folders of their rows too: one file each, not one per change.
+#[test]
+fn t28_feeds_and_folders_that_take_turns_make_one_file_per_folder() {
+    let bench = Bench::partitioned_by(&["city"]);
+    let mut archive = bench.open(&[0, 1]);
+    for step in 0..50 {
+        for (number, source) in [(0, "nanchang"), (1, "ganzhou")] {
+            let mut some = rows(step * 2..step * 2 + 2);
+            some[1].2 = Some("赣州");
+            let mut batch = outcome(number, step * 2, step * 2 + 2, &some);
+            batch.source = source.into();
+            archive.write(&batch).unwrap();
+        }
+    }
+    let intervals = [covered(0, 0, 100).intervals, covered(1, 0, 100).intervals].concat();
+    archive.commit(&Covered { intervals, ..Covered::default() }).unwrap();
+    assert_eq!((find(&bench.rows(), ".parquet").len(), plain_rows(&bench.rows())), (2, 200));
+}

@@ -1,4 +1,4 @@
-//! Tables that others wrote into, or changed. T07, T28.
+//! Tables that others wrote into, or changed. T07.
 
 use super::*;
 use crate::error::ErrorKind;
