@@ -144,13 +144,26 @@ fn only_columns_with_bounds_in_every_file_are_listed() {
     assert_eq!((again.bounds, again.version), (false, None));
 
     // A table that has no list, as other versions and programs make it.
-    let version = last_version(&bench.rows()) + 1;
-    let mut metadata = entry(&bench.rows(), version - 1).into_iter().find(|a| a.get("metaData").is_some()).unwrap();
-    metadata["metaData"]["configuration"] = serde_json::json!({});
-    fs::write(bench.rows().join(format!("_delta_log/{version:020}.json")), format!("{INFO}\n{metadata}\n")).unwrap();
-    assert_eq!((list(&bench), bench.offsets()), ("none".to_owned(), vec![0, 1]), "it can be opened");
+    let forget = |bench: &Bench| {
+        let version = last_version(&bench.rows()) + 1;
+        let all = (0..version).rev().flat_map(|version| entry(&bench.rows(), version));
+        let mut metadata = all.into_iter().find(|action| action.get("metaData").is_some()).unwrap();
+        metadata["metaData"]["configuration"] = serde_json::json!({});
+        let text = format!("{INFO}\n{metadata}\n");
+        fs::write(bench.rows().join(format!("_delta_log/{version:020}.json")), text).unwrap();
+        assert_eq!((list(bench), bench.offsets()), ("none".to_owned(), vec![0, 1]), "it can be opened");
+    };
+    forget(&bench);
     assert!(bench.add_columns(false).bounds);
     assert_eq!(list(&bench), format!("note,{}", all.replace(",city", "")));
+
+    // And gets a list and a column at once.
+    let mut bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
+    forget(&bench);
+    bench.grow();
+    assert_eq!(bench.add_columns(false).added, ["note"]);
+    assert_eq!(list(&bench), all, "files that are there have no bounds of the new column");
 }
 
 #[test]
