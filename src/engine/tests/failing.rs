@@ -377,3 +377,21 @@ fn years_that_readers_cannot_read_reject_their_row() {
         assert_eq!(line.matches("out_of_range").count(), 2, "{line}");
     }
 }
+
+/// An instant before 1970 belongs to the day that began before it.
+#[test]
+fn instants_are_out_of_range_to_the_microsecond() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut contract = lamps();
+    contract.rules.clear();
+    contract.columns[2].kind = Kind::Timestamp;
+    let instant = "arrow_cast(CAST(w AS BIGINT), 'Timestamp(Microsecond, Some(\"UTC\"))')";
+    let stage = format!("SELECT id, 1 AS watts, {instant} AS share FROM raw");
+    let (program, source) = compile_lamps_with(MAP, &stage, contract.clone(), &library).unwrap();
+    let (first, last) = (-62_135_596_800_000_000_i64, 253_402_300_799_999_999_i64);
+    let messages: Vec<_> =
+        [first, last, first - 1, last + 1].iter().zip(0..).map(|(us, id)| message(id, &us.to_string())).collect();
+    let lines = lines(&program, &source, &contract, &messages);
+    let rejected: Vec<bool> = lines.lines().map(|line| line.contains("out_of_range")).collect();
+    assert_eq!(rejected, [false, false, true, true], "{lines}");
+}
