@@ -1,6 +1,7 @@
 //! The archive on a temporary folder, with and without trouble.
 
 mod columns;
+mod counting;
 mod faults;
 mod faulty;
 mod files;
