@@ -5,12 +5,7 @@
 mod rejoin;
 pub mod stands;
 
-use std::{
-    collections::BTreeMap,
-    process::{Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::{
     array::{ArrayRef, Int64Array, StringArray},
@@ -25,7 +20,7 @@ use huiju::{
 };
 use stands::{ArchiveStand, FilesStand, KafkaStand};
 
-use crate::support::{eventually, project::was_killed};
+use crate::support::{again, eventually, project::was_killed};
 
 /// A place for a sink, with readers that share nothing with it.
 pub trait Stand {
@@ -47,6 +42,9 @@ pub trait Stand {
 
 /// A commit has this many messages; every tenth is rejected.
 const STEP: i64 = 20;
+
+/// More than a process needs that opens a sink and commits once.
+const LONGEST: Duration = Duration::from_secs(120);
 
 fn partition(number: i32) -> Partition {
     Partition::new("conformance", number)
@@ -190,6 +188,13 @@ fn a_crash_before_the_commit_leaves_nothing(stand: &dyn Stand) {
     assert_holds(stand, &[3 * STEP]);
 }
 
+/// Lets a process of its own write and commit what comes next, and die at a point on the way.
+fn die_at(stand: &dyn Stand, point: &str) {
+    let variables = [("HUIJU_FAULT", point), ("HUIJU_TEST_STAND", &stand.address())];
+    let (status, said) = again("conformance::dies_in_the_middle", &variables, LONGEST);
+    assert!(was_killed(status), "{point} is not on the way: {status} {said}");
+}
+
 /// In a process of its own, which dies at each of the named points; what it left is taken up from its cursors.
 fn a_crash_in_the_middle_of_a_commit_is_taken_up(stand: &dyn Stand) {
     let mut next = STEP;
@@ -198,12 +203,7 @@ fn a_crash_in_the_middle_of_a_commit_is_taken_up(stand: &dyn Stand) {
     carry(&mut *sink, 0, next).unwrap();
     drop(sink);
     for point in stand.points() {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "conformance::dies_in_the_middle", "--nocapture"]);
-        child.env("HUIJU_FAULT", point).env("HUIJU_TEST_STAND", stand.address());
-        let ended = child.stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stderr);
-        assert!(was_killed(ended.status), "{point} is not on the way: {} {said}", ended.status);
+        die_at(stand, point);
         let mut sink = open(stand);
         let cuts = cursors(&mut *sink, 0);
         assert!(!cuts.is_empty() && cuts.iter().all(|cut| [next, next + STEP].contains(cut)), "{point}: {cuts:?}");
@@ -222,31 +222,37 @@ fn take_up(sink: &mut dyn Sink, cuts: &[i64], end: i64) -> i64 {
     end
 }
 
-/// Between its two cursors a sink takes what is new for one of its tables only; both parts in one commit.
+/// Another sink is far behind: the source starts at its cursor, and its batches are cut at the cursors of both. What lies
+/// below its own cursor a sink is not given (`runtime::outlet`), and of the rest, between its two cursors if it has two, it
+/// takes what is new for each of its tables; all in one commit.
 fn a_replay_from_an_older_cursor_changes_nothing(stand: &dyn Stand) {
     let mut sink = open(stand);
     sink.assign(&[partition(0)]).unwrap();
     carry(&mut *sink, 0, STEP).unwrap();
     drop(sink);
+    let mut moved = Vec::new();
+    let mut committed = STEP;
     for point in stand.points() {
-        let before = cursors(&mut *open(stand), 0);
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "conformance::dies_in_the_middle"]);
-        child.env("HUIJU_FAULT", point).env("HUIJU_TEST_STAND", stand.address());
-        child.stdin(Stdio::null()).output().unwrap();
+        die_at(stand, point);
         let mut sink = open(stand);
         let cuts = cursors(&mut *sink, 0);
-        let end = before[0] + 2 * STEP;
-        let mut batches = Vec::new();
-        let mut from = cuts[0];
-        for next in cuts[1..].iter().copied().chain([end]) {
-            batches.push(outcome(0, from, next, |_| true));
-            from = next;
-        }
+        assert!(cuts.iter().all(|cut| [committed, committed + STEP].contains(cut)), "{point}: {cuts:?}");
+        moved.push(cuts[0] > committed);
+        let (older, end) = (committed - STEP, committed + 2 * STEP);
+        let mut bounds: Vec<i64> = (older..end).step_by(7).chain(cuts.iter().copied()).chain([end]).collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        let offered = bounds.windows(2).filter(|bounds| bounds[1] > cuts[0]);
+        let batches = offered.map(|bounds| outcome(0, bounds[0], bounds[1], |_| true)).collect();
         let covered = write(&mut *sink, batches).unwrap();
         sink.commit(&covered).unwrap();
         assert_holds(stand, &[end]);
+        committed = end;
     }
+    assert!(
+        moved.contains(&true) && moved.contains(&false),
+        "a process dies before its commit, and after it: {moved:?}"
+    );
 }
 
 fn of_two_that_hold_a_partition_only_one_can_commit(stand: &dyn Stand) {
@@ -363,7 +369,7 @@ fn many_batches_of_many_partitions_are_one_commit_in_order(stand: &dyn Stand) {
     assert_holds(stand, &[60; 3]);
 }
 
-/// Does nothing in an ordinary run: it is the process that dies, started by [`a_crash_in_the_middle_of_a_commit_is_taken_up`].
+/// Does nothing in an ordinary run: it is the process that dies, started by [`die_at`].
 #[test]
 fn dies_in_the_middle() {
     let Ok(address) = std::env::var("HUIJU_TEST_STAND") else { return };

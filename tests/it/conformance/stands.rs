@@ -250,6 +250,11 @@ impl Stand for ArchiveStand {
             // A reader without Delta sees these files until the next start; `open` comes before reading.
             "archive.after_intent",
             "archive.after_rename",
+            // The rejects go first; this is of the rows.
+            "archive.after_intent:2",
+            "archive.after_rename:2",
+            "archive.before_commit:2",
+            "archive.after_commit:2",
         ]
     }
 }

@@ -1,5 +1,6 @@
 //! What the tests stand on: a broker, processes, other people's readers.
 
+mod again;
 pub mod carried;
 mod huiju;
 mod jars;
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use again::again;
 pub use carried::Carried;
 pub use huiju::Huiju;
 pub use kafka::Kafka;
