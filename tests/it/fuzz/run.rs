@@ -3,16 +3,22 @@
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
-    process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+use crate::support::again;
+
 /// One execution may take this much of a processor.
 const LONGEST: Duration = Duration::from_secs(2);
-/// What a target may keep.
-const GROWTH: usize = 256 << 20;
+/// And so long by the clock, however busy the machine is: then it hangs.
+const HANGS: Duration = Duration::from_secs(120);
+/// All of them together by the clock: at least this, and more for each when there are many.
+const WHOLE: Duration = Duration::from_secs(900);
+/// What an execution may take, and a target keep.
+const GROWTH: usize = 64 << 20;
 
 pub fn executions(usual: u64) -> u64 {
     std::env::var("HUIJU_FUZZ").map_or(usual, |n| n.parse().expect("HUIJU_FUZZ is a number"))
@@ -30,47 +36,73 @@ pub fn spent() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn resident() -> usize {
-    let pages = fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+/// The most memory that this process has had, in bytes, since [`forget_peak`].
+fn peak() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().split(' ').next().unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// From now on the peak is that of what follows.
+fn forget_peak() {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
 }
 
 /// Whether this is the process that is to fuzz. If not, runs the test again in one of its own, because what a target
-/// keeps can be told only where no other test takes memory.
+/// takes can be told only where no other test takes memory.
 pub fn alone(test: &str) -> bool {
     if std::env::var_os("HUIJU_TEST_ALONE").is_some() {
         return true;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", test, "--nocapture"]).env("HUIJU_TEST_ALONE", "1");
-    let ended = child.stdin(Stdio::null()).output().unwrap();
-    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let limit = WHOLE + Duration::from_millis(100 * executions(0));
+    let (status, said) = again(test, &[("HUIJU_TEST_ALONE", "1")], limit);
     print!("{said}");
-    assert!(
-        ended.status.success() && said.contains(" executions in "),
-        "{test} in a process of its own: {}",
-        ended.status
-    );
+    assert!(status.success() && said.contains(" executions in "), "{test} in a process of its own: {status}");
     false
+}
+
+fn hex(input: &[u8]) -> String {
+    input.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Is told each input, and ends the process when too long after one nothing more comes: nobody can stop an execution.
+fn watch(name: &str) -> mpsc::SyncSender<Vec<u8>> {
+    let (tell, told) = mpsc::sync_channel::<Vec<u8>>(8);
+    let name = name.to_owned();
+    std::thread::spawn(move || {
+        let mut last = told.recv();
+        while let Ok(input) = &last {
+            last = match told.recv_timeout(HANGS) {
+                Err(RecvTimeoutError::Timeout) => {
+                    eprintln!("{name}: an execution of seed {} hangs with {}", seed(), hex(input));
+                    std::process::exit(1);
+                }
+                next => next.map_err(|_| mpsc::RecvError),
+            };
+        }
+    });
+    tell
 }
 
 /// Runs `target` so many times.
 pub fn fuzz(name: &str, times: u64, seeds: &[Vec<u8>], tokens: &[&str], mut target: impl FnMut(&[u8])) {
     let mut random = StdRng::seed_from_u64(seed());
-    let (begun, before, mut slowest) = (Instant::now(), resident(), Duration::ZERO);
+    let watch = watch(name);
+    forget_peak();
+    let (begun, before, mut slowest) = (Instant::now(), peak(), Duration::ZERO);
     for at in 0..times {
         let input = make(&mut random, seeds, tokens);
+        watch.send(input.clone()).unwrap();
         let started = spent();
         let ended = catch_unwind(AssertUnwindSafe(|| target(&input)));
         let took = spent() - started;
         slowest = slowest.max(took);
-        let hex = || input.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert!(ended.is_ok(), "{name}: execution {at} of seed {} fails with {}", seed(), hex());
-        assert!(took < LONGEST, "{name}: execution {at} takes {took:?} for {}", hex());
+        assert!(ended.is_ok(), "{name}: execution {at} of seed {} fails with {}", seed(), hex(&input));
+        assert!(took < LONGEST, "{name}: execution {at} takes {took:?} for {}", hex(&input));
     }
-    let grown = resident().saturating_sub(before);
-    println!("{name}: {times} executions in {:?}, the slowest {slowest:?}, {} MB kept", begun.elapsed(), grown >> 20);
-    assert!(grown < GROWTH, "{name}: {grown} bytes are kept after {times} executions");
+    let grown = peak() - before;
+    println!("{name}: {times} executions in {:?}, the slowest {slowest:?}, up to {} MB", begun.elapsed(), grown >> 20);
+    assert!(grown < GROWTH, "{name}: {grown} bytes more are taken in {times} executions");
 }
 
 /// A seed with a few things done to it, or pieces put together.
