@@ -1,18 +1,23 @@
 //! Files that people write: configuration, pipelines, contracts, code tables, rules.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    slice,
+};
 
 use huiju::{
     config,
     contract::{codes::CodeTables, odcs},
     engine::Library,
+    error::Finding,
 };
 
 use super::{
     run::{alone, executions, fuzz, texts},
     schemas,
 };
-use crate::support::project::copy;
+use crate::support::project::{SOURCES, copy};
 
 /// A folder in memory, where there is one: these targets read files.
 fn folder() -> tempfile::TempDir {
@@ -48,7 +53,7 @@ const TOML: [&str; 26] = [
     "\\",
 ];
 
-/// Every file that people write, spoiled: findings with the file's name, or a configuration.
+/// Every file that people write, spoiled: findings with the file's name and the line, or a configuration.
 #[test]
 fn fuzz_configuration() {
     if !alone("fuzz::written::fuzz_configuration") {
@@ -71,14 +76,20 @@ fn fuzz_configuration() {
     });
 
     let place = folder();
-    copy(&root.join("pipelines/work_orders"), &place.path().join("work_orders"));
+    let pipeline = place.path().join("work_orders");
+    copy(&root.join("pipelines/work_orders"), &pipeline);
     for file in ["pipeline.toml", "sources/nanchang.toml", "sources/nanchang.sql", "2_standardize.sql"] {
-        let path = place.path().join("work_orders").join(file);
+        let path = pipeline.join(file);
         let seeds = vec![fs::read(&path).unwrap()];
+        // What a source says may not go with another `pipeline.toml`.
+        let mut blamed = vec![path.clone()];
+        if file == "pipeline.toml" {
+            blamed.extend(SOURCES.map(|source| pipeline.join(format!("sources/{source}.toml"))));
+        }
         fuzz(file, times, &seeds, &TOML, |input| {
             fs::write(&path, input).unwrap();
-            if let Err(findings) = config::pipeline::read(&place.path().join("work_orders")) {
-                assert!(!findings.is_empty());
+            if let Err(findings) = config::pipeline::read(&pipeline) {
+                tell_where(&findings, &blamed);
             }
         });
         fs::write(&path, &seeds[0]).unwrap();
@@ -95,7 +106,7 @@ fn fuzz_configuration() {
     fuzz("contract", times.div_ceil(4), &seeds, &yaml, |input| {
         fs::write(&path, input).unwrap();
         if let Err(findings) = odcs::read(place.path(), "work_orders") {
-            assert!(!findings.is_empty());
+            tell_where(&findings, slice::from_ref(&path));
         }
     });
 
@@ -107,7 +118,9 @@ fn fuzz_configuration() {
     let csv = [",", "\n", "\"", "|", "code", "2020-01-01", "\r", "投诉", "\u{feff}"];
     fuzz("code table", times, &seeds, &csv, |input| {
         fs::write(&path, input).unwrap();
-        let _ = CodeTables::read(place.path());
+        if let Err(findings) = CodeTables::read(place.path()) {
+            tell_where(&findings, slice::from_ref(&path));
+        }
     });
 
     let place = folder();
@@ -117,6 +130,26 @@ fn fuzz_configuration() {
     let seeds = vec![fs::read(&rules).unwrap()];
     fuzz("keyword rules", times.div_ceil(40), &seeds, &csv, |input| {
         fs::write(&rules, input).unwrap();
-        let _ = Library::read(place.path());
+        if let Err(findings) = Library::read(place.path()) {
+            tell_where(&findings, slice::from_ref(&rules));
+        }
     });
+}
+
+/// Each finding names one of these files, and a line of it, unless it is about what is not there.
+fn tell_where(findings: &[Finding], files: &[PathBuf]) {
+    assert!(!findings.is_empty(), "refused without a word");
+    let absent = ["is missing", "is empty", "has no rows", "no [[sink]]", "name the columns that"];
+    for finding in findings {
+        let path = files.iter().find(|path| finding.at.starts_with(path.to_str().unwrap()));
+        let path = path.unwrap_or_else(|| panic!("not of {files:?}: {finding}"));
+        let rest = &finding.at[path.to_str().unwrap().len()..];
+        if rest.is_empty() {
+            assert!(absent.iter().any(|words| finding.what.contains(words)), "no line: {finding}");
+            continue;
+        }
+        let line = rest.strip_prefix(':').and_then(|line| line.parse::<usize>().ok());
+        let lines = fs::read(path).unwrap().split(|byte| *byte == b'\n').count();
+        assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "no line of {lines}: {finding}");
+    }
 }
