@@ -15,17 +15,6 @@ fn ready(depth: usize) -> (Place, Arc<Told>) {
     (place, told)
 }
 
-/// A test that fails must end all the same: whoever drops an outlet waits for its thread.
-struct Released(Arc<Told>);
-
-impl Drop for Released {
-    fn drop(&mut self) {
-        for held in [&self.0.stuck, &self.0.hurried, &self.0.untidy] {
-            held.store(false, Ordering::SeqCst);
-        }
-    }
-}
-
 fn commit_all(place: &Place) {
     place.outlet.release(&[]).unwrap().recv().unwrap().unwrap();
 }
