@@ -99,3 +99,34 @@ fn what_follows_a_commit_does_not_keep_the_permit() {
     assert!(answer.is_ok(), "whoever withdraws the permit waits for what follows the commit");
     assert_eq!(intervals(&told.committed), [(0, 1)]);
 }
+
+/// What is committed is not committed again: a batch that begins below the cursor and does not end there is our mistake.
+#[test]
+fn t15_a_batch_across_the_cursor_is_refused() {
+    let (only, told) = place("kafka", &[10], &Permit::default());
+    let mut line = line(vec![only], PATIENCE);
+    line.take_over(&[partition()]).unwrap();
+    line.hand_out(outcome(5, 10)).unwrap();
+    line.let_go(&[]).expect("what lies below is dropped");
+    line.hand_out(outcome(5, 15)).unwrap();
+    let error = line.let_go(&[]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Bug);
+    assert!(error.to_string().contains("cursor at 10 and got orders/0 [5, 15)"), "{error}");
+    assert!(intervals(&told.written).is_empty() && intervals(&told.committed).is_empty());
+}
+
+/// Nor one that would have to be taken for one of its partitions and dropped for another.
+#[test]
+fn t15_a_batch_on_both_sides_of_the_cursor_is_refused() {
+    let (only, told) = place("kafka", &[10], &Permit::default());
+    let mut line = line(vec![only], PATIENCE);
+    let other = Partition::new("orders", 1);
+    line.take_over(&[partition(), other.clone()]).unwrap();
+    let mut both = outcome(5, 10);
+    both.covers.push(Interval { partition: other, from: 10, next: 15 });
+    line.hand_out(both).unwrap();
+    let error = line.let_go(&[]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Bug);
+    assert!(error.to_string().contains("both sides of the kafka cursor"), "{error}");
+    assert!(intervals(&told.written).is_empty() && intervals(&told.committed).is_empty());
+}
