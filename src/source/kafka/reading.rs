@@ -443,3 +443,6 @@ impl<'a> Reading<'a> {
         self.intake.finish(patience.saturating_sub(started.elapsed()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! What is done about offsets that the broker does not have, against the one that librdkafka has for tests.
+
+use std::sync::Arc;
+
+use rdkafka::{
+    ClientConfig,
+    mocking::MockCluster,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use super::{super::batches::Track, *};
+use crate::{
+    batch::Budget,
+    config,
+    error::ErrorKind,
+    source::{Permit, kafka::Kafka},
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// The partition holds the offsets below it.
+const END: i64 = 10;
+
+/// What becomes of a reader that wants `next` when the client tells it this.
+fn judged(code: RDKafkaErrorCode, next: i64) -> Result<()> {
+    let broker = MockCluster::new(1).unwrap();
+    broker.create_topic("t", 1, 1).unwrap();
+    let brokers = broker.bootstrap_servers();
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+    for _ in 0..END {
+        producer.send(BaseRecord::<str, str>::to("t").partition(0).payload("{}")).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+
+    let config = config::Kafka { brokers, client_id: "test".into(), group: "test".into(), properties: Vec::new() };
+    let settings = Settings::new("orders".into(), vec![("t".into(), 0)]);
+    let mut source = Kafka::new(&config, settings.clone(), Arc::new(|_, _| {})).unwrap();
+    let (client, group) = (source.client.take().unwrap(), source.group());
+    let (mut intake, _line) = Intake::new(1, Budget::new(1 << 20), Permit::default(), LIMIT);
+    let stop = Stop::default();
+    let mut reading = Reading::new(&client, &*group, &settings, &|_, _| {}, &mut intake, &stop);
+    reading.batches.assign(Track::new(Partition::new("t", 0), 0, next, &[next], None));
+    reading.judge(&KafkaError::MessageConsumption(code))
+}
+
+/// T06: a partition that was cut short. How the client calls it depends on how it has found out.
+#[test]
+fn t06_offsets_that_a_truncated_partition_has_lost_stop_the_pipeline() {
+    for code in [AutoOffsetReset, OffsetOutOfRange, LogTruncation] {
+        let error = judged(code, END + 2).expect_err("must stop");
+        assert_eq!(error.kind, ErrorKind::Gap, "{code:?}: {error}");
+        assert!(error.to_string().contains("our cursor is 12, but the partition ends at 10"), "{code:?}: {error}");
+    }
+}
+
+/// The broker decides, not what the client calls it: a follower may have been behind for a moment.
+#[test]
+fn an_offset_that_the_broker_still_has_is_read_on_from() {
+    for code in [AutoOffsetReset, OffsetOutOfRange, LogTruncation] {
+        for next in [0, 5, END] {
+            judged(code, next).unwrap_or_else(|error| panic!("{code:?} at {next}: {error}"));
+        }
+    }
+}
