@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     cli::{flags::Where, out::say},
-    config::{Config, pipeline},
+    config::{self, Config, pipeline},
     contract::{codes::CodeTables, odcs},
     dictionary,
     engine::{Library, function_docs},
@@ -57,7 +57,14 @@ pub fn check(at: &Where) -> Result<()> {
     // Those that no pipeline has yet.
     let spare =
         odcs::names(&config.schemas).into_iter().filter(|name| prepared.iter().all(|one| *one.contract.name != **name));
-    let findings: Vec<Finding> = spare.filter_map(|name| odcs::read(&config.schemas, &name).err()).flatten().collect();
+    let mut findings: Vec<Finding> =
+        spare.filter_map(|name| odcs::read(&config.schemas, &name).err()).flatten().collect();
+    let is_archive = |sink: &config::Sink| matches!(sink, config::Sink::Archive { .. });
+    if prepared.iter().any(|one| one.pipeline.sinks.iter().any(is_archive)) {
+        let odd = config::folder_of_tables(&config.archive.location).err();
+        let at = config.place("archive.location");
+        findings.extend(odd.map(|why| Finding::new(at, format!("[archive] location: {why}"))));
+    }
     if !findings.is_empty() {
         return Err(refuse(findings));
     }

@@ -12,7 +12,11 @@ mod table;
 mod tests;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use pipeline::{Dedup, Gaps, Pipeline, RawTexts, RejectLimit, Sink, Source, Stage, Start};
 pub use secret::Secret;
@@ -25,6 +29,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// A size as people write it, for flags: `128MiB`.
 pub fn size(text: &str) -> Result<usize, String> {
     values::size(&toml::de::DeValue::String(text.into()))
+}
+
+/// Whether tables can lie in a folder: its path must mean it alone, whoever reads them. Or why not, and what to do.
+pub fn folder_of_tables(folder: &Path) -> Result<(), String> {
+    values::folder_of_tables(folder)
 }
 
 /// `huiju.toml`.
@@ -46,6 +55,13 @@ pub struct Config {
     pub instance: String,
     /// How long a stop or a rebalance waits for what is in flight.
     pub drain: Duration,
+}
+
+impl Config {
+    /// Where the file says `path`, keys joined by dots.
+    pub fn place(&self, path: &str) -> String {
+        table::place(&self.path, path)
+    }
 }
 
 /// Where topics live.

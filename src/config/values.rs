@@ -1,6 +1,6 @@
 //! The values people write, one small reader each: what is wanted, and how to write it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use chrono_tz::Tz;
 use encoding_rs::Encoding;
@@ -273,5 +273,28 @@ pub(super) fn table_path(value: &DeValue<'_>) -> Result<String, String> {
     if !path.split('/').all(good) {
         return Err("not a table: a folder below the archive's location, like \"work_orders\"".into());
     }
+    unmistakable(&path)?;
     Ok(path)
+}
+
+/// Whether tables can lie in a folder, by where it really is: links are followed as far as they lead anywhere.
+pub(super) fn folder_of_tables(folder: &Path) -> Result<(), String> {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let real = |there: &Path| Some(there.canonicalize().ok()?.join(whole.strip_prefix(there).ok()?));
+    let real = whole.ancestors().find_map(real).unwrap_or_else(|| whole.clone());
+    let fit = real.to_str().ok_or_else(|| "it is not UTF-8: name it otherwise".to_owned()).and_then(unmistakable);
+    fit.map_err(|why| format!("{real:?} cannot hold tables: {why}"))
+}
+
+/// What reads a Delta log makes a URL of a table's path and decodes it twice: of `a%20b` it reads the log of `a b`, by which
+/// a vacuum would delete the files of `a%20b`.
+fn unmistakable(path: &str) -> Result<(), String> {
+    let is_hex = |at: usize| path.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
+    if let Some((at, _)) = path.match_indices('%').find(|(at, _)| is_hex(at + 1) && is_hex(at + 2)) {
+        return Err(format!("\"{}\" in it is read as another character: name it otherwise", &path[at..at + 3]));
+    }
+    match path.chars().find(|c| c.is_control() || *c == '\\') {
+        Some(bad) => Err(format!("{bad:?} in it is not read as it is written: name it otherwise")),
+        None => Ok(()),
+    }
 }

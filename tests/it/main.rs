@@ -19,6 +19,7 @@ mod operator;
 mod other_feed;
 mod outages;
 mod panics;
+mod places;
 mod poison;
 mod protocol;
 mod retention;

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    config::folder_of_tables,
     error::{Error, Result},
 };
 
@@ -159,8 +160,11 @@ impl Table {
         clock: Clock,
         runtime: Handle,
     ) -> Result<Table> {
+        let refuse_odd = |root: &Path| folder_of_tables(root).map_err(|why| Error::config(format!("archive: {why}")));
+        refuse_odd(&place.root)?;
         disk::create_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
         place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
+        refuse_odd(&place.root)?; // a link may lead elsewhere by now
         let url = Url::from_directory_path(&place.root).expect("it is absolute");
         let log =
             logstore_with(store, &url, StorageConfig::default()).map_err(|e| disk::failed("open", &place.root, e))?;

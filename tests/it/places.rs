@@ -1,0 +1,148 @@
+//! Where an archive may lie, and where it may not: a path must mean one folder, whoever reads it.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    time::SystemTime,
+};
+
+use serde_json::json;
+
+use crate::{
+    conformance::stands::files,
+    doors::{edit, lamps, refused},
+    other_feed::project,
+    support::{Huiju, project::copy, python},
+};
+
+const LOCATION: &str = "location = \"archive\"";
+
+#[track_caller]
+fn ends_well(folder: &Path, arguments: &[&str]) {
+    let (status, huiju) = Huiju::run(folder, arguments, &[]);
+    assert!(status.success(), "{arguments:?}: {}", huiju.stderr());
+}
+
+/// What a path is decoded to once more must not be another table: a vacuum would take its files for nobody's.
+#[test]
+fn an_archive_whose_path_could_mean_another_is_refused() {
+    let folder = project();
+    let folder = folder.path();
+    let config = folder.join("huiju.toml");
+    lamps(folder, 2);
+    edit(&config, LOCATION, "location = \"c d\"");
+    ends_well(folder, &["run", "--until-end"]);
+    // As an earlier version left it: a table with the first one's log, whose files are nobody's by it.
+    copy(&folder.join("c d"), &folder.join("c%20d"));
+    let stray = folder.join("c%20d/lamps/fault_kind=01/part-stray.zstd.parquet");
+    fs::write(&stray, "a row").unwrap();
+    File::open(&stray).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    edit(&config, "c d", "c%20d");
+    let before = files(folder);
+    for verb in [
+        &["check"][..],
+        &["run"],
+        &["run", "--until-end"],
+        &["archive", "vacuum"],
+        &["archive", "compact"],
+        &["archive", "create"],
+        &["archive", "add-columns"],
+        &["archive", "history"],
+    ] {
+        refused(folder, verb, &["c%20d", "\"%20\"", "name it otherwise"]);
+    }
+    refused(folder, &["check"], &["huiju.toml:9: [archive] location: "]);
+    assert_eq!(files(folder), before);
+}
+
+#[test]
+fn paths_that_make_no_address_are_refused_before_anything_is_made() {
+    for (name, shown) in [
+        (&b"a%2Fb"[..], "\"%2F\""),
+        (b"a%0ab", "\"%0a\""),
+        (b"a\tb", "'\\t'"),
+        (b"a\nb", "'\\n'"),
+        (b"a\\b", "'\\\\'"),
+        (b"a\xffb", "is not UTF-8"),
+    ] {
+        let folder = project();
+        lamps(folder.path(), 1);
+        // Made absolute: what stands in the way may stand above the configuration.
+        let odd = folder.path().join(OsStr::from_bytes(name));
+        fs::create_dir(&odd).unwrap();
+        for part in ["pipelines", "schemas", "topics", "huiju.toml"] {
+            fs::rename(folder.path().join(part), odd.join(part)).unwrap();
+        }
+        for verb in [&["check"][..], &["run", "--until-end"], &["archive", "create"]] {
+            refused(&odd, verb, &[shown, "name it otherwise"]);
+        }
+        assert!(!odd.join("archive").exists(), "{name:?}");
+        // What the path leads to counts.
+        let straight = folder.path().join("straight");
+        fs::create_dir(&straight).unwrap();
+        std::os::unix::fs::symlink(&straight, odd.join("archive")).unwrap();
+        for verb in [&["check"][..], &["run", "--until-end"], &["archive", "vacuum"]] {
+            ends_well(&odd, verb);
+        }
+    }
+}
+
+#[test]
+fn a_demo_is_not_made_where_its_archive_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    refused(folder.path(), &["demo", "--dir", "c%20d", "--messages", "30"], &["\"%20\"", "name it otherwise"]);
+    assert!(!folder.path().join("c%20d/archive").exists());
+}
+
+#[test]
+fn a_sink_s_path_has_no_odd_characters() {
+    let folder = project();
+    let toml = folder.path().join("pipelines/street_lamps/pipeline.toml");
+    edit(&toml, "path = \"lamps\"", "path = \"la%6Dps\"");
+    for verb in [&["check"][..], &["run"], &["archive", "vacuum"]] {
+        refused(folder.path(), verb, &["pipeline.toml:17: path = \"la%6Dps\": ", "\"%6D\""]);
+    }
+    edit(&toml, "la%6Dps", "la\\tmps");
+    refused(folder.path(), &["check"], &["pipeline.toml:17: ", "'\\t'"]);
+}
+
+#[test]
+fn odd_paths_that_mean_one_folder_are_fine() {
+    for name in ["a b", "百分之十 10%", "50%x", "a#b?c&d+e", "a%zz"] {
+        let folder = project();
+        lamps(folder.path(), 2);
+        edit(&folder.path().join("huiju.toml"), LOCATION, &format!("location = \"{name}\""));
+        for verb in [&["check"][..], &["run", "--until-end"], &["archive", "compact"], &["archive", "vacuum"]] {
+            ends_well(folder.path(), verb);
+        }
+        assert!(folder.path().join(name).join("lamps/_delta_log").is_dir());
+    }
+}
+
+/// A value is escaped for the folder's name, and that once more for the log.
+#[test]
+fn values_of_partition_columns_are_read_as_they_were_written() {
+    let folder = project();
+    let pipeline = folder.path().join("pipelines/street_lamps/pipeline.toml");
+    edit(&pipeline, "[\"fault_kind\"]", "[\"repaired_on_raw\"]");
+    let mut values = ["1", "50%", "50%25", "c%20d", "c d", "%2F", "a/b", "a\\b", "c%d", "城=#?&+", "\"x\"'", "a\tb"];
+    let topic = folder.path().join("topics/lamps.raw.east");
+    fs::create_dir_all(&topic).unwrap();
+    let line = |(number, value): (usize, &&str)| {
+        let lamp = json!({"id": format!("LD{number:06}"), "at": "2026-06-01 21:05:00", "what": "K1", "fixed": value,
+            "pole": {"state": "1", "lamps": {"out": 1}}});
+        format!("{lamp}\n")
+    };
+    fs::write(topic.join("2026-06-02.jsonl"), values.iter().enumerate().map(line).collect::<String>()).unwrap();
+    ends_well(folder.path(), &["run", "--until-end"]);
+    values.sort();
+    let table = folder.path().join("archive/lamps").display().to_string();
+    for verb in [&["archive", "history"][..], &["archive", "compact", "--min-files", "1"], &["archive", "vacuum"]] {
+        ends_well(folder.path(), verb);
+        let Some(said) = python("readers/partitions.py", &[&table, "repaired_on_raw"]) else { return };
+        let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(seen, json!({"values": values, "each": values, "plain": values, "files": true}), "{verb:?}");
+    }
+}
