@@ -22,5 +22,19 @@ fn main() -> ExitCode {
     // With pages of 2 MB the kernel clears, and keeps, far more than batches need.
     // SAFETY: it takes numbers only. An older kernel refuses, which changes nothing.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    allow_descriptors();
     huiju::cli::main()
+}
+
+/// As many descriptors as we may ask for. What shells and systemd give at first (1,024) is meant for programs with
+/// `select`, and what is open at once (files of partitions, brokers) can be more.
+fn allow_descriptors() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both take a limit that lives. A refusal changes nothing.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }

@@ -2,8 +2,10 @@
 //!
 //! `/health` is 200 while the process works, waiting included: restarting it would not help. `/ready` is 200 while every
 //! pipeline is running.
+//!
+//! Who watches a pipeline must not be able to stop it: connections are few, each is there for one request, and none lasts.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,16 +13,24 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
+    serve::Listener,
 };
 use chrono::SecondsFormat;
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::{
     error::{Context, Result},
     metrics::Metrics,
     runtime::supervise::{State as Doing, Statuses},
 };
+
+/// Connections at a time; further ones wait to be accepted. Each takes a descriptor, and files and brokers need theirs.
+const CONNECTIONS: usize = 64;
+/// How long a connection lasts at most, whatever it does or leaves undone.
+const LIFETIME: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 struct Shown {
@@ -37,12 +47,23 @@ pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, statuses: Arc<Stat
         .route("/health", get(health))
         .route("/ready", get(ready))
         .with_state(Shown { metrics, statuses });
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, app).await {
-            tracing::error!(%error, "metrics are no longer served");
-        }
-    });
+    tokio::spawn(answer_all(listener, app, CONNECTIONS, LIFETIME));
     Ok(address)
+}
+
+async fn answer_all(mut listener: TcpListener, app: Router, connections: usize, lifetime: Duration) {
+    let places = Arc::new(Semaphore::new(connections));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("nobody closes it");
+        // axum's: one that fails is logged, and tried again.
+        let (stream, _) = Listener::accept(&mut listener).await;
+        let app = TowerToHyperService::new(app.clone());
+        tokio::spawn(async move {
+            let answered = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), app);
+            let _ = timeout(lifetime, answered).await; // that somebody says nothing, or hangs up, is no news
+            drop(place);
+        });
+    }
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> Response {
@@ -76,4 +97,60 @@ fn answer(shown: &Shown, well: bool) -> Response {
     let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({"ok": well, "pipelines": pipelines}).to_string();
     (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use tokio::runtime::Runtime;
+
+    use super::*;
+
+    fn serving(connections: usize, lifetime: Duration) -> (Runtime, SocketAddr) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", get(|| async { "well" }));
+        runtime.spawn(answer_all(listener, app, connections, lifetime));
+        (runtime, address)
+    }
+
+    fn say(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    }
+
+    /// All that comes until the other side closes.
+    fn heard(mut stream: TcpStream) -> String {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it is closed in time");
+        String::from_utf8(answer).unwrap()
+    }
+
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: huiju\r\n\r\n";
+
+    #[test]
+    fn a_connection_is_closed_after_one_answer() {
+        let (_runtime, address) = serving(1, Duration::from_secs(3600));
+        for _ in 0..3 {
+            let answer = heard(say(address, REQUEST));
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\nwell"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn connections_that_ask_for_nothing_are_closed_and_others_have_their_turn() {
+        let (_runtime, address) = serving(3, Duration::from_millis(200));
+        let silent = ["", "GET / HT", "GET / HTTP/1.1\r\nHost: huiju\r\n"].map(|text| say(address, text));
+        assert!(heard(say(address, REQUEST)).ends_with("well"));
+        for stream in silent {
+            assert_eq!(heard(stream), "");
+        }
+    }
 }

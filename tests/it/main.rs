@@ -24,6 +24,7 @@ mod poison;
 mod protocol;
 mod retention;
 mod security;
+mod serving;
 mod stops;
 mod support;
 mod tidy;
