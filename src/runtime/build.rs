@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use super::slot::Slot;
 use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, outlet, values::Values};
 use crate::{
     batch::Budget,
@@ -317,54 +318,6 @@ fn writable(folder: &Path) -> Result<()> {
     })();
     let _ = std::fs::remove_file(&path);
     tried.or_unavailable(format!("write to {}", folder.display()))
-}
-
-/// A number that no other living process of this machine holds, so that each has transactional ids and a name in the
-/// consumer group of its own, and a process that is started again gets those of the one that died: its open transactions
-/// are aborted at once, and its partitions are taken up again at once.
-#[derive(Debug)]
-pub struct Slot {
-    instance: String,
-    number: usize,
-    /// Locked for as long as we live: the slot by us alone, and its folder by all, because what cleans up temporary files
-    /// (systemd-tmpfiles) passes over a locked folder.
-    _locks: [File; 2],
-}
-
-impl Slot {
-    /// Takes the first free one.
-    pub fn take(instance: &str) -> Result<Slot> {
-        Slot::take_in(&folder_of_slots(), instance)
-    }
-
-    pub(super) fn take_in(folder: &Path, instance: &str) -> Result<Slot> {
-        std::fs::create_dir_all(folder).or_unavailable(format!("create {}", folder.display()))?;
-        let whole = File::open(folder).or_unavailable(format!("open {}", folder.display()))?;
-        let _ = whole.try_lock_shared(); // who cleans up at this moment finds nothing that is old enough
-        for number in 0..1000 {
-            let path = folder.join(format!("{instance}.{number}"));
-            let file = File::options().create(true).truncate(false).write(true).open(&path);
-            let file = file.or_unavailable(format!("open {}", path.display()))?;
-            if file.try_lock().is_ok() {
-                return Ok(Slot { instance: instance.to_owned(), number, _locks: [file, whole] });
-            }
-        }
-        Err(Error::unavailable(format!("all slots in {} are taken", folder.display())))
-    }
-
-    pub(super) fn name(&self) -> String {
-        format!("{}.{}", self.instance, self.number)
-    }
-
-    fn transactional_id(&self, group: &str, pipeline: &str) -> String {
-        format!("{group}.{pipeline}.{}", self.name())
-    }
-}
-
-fn folder_of_slots() -> PathBuf {
-    // SAFETY: always succeeds.
-    let user = unsafe { libc::getuid() };
-    std::env::temp_dir().join(format!("huiju-{user}"))
 }
 
 /// Committed accounts, summed up for people.

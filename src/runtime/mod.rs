@@ -31,6 +31,7 @@ mod breaker;
 pub mod build;
 mod columns;
 mod outlet;
+mod slot;
 pub mod supervise;
 #[cfg(test)]
 mod tests;
