@@ -55,7 +55,7 @@ impl Metrics {
         let lag_seconds = {
             let opts = Opts::new(
                 "huiju_lag_seconds",
-                "Age of the newest message fetched from a partition that is behind; 0 at its end.",
+                "Kafka only: age of the newest message fetched from a partition that is behind; 0 at its end.",
             );
             let vec = GaugeVec::new(opts, &["pipeline", "topic", "partition"]).expect("the name is valid");
             registry.register(Box::new(vec.clone())).expect("the name is unique");
@@ -94,7 +94,7 @@ impl Metrics {
             ),
             lag_messages: gauge(
                 "huiju_lag_messages",
-                "Messages of a partition that are not fetched yet.",
+                "Kafka only: messages of a partition that are not fetched yet.",
                 &["pipeline", "topic", "partition"],
             ),
             lag_seconds,
@@ -133,5 +133,22 @@ impl Metrics {
         let mut text = Vec::new();
         let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         encoded.map(|()| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How far files reach is not known until they are read: nobody may wait for a lag of theirs.
+    #[test]
+    fn what_files_have_no_number_for_is_called_kafka_s() {
+        let metrics = Metrics::new();
+        metrics.lag_messages.with_label_values(&["p", "t", "0"]).set(1);
+        metrics.lag_seconds.with_label_values(&["p", "t", "0"]).set(1.0);
+        let text = metrics.text();
+        let help: Vec<_> = text.lines().filter(|line| line.starts_with("# HELP huiju_lag_")).collect();
+        assert_eq!(help.len(), 2);
+        assert!(help.iter().all(|line| line.contains("Kafka")), "{help:?}");
     }
 }
