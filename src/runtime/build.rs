@@ -147,7 +147,7 @@ pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<B
             values: values.clone(),
         };
         let outlet = outlet::Outlet::start(sink, DEPTH, setup.memory / 2, permit.clone(), watch)?;
-        outlets.push(Place { outlet, behind: false, probe, next_probe: Instant::now(), pause });
+        outlets.push(Place { outlet, behind: None, probe, next_probe: Instant::now(), pause });
     }
     let dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, setup.clock.clone()));
     let sources = pipeline.sources.iter().zip(programs);

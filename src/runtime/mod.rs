@@ -77,8 +77,8 @@ pub type Keys =
 pub enum End {
     /// The source is at its end or was told to stop, and everything is committed.
     Finished,
-    /// The same, but this sink was left behind and lacks rows.
-    Lacking(&'static str),
+    /// The same, but this sink was left behind and lacks rows, and why.
+    Lacking(&'static str, String),
     /// A sink that was left behind can take rows again: build the line anew, now.
     Rejoin,
 }
@@ -100,8 +100,8 @@ pub struct Line {
 /// A sink's place in the line.
 struct Place {
     outlet: Outlet,
-    /// Left behind: takes nothing more until the line is built anew.
-    behind: bool,
+    /// Left behind, and why: takes nothing more until the line is built anew.
+    behind: Option<String>,
     /// Tells, asked again and again, whether a sink that failed could be opened now.
     probe: build::Probe,
     next_probe: Instant,
@@ -133,8 +133,8 @@ impl Line {
                     let answer = self.let_go(&[]);
                     let kept = copy(&answer);
                     let _ = reply.send(answer);
-                    let behind = self.outlets.iter().find(|place| place.behind);
-                    return kept.map(|()| behind.map_or(End::Finished, |place| End::Lacking(place.outlet.kind)));
+                    let behind = self.outlets.iter().find_map(|place| Some((place.outlet.kind, place.behind.clone()?)));
+                    return kept.map(|()| behind.map_or(End::Finished, |(kind, why)| End::Lacking(kind, why)));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -168,7 +168,7 @@ impl Line {
     /// Gives a batch to every sink. One whose queue stays full while another waits is left behind.
     fn hand_out(&mut self, outcome: Outcome) -> Result<()> {
         let outcome = Arc::new(outcome);
-        let mut waiting: Vec<usize> = (0..self.outlets.len()).filter(|at| !self.outlets[*at].behind).collect();
+        let mut waiting: Vec<usize> = (0..self.outlets.len()).filter(|at| self.outlets[*at].behind.is_none()).collect();
         let begun = Instant::now();
         while !waiting.is_empty() {
             let mut full = Vec::new();
@@ -179,7 +179,7 @@ impl Line {
                     Err(error) => self.leave_behind(at, error)?,
                 }
             }
-            let alone = self.outlets.iter().filter(|place| !place.behind).count() == full.len();
+            let alone = self.outlets.iter().filter(|place| place.behind.is_none()).count() == full.len();
             if !full.is_empty() && !alone && begun.elapsed() >= self.patience {
                 for at in full.drain(..) {
                     let kind = self.outlets[at].outlet.kind;
@@ -197,14 +197,15 @@ impl Line {
 
     /// A sink cannot go on. If it may recover by itself and another sink can, the line goes on without it.
     fn leave_behind(&mut self, at: usize, error: Error) -> Result<()> {
-        let others = self.outlets.iter().enumerate().any(|(other, place)| other != at && !place.behind);
+        let others = self.outlets.iter().enumerate().any(|(other, place)| other != at && place.behind.is_none());
         let place = &mut self.outlets[at];
+        let why = error.to_string();
         let error = error.context(format!("{} sink", place.outlet.kind));
         if error.kind != ErrorKind::Unavailable || !others {
             return Err(error);
         }
         warn!(pipeline = %self.pipeline, sink = place.outlet.kind, %error, "sink left behind, the others go on");
-        place.behind = true;
+        place.behind = Some(why);
         place.outlet.close();
         place.next_probe = Instant::now() + place.pause;
         self.metrics.sink_up.with_label_values(&[&self.pipeline, place.outlet.kind]).set(0);
@@ -214,12 +215,12 @@ impl Line {
     /// Notices sinks that failed between batches; tells whether one that was left behind can come back.
     fn look_after_sinks(&mut self) -> Result<bool> {
         for at in 0..self.outlets.len() {
-            if !self.outlets[at].behind && self.outlets[at].outlet.failed() {
+            if self.outlets[at].behind.is_none() && self.outlets[at].outlet.failed() {
                 let error = self.outlets[at].outlet.error();
                 self.leave_behind(at, error)?;
             }
             let place = &mut self.outlets[at];
-            if place.behind && place.outlet.ended() && Instant::now() >= place.next_probe {
+            if place.behind.is_some() && place.outlet.ended() && Instant::now() >= place.next_probe {
                 match (place.probe)() {
                     Ok(()) => {
                         info!(pipeline = %self.pipeline, sink = place.outlet.kind, "sink can take rows again");
@@ -230,6 +231,7 @@ impl Line {
                         place.pause = (place.pause * 2).min(Duration::from_secs(30));
                         place.next_probe = Instant::now() + place.pause;
                         warn!(pipeline = %self.pipeline, sink = place.outlet.kind, %error, "sink still not answering");
+                        place.behind = Some(error.to_string());
                     }
                     Err(error) => return Err(error),
                 }
@@ -240,9 +242,11 @@ impl Line {
 
     /// Partitions become ours: every sink fences its predecessor and tells its cursors; dedup learns what was committed.
     fn take_over(&mut self, partitions: &[Partition]) -> Result<Cursors> {
-        if let Some(place) = self.outlets.iter().find(|place| place.behind) {
-            let kind = place.outlet.kind;
-            return Err(Error::unavailable(format!("partitions cannot be taken over while the {kind} sink is behind")));
+        if let Some((kind, why)) =
+            self.outlets.iter().find_map(|place| Some((place.outlet.kind, place.behind.as_ref()?)))
+        {
+            let what = format!("partitions cannot be taken over while the {kind} sink is behind: {why}");
+            return Err(Error::unavailable(what));
         }
         let begun = Instant::now();
         crate::fault::point("line.before_take_over");
@@ -288,11 +292,11 @@ impl Line {
     /// are another member's by then, which has begun at the offset before: brokers ask who commits, and in which
     /// generation, and not whose the partition is. On our error the permit is withdrawn before the partitions are.
     fn let_go(&mut self, partitions: &[Partition]) -> Result<()> {
-        let at_large = |place: &Place| place.behind && place.outlet.kind == "kafka" && !place.outlet.ended();
+        let at_large = |place: &Place| place.behind.is_some() && place.outlet.kind == "kafka" && !place.outlet.ended();
         if !partitions.is_empty() && self.outlets.iter().any(at_large) {
             return Err(Error::unavailable("the kafka sink was left behind and still has batches in hand"));
         }
-        let here = || self.outlets.iter().filter(|place| !place.behind);
+        let here = || self.outlets.iter().filter(|place| place.behind.is_none());
         let asked: Result<Vec<_>> = here().map(|place| place.outlet.release(partitions)).collect();
         for (answer, place) in asked?.into_iter().zip(here()) {
             answer.recv().map_err(|_| place.outlet.error())??;

@@ -146,13 +146,13 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
                 behind = left_behind_next(behind, begun.elapsed());
                 continue;
             }
-            Ok(End::Lacking(sink)) if stop.asked() => {
-                warn!(pipeline = %name, sink, "stopped while the sink is behind: it takes up what it lacks at the next start");
+            Ok(End::Lacking(sink, why)) if stop.asked() => {
+                warn!(pipeline = %name, sink, why, "stopped while the sink is behind: it takes up what it lacks at the next start");
                 told.set(State::Stopped, None);
                 return Ok(());
             }
-            Ok(End::Lacking(sink)) => {
-                Error::unavailable(format!("the {sink} sink is behind, it lacks rows up to the end"))
+            Ok(End::Lacking(sink, why)) => {
+                Error::unavailable(format!("the {sink} sink is behind, it lacks rows up to the end: {why}"))
             }
             Err(error) => error,
         };

@@ -112,7 +112,7 @@ fn place_of(kind: &'static str, cuts: &[i64], permit: &Permit, depth: usize) -> 
         true => Err(Error::unavailable("disk full")),
         false => Ok(()),
     });
-    (Place { outlet, behind: false, probe, next_probe: Instant::now(), pause: Duration::from_millis(1) }, told)
+    (Place { outlet, behind: None, probe, next_probe: Instant::now(), pause: Duration::from_millis(1) }, told)
 }
 
 fn line(places: Vec<Place>, patience: Duration) -> Line {
@@ -279,7 +279,7 @@ fn a_line_that_ends_while_a_sink_is_behind_says_so() {
     for number in 0.. {
         line.hand_out(outcome(number, number + 1)).unwrap();
         line.look_after_sinks().unwrap();
-        if line.outlets[1].behind {
+        if line.outlets[1].behind.is_some() {
             break;
         }
         assert!(Instant::now() < deadline, "nobody noticed");
@@ -287,7 +287,7 @@ fn a_line_that_ends_while_a_sink_is_behind_says_so() {
     let (feed, fed) = mpsc::sync_channel(4);
     let (reply, answer) = mpsc::sync_channel(1);
     feed.send(Feed::Finish(reply)).unwrap();
-    assert_eq!(line.run(fed).unwrap(), End::Lacking("archive"));
+    assert_eq!(line.run(fed).unwrap(), End::Lacking("archive", "disk full".to_owned()));
     answer.recv().unwrap().unwrap();
 }
 
