@@ -31,6 +31,7 @@ use crate::{
     dedup::Dedup,
     engine::nearest,
     error::{Context, Error, Result},
+    file,
     runtime::build::Prepared,
 };
 
@@ -356,13 +357,13 @@ fn write(path: &Path, values: &[Value]) -> Result<Option<String>> {
         return match fs::remove_file(path) {
             Ok(()) => Ok(Some(format!("removed {shown}"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::config(format!("remove {shown}: {error}"))),
+            Err(error) => Err(file::failed(format_args!("remove {shown}"), error)),
         };
     }
     let text: String = values.iter().map(|value| format!("{value}\n")).collect();
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(None);
     }
-    fs::write(path, text).or_config(format!("write {shown}"))?;
+    file::write(path, text.as_bytes())?;
     Ok(Some(format!("wrote {shown}")))
 }

@@ -11,6 +11,7 @@ use crate::{
     dictionary,
     engine::{Library, function_docs},
     error::{Context, Error, Finding, Result, refuse},
+    file,
     runtime::build::{self, Prepared},
 };
 
@@ -104,10 +105,10 @@ pub fn docs(options: &DocsOptions) -> Result<()> {
     let prepared = prepare(&config, &[])?;
     let tables = CodeTables::read(&config.schemas).map_err(refuse)?;
     let library = Library::read(&config.schemas).map_err(refuse)?;
-    std::fs::create_dir_all(&options.to).or_config(format!("create {}", options.to.display()))?;
+    file::folder(&options.to)?;
     let write = |name: String, text: String| -> Result<()> {
         let path = options.to.join(name);
-        std::fs::write(&path, text).or_config(format!("write {}", path.display()))?;
+        file::write(&path, text.as_bytes())?;
         say!("{}", path.display());
         Ok(())
     };

@@ -20,11 +20,12 @@ use crate::{
     config::Config,
     contract::weights,
     demo,
-    error::{Context, Error, Result, refuse},
+    error::{Error, Result, refuse},
+    file,
     text::classify::{Course, Example, Figures, Plan, Rival, Trained, compare, evaluate, train, validate},
 };
 
-/// Bytes that weights may have in memory; more classes and more features are refused.
+/// Fewer features are refused.
 const FEWEST_FEATURES: usize = 100;
 
 #[derive(Args)]
@@ -147,15 +148,18 @@ pub fn run_train(options: &Train) -> Result<()> {
     if options.features < FEWEST_FEATURES {
         return Err(Error::config(format!("--features {}: keep at least {FEWEST_FEATURES}", options.features)));
     }
+    if file::same(&options.data, &options.to) {
+        let (data, to) = (options.data.display(), options.to.display());
+        return Err(Error::config(format!("--to {to}: this is {data} itself: write the weights elsewhere")));
+    }
     let data = data::labelled(&options.data, &options.fields)?;
+    // Learning takes its time.
+    file::ready(&options.to)?;
     let plan = Plan { seed: options.seed, keep: options.features, ..Plan::default() };
     let course = Course { plan, folds: options.folds, precision: options.precision, release: options.release.clone() };
     let trained = train(&data.examples, &data.classes, &course);
     let bytes = trained.to_bytes();
-    if let Some(folder) = options.to.parent() {
-        std::fs::create_dir_all(folder).or_config(format!("create {}", folder.display()))?;
-    }
-    std::fs::write(&options.to, &bytes).or_config(format!("write {}", options.to.display()))?;
+    file::write(&options.to, &bytes)?;
     let (model, training) = (&trained.model, &trained.training);
     match options.format {
         Format::Text => {

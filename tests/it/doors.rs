@@ -49,6 +49,7 @@ pub fn lamps(folder: &Path, days: u32) {
     }
 }
 
+const OUTPUT: &str = "pipelines/street_lamps/tests/one_of_each/output.jsonl";
 const CASE: &str = "pipelines/street_lamps/tests/one_of_each/input.jsonl";
 
 #[test]
@@ -142,6 +143,73 @@ fn a_sample_replaces_nothing() {
     let later = [&sample[..], &["--start", "2027-01-01T00:00:00+08:00"]].concat();
     let (code, _, said) = huiju(folder.path(), &later);
     assert_eq!(code, 0, "{said}");
+}
+
+/// The binary, after a script of the shell.
+fn shell(folder: &Path, script: &str, arguments: &[&str]) -> Command {
+    let binary = std::env::var_os("HUIJU_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_huiju").into());
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(format!("{script}; exec \"$0\" \"$@\"")).arg(binary).args(arguments);
+    command.current_dir(folder).env_remove("HUIJU_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Two classes in texts that differ, as JSON Lines.
+fn labelled(folder: &Path) {
+    let words = [("城建", ["路灯", "井盖", "停水", "物业"]), ("教育", ["老师", "学校", "补课", "学费"])];
+    let text = |number: usize| {
+        let (class, words) = words[number % 2];
+        let odd: String =
+            (0..20).map(|at| char::from_u32(0x5000 + ((number * 37 + at * 11) % 900) as u32).unwrap()).collect();
+        format!(
+            "{{\"title\":\"\",\"content\":\"{odd}{}{}\",\"label\":\"{class}\"}}\n",
+            words[number / 2 % 4],
+            words[number / 3 % 4]
+        )
+    };
+    fs::write(folder.join("texts.jsonl"), (0..60).map(text).collect::<String>()).unwrap();
+}
+
+const TRAIN: [&str; 4] = ["train", "texts.jsonl", "--to", "weights/w.weights"];
+
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    let folder = project();
+    let folder = folder.path();
+    labelled(folder);
+    assert_eq!(huiju(folder, &TRAIN).0, 0);
+    assert_eq!(huiju(folder, &["docs"]).0, 0);
+    fs::write(folder.join(OUTPUT), "{}\n").unwrap();
+    // Files stay below 2048 bytes, or one.
+    for (arguments, kept, most) in [
+        (&TRAIN[..], "weights/w.weights", "2"),
+        (&["docs"], "docs/functions.md", "1"),
+        (&["test", "--update"], OUTPUT, "0"),
+    ] {
+        let before = fs::read(folder.join(kept)).unwrap();
+        let mut command = shell(folder, &format!("ulimit -f {most}; trap '' XFSZ"), arguments);
+        let done = command.output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(3), "{arguments:?}: {said}");
+        assert!(said.contains("huiju: write ") && said.contains(kept.split('/').next_back().unwrap()), "{said}");
+        assert!(fs::read(folder.join(kept)).unwrap() == before, "{kept} was touched");
+    }
+}
+
+#[test]
+fn where_weights_go_is_looked_at_before_learning() {
+    let folder = tempfile::tempdir().unwrap();
+    labelled(folder.path());
+    fs::write(folder.path().join("file"), "").unwrap();
+    for (to, words) in [
+        ("file/w.weights", "file"),
+        (".", "it is no file"),
+        ("texts.jsonl", "--to texts.jsonl: this is texts.jsonl itself"),
+    ] {
+        refused(folder.path(), &["train", "texts.jsonl", "--to", to], &[words]);
+    }
+    labelled(folder.path());
+    assert_eq!(huiju(folder.path(), &TRAIN).0, 0);
 }
 
 #[test]
