@@ -4,8 +4,8 @@
 //! files, the archive, and a `huiju.toml` that `huiju run` takes.
 
 use std::{
-    fs,
-    io::IsTerminal,
+    fs::{self, File, TryLockError},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -26,7 +26,8 @@ use crate::{
         run::{self, Summary},
     },
     config::Config,
-    error::{Context, Error, Result, refuse},
+    error::{Error, Result, refuse},
+    file,
     runtime::{Accounts, build::committed},
     sample,
     stop::Stop,
@@ -57,7 +58,7 @@ location = "archive"
 
 #[derive(Args)]
 pub struct Options {
-    /// Folder to work in; made if it is not there
+    /// Folder to work in: absent, empty, or of an earlier demo
     #[arg(long, default_value = "demo")]
     dir: PathBuf,
     /// How many messages to generate, over all cities
@@ -74,19 +75,7 @@ pub struct Options {
 /// `huiju demo`.
 pub fn run(options: &Options) -> Result<()> {
     let dir = &options.dir;
-    let made = (options.messages, options.seed);
-    match recorded(dir) {
-        Some(before) if before != made => {
-            return Err(Error::config(format!(
-                "{} holds the demo of --messages {} --seed {}; use these, another --dir, or remove the folder",
-                dir.display(),
-                before.0,
-                before.1
-            )));
-        }
-        Some(_) => {}
-        None => prepare(dir, options)?,
-    }
+    make(dir, options)?;
     let config = Config::read(&dir.join("huiju.toml"))?;
     let prepared = check::prepare(&config, &[])?;
     let done = Arc::new(AtomicBool::new(false));
@@ -103,21 +92,102 @@ pub fn run(options: &Options) -> Result<()> {
     summary.failed.map_or(Ok(()), Err)
 }
 
-/// Unpacks what is shipped and generates the messages.
+/// A file in the folder that says whose it is: empty while the demo is being made, then its messages and seed. Whoever
+/// makes the demo holds a lock on it.
+const MARK: &str = ".made";
+
+/// What a folder holds.
+enum Found {
+    Nothing,
+    Unfinished,
+    /// A demo of so many messages and this seed.
+    Demo(u64, u64),
+}
+
+/// Makes the demo in the folder if it is not there; a folder with anything else in it is left alone.
+fn make(dir: &Path, options: &Options) -> Result<()> {
+    let mark = dir.join(MARK);
+    if !matches!(look(dir)?, Found::Demo(..)) {
+        file::folder(dir)?;
+        let locked = File::options().create(true).append(true).open(&mark);
+        let locked = locked.map_err(|error| file::failed(format_args!("write {}", mark.display()), error))?;
+        match locked.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let todo = "wait for it, or name another folder with --dir";
+                return Err(Error::config(format!("another huiju demo is making {}: {todo}", dir.display())));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(file::failed(format_args!("lock {}", mark.display()), error));
+            }
+        }
+        // Another may have been faster.
+        if !matches!(look(dir)?, Found::Demo(..)) {
+            prepare(dir, options)?;
+            file::write(&mark, format!("{} {}\n", options.messages, options.seed).as_bytes())?;
+        }
+    }
+    match look(dir)? {
+        Found::Demo(messages, seed) if (messages, seed) != (options.messages, options.seed) => {
+            Err(Error::config(format!(
+                "{} holds the demo of --messages {messages} --seed {seed}; use these, another --dir, or remove the folder",
+                dir.display(),
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn look(dir: &Path) -> Result<Found> {
+    let mark = dir.join(MARK);
+    match fs::read_to_string(&mark) {
+        Ok(text) if text.is_empty() => return Ok(Found::Unfinished),
+        Ok(text) => {
+            let made = text
+                .trim()
+                .split_once(' ')
+                .and_then(|(messages, seed)| Some(Found::Demo(messages.parse().ok()?, seed.parse().ok()?)));
+            let todo = "name another folder with --dir";
+            return made.ok_or_else(|| Error::config(format!("{} is not by huiju demo: {todo}", mark.display())));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(file::failed(format_args!("read {}", mark.display()), error)),
+    }
+    match fs::read_dir(dir) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(Found::Nothing),
+            Some(_) => Err(Error::config(format!(
+                "{0} is not empty, and no demo (it has no {MARK}): name an absent or empty folder with --dir; \
+                 a project is run with huiju run --config {0}/huiju.toml",
+                dir.display()
+            ))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(error) => Err(file::failed(format_args!("read {}", dir.display()), error)),
+    }
+}
+
+/// Unpacks what is shipped and generates the messages, over what an interrupted demo has left.
 fn prepare(dir: &Path, options: &Options) -> Result<()> {
     for (name, files) in [("pipelines", &PIPELINES), ("schemas", &SCHEMAS)] {
         let to = dir.join(name);
-        fs::create_dir_all(&to).or_config(format!("create {}", to.display()))?;
-        files.extract(&to).or_config(format!("unpack {name} into {}", dir.display()))?;
+        file::folder(&to)?;
+        let unpacked = files.extract(&to);
+        unpacked.map_err(|error| file::failed(format_args!("unpack {name} into {}", dir.display()), error))?;
     }
-    let path = dir.join("huiju.toml");
-    fs::write(&path, CONFIG).or_config(format!("write {}", path.display()))?;
+    file::write(&dir.join("huiju.toml"), CONFIG.as_bytes())?;
     let (pipelines, findings) = crate::config::pipeline::read_all(&dir.join("pipelines"), &[]);
     if !findings.is_empty() {
         return Err(refuse(findings));
     }
+    let topics = dir.join("topics");
     let sources: u64 = pipelines.iter().map(|pipeline| pipeline.sources.len() as u64).sum();
-    tell!("generating {} messages of {sources} sources into {}", options.messages, dir.join("topics").display());
+    tell!("generating {} messages of {sources} sources into {}", options.messages, topics.display());
+    if let Err(error) = fs::remove_dir_all(&topics)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(file::failed(format_args!("remove {}", topics.display()), error));
+    }
     let mut left = options.messages;
     let mut number = 0;
     for pipeline in &pipelines {
@@ -127,18 +197,10 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
             left -= messages;
             let settings = sample::Options { messages, seed: options.seed, ..sample::Options::default() };
             let generator = sample::Generator::read(pipeline, &source.name, settings).map_err(refuse)?;
-            sample::write_files(vec![generator], &dir.join("topics"), 1, &mut |_| {})?;
+            sample::write_files(vec![generator], &topics, 1, &mut |_| {})?;
         }
     }
-    let path = dir.join(".made");
-    fs::write(&path, format!("{} {}\n", options.messages, options.seed)).or_config(format!("write {}", path.display()))
-}
-
-/// Messages and seed of the demo that the folder holds.
-fn recorded(dir: &Path) -> Option<(u64, u64)> {
-    let text = fs::read_to_string(dir.join(".made")).ok()?;
-    let (messages, seed) = text.trim().split_once(' ')?;
-    Some((messages.parse().ok()?, seed.parse().ok()?))
+    Ok(())
 }
 
 /// Shows how far it is: a bar on a terminal, a line now and then elsewhere.

@@ -114,6 +114,57 @@ fn demo_carries_everything_once_and_the_second_time_nothing() {
     assert_eq!(held(&demo), first, "a demo with other messages does not mix with this one");
 }
 
+#[test]
+fn a_demo_replaces_nothing_that_is_no_demo() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path().join("demo");
+    // A project, or a demo that was copied without its hidden file.
+    for file in ["huiju.toml", "pipelines/work_orders/1_clean.sql", "topics/hotline.raw.work_orders.yichun/a.jsonl"] {
+        fs::create_dir_all(demo.join(file).parent().unwrap()).unwrap();
+        fs::write(demo.join(file), "mine").unwrap();
+    }
+    let refused = |words: &[&str]| {
+        let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
+        assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
+        words.iter().for_each(|word| assert!(huiju.stderr().contains(word), "{}", huiju.stderr()));
+        assert_eq!(fs::read_to_string(demo.join("pipelines/work_orders/1_clean.sql")).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(demo.join("huiju.toml")).unwrap(), "mine");
+    };
+    refused(&["demo is not empty, and no demo", "--dir", "huiju run --config demo/huiju.toml"]);
+    fs::write(demo.join(".made"), "by me").unwrap();
+    refused(&["demo/.made is not by huiju demo"]);
+    // An interrupted demo is one.
+    fs::write(demo.join(".made"), "").unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    let whole = held(&demo);
+    fs::remove_dir_all(&demo).unwrap();
+    fs::create_dir(&demo).unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert!(held(&demo) == whole, "what was left of the interrupted one is in it");
+}
+
+#[test]
+fn two_demos_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |seed| {
+        let arguments = ["demo", "--messages", "20000", "--format", "json", "--seed", seed];
+        Huiju::start(folder.path(), &arguments, &[])
+    };
+    let mut both = [start("1"), start("2")];
+    let mut codes = both.each_mut().map(|huiju| huiju.wait(Duration::from_secs(120)).code());
+    codes.sort();
+    assert_eq!(codes, [Some(0), Some(2)], "{}{}", both[0].stderr(), both[1].stderr());
+    let one = both.iter().position(|huiju| !huiju.stdout().is_empty()).unwrap();
+    let alone = tempfile::tempdir().unwrap();
+    let seed = ["1", "2"][one];
+    let (_, huiju) =
+        Huiju::run(alone.path(), &["demo", "--messages", "20000", "--format", "json", "--seed", seed], &[]);
+    assert_eq!(both[one].summary()["written"], huiju.summary()["written"]);
+    assert!(held(&folder.path().join("demo")) == held(&alone.path().join("demo")));
+}
+
 /// Whoever filters by a column finds the rows that are there, though only some columns have bounds in the log.
 #[test]
 fn readers_that_filter_find_every_row() {
