@@ -11,7 +11,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use super::{Generator, Options as Settings, taken, write_files};
+use super::{Generator, Options as Settings, files::in_the_way, taken, write_files};
 use crate::{
     cli::{flags::Where, out::say},
     clock::Clock,
@@ -78,8 +78,7 @@ pub fn run(options: &Options) -> Result<()> {
     match (&options.to, &config.topics) {
         (Some(folder), _) | (None, Topics::Files { folder }) => {
             if let Some(path) = taken(self::generators(options, &pipeline, &config.topics)?, folder, 1) {
-                let todo = "remove it, or write elsewhere with --to, or of other days with --start";
-                return Err(Error::config(format!("{} is there already: {todo}", path.display())));
+                return Err(in_the_way(&path));
             }
             let written = write_files(generators, folder, 1, &mut |_| {})?;
             say!("{} messages in {} files under {}", written.messages, written.files, folder.display());
@@ -109,6 +108,11 @@ fn generators(options: &Options, pipeline: &config::Pipeline, topics: &Topics) -
         true => pipeline.sources.iter().map(|source| source.name.to_string()).collect(),
         false => options.source.clone(),
     };
+    for (number, name) in names.iter().enumerate() {
+        if names[..number].contains(name) {
+            return Err(Error::config(format!("--source {name} is there twice: name each source once")));
+        }
+    }
     let mut generators = Vec::new();
     let count = names.len().max(1) as u64;
     for (number, name) in names.iter().enumerate() {

@@ -4,14 +4,17 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Generator, Made, time};
-use crate::error::{Context, Result};
+use crate::{
+    error::{Error, Result},
+    file::{self, failed},
+};
 
 /// What was written.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -24,7 +27,7 @@ pub struct Written {
 }
 
 /// Writes all messages of the generators, each topic's days into `parts` files. A file appears under its name when
-/// it is whole; one that is there already is replaced. `tick` is told after every thousand messages.
+/// it is whole; none that is there already is replaced. `tick` is told after every thousand messages.
 pub fn write_files(
     generators: Vec<Generator>,
     folder: &Path,
@@ -34,7 +37,7 @@ pub fn write_files(
     let mut written = Written::default();
     for generator in generators {
         let topic = folder.join(generator.topic());
-        fs::create_dir_all(&topic).or_unavailable(format_args!("create {}", topic.display()))?;
+        file::folder(&topic)?;
         let mut day = Day::none(parts);
         let mut generator = generator;
         while let Some(sample) = generator.next() {
@@ -66,7 +69,7 @@ pub fn write_files(
     Ok(written)
 }
 
-/// A file that [`write_files`] would replace.
+/// A file that is in the way of [`write_files`].
 pub fn taken(generators: Vec<Generator>, folder: &Path, parts: u8) -> Option<PathBuf> {
     for mut generator in generators {
         let topic = folder.join(generator.topic());
@@ -119,18 +122,36 @@ impl Part {
     fn create(topic: &Path, day: i64, part: usize) -> Result<Part> {
         let path = path(topic, day, part);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let unfinished = topic.join(format!(".{name}.unfinished"));
-        let file = File::create(&unfinished).or_unavailable(format_args!("create {}", unfinished.display()))?;
+        let unfinished = topic.join(format!(".{name}.{}.unfinished", std::process::id()));
+        let file = File::create(&unfinished);
+        let file = file.map_err(|error| failed(format_args!("create {}", unfinished.display()), error))?;
         Ok(Part { path, unfinished, file: BufWriter::with_capacity(1 << 18, file) })
     }
 
     fn line(&mut self, payload: &[u8]) -> Result<()> {
         let line = self.file.write_all(payload).and_then(|()| self.file.write_all(b"\n"));
-        line.or_unavailable(format_args!("write {}", self.unfinished.display()))
+        line.map_err(|error| failed(format_args!("write {}", self.unfinished.display()), error))
     }
 
     fn finish(mut self) -> Result<()> {
-        self.file.flush().or_unavailable(format_args!("write {}", self.unfinished.display()))?;
-        fs::rename(&self.unfinished, &self.path).or_unavailable(format_args!("name {}", self.path.display()))
+        let written = self.file.flush();
+        written.map_err(|error| failed(format_args!("write {}", self.unfinished.display()), error))?;
+        // A rename would replace what has come there meanwhile.
+        fs::hard_link(&self.unfinished, &self.path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => in_the_way(&self.path),
+            _ => failed(format_args!("name {}", self.path.display()), error),
+        })
     }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
+
+/// What is said of a file that would be replaced.
+pub(super) fn in_the_way(path: &Path) -> Error {
+    let todo = "remove it, or write elsewhere with --to, or of other days with --start";
+    Error::config(format!("{} is there already: {todo}", path.display()))
 }

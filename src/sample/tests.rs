@@ -271,5 +271,11 @@ fn files_hold_all_messages_by_day_and_key() {
     assert_eq!(files.len() as u64, written.files);
     assert_eq!(lines, 2_500);
     assert_eq!(files[0], "2026-06-01-01.jsonl");
-    assert_eq!(write_files(generators(), folder.path(), 2, &mut |_| {}).unwrap(), written);
+    let again = Options { seed: 2, ..options(2_000) };
+    let error = write_files(vec![generate("nanchang", again)], folder.path(), 2, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("2026-06-01-01.jsonl is there already"), "{error}");
+    let left: Vec<_> = fs::read_dir(folder.path().join("raw.nanchang")).unwrap().map(|at| at.unwrap().path()).collect();
+    assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "jsonl")), "{left:?}");
+    let lines_now: usize = left.iter().map(|path| fs::read_to_string(path).unwrap().lines().count()).sum();
+    assert_eq!(lines_now, 2_000, "nothing was replaced or added");
 }

@@ -140,6 +140,10 @@ fn a_sample_replaces_nothing() {
     let sample = ["sample", "work_orders", "--source", "nanchang", "--messages", "20"];
     assert_eq!(huiju(folder.path(), &sample).0, 0);
     refused(folder.path(), &sample, &["2026-06-01-01.jsonl is there already", "--to", "--start"]);
+    let twice = [&sample[..4], &["--source", "nanchang", "--to", "twice"]].concat();
+    refused(folder.path(), &twice, &["--source nanchang is there twice"]);
+    fs::write(folder.path().join("file"), "").unwrap();
+    refused(folder.path(), &[&sample[..], &["--to", "file"]].concat(), &["create file/hotline.raw"]);
     let later = [&sample[..], &["--start", "2027-01-01T00:00:00+08:00"]].concat();
     let (code, _, said) = huiju(folder.path(), &later);
     assert_eq!(code, 0, "{said}");
