@@ -41,8 +41,8 @@ pub struct Options {
     /// Share of messages that are damaged
     #[arg(long, default_value_t = 0.005, value_parser = share)]
     bad: f64,
-    /// Pad texts so that a message has about this many bytes
-    #[arg(long)]
+    /// Pad texts so that a message has about this many bytes, 16 MiB at most; Kafka's topics take 1 MB by default
+    #[arg(long, value_parser = size)]
     size: Option<usize>,
     /// Time of the first message, as 2026-06-02 or 2026-06-02T08:00:00, in Shanghai; otherwise, for files 2026-06-01, for
     /// Kafka a day ago, so that retention leaves them alone
@@ -52,8 +52,16 @@ pub struct Options {
     #[arg(long)]
     to: Option<PathBuf>,
     /// Create the topics in Kafka, those of the pipeline's sinks too, with this many partitions
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=100_000))]
     partitions: Option<i32>,
+}
+
+/// More than any topic should take; every message of so many bytes is made in memory.
+const LARGEST: usize = 16 << 20;
+
+fn size(typed: &str) -> Result<usize, String> {
+    let size = typed.parse().ok().filter(|size| *size <= LARGEST);
+    size.ok_or_else(|| format!("write a number of bytes, at most {LARGEST} (16 MiB)"))
 }
 
 fn share(typed: &str) -> Result<f64, String> {

@@ -144,6 +144,11 @@ fn a_sample_replaces_nothing() {
     refused(folder.path(), &twice, &["--source nanchang is there twice"]);
     fs::write(folder.path().join("file"), "").unwrap();
     refused(folder.path(), &[&sample[..], &["--to", "file"]].concat(), &["create file/hotline.raw"]);
+    for (flag, value) in [("--size", "16777217"), ("--size", "-1"), ("--partitions", "0")] {
+        refused(folder.path(), &[&sample[..], &["--to", "large", &format!("{flag}={value}")]].concat(), &[flag]);
+    }
+    let largest = ["sample", "work_orders", "--messages", "3", "--to", "large", "--size", "16777216"];
+    assert_eq!(huiju(folder.path(), &largest).0, 0);
     let later = [&sample[..], &["--start", "2027-01-01T00:00:00+08:00"]].concat();
     let (code, _, said) = huiju(folder.path(), &later);
     assert_eq!(code, 0, "{said}");
