@@ -5,7 +5,10 @@ pub(crate) mod out;
 mod panics;
 pub(crate) mod run;
 
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -16,7 +19,7 @@ use self::{
 };
 use crate::{
     archive, cases, check, classifier, demo,
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     sample,
 };
 
@@ -89,18 +92,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     log(&cli);
     let runs = matches!(cli.verb, Verb::Run(_));
-    let done = match cli.verb {
-        Verb::Run(options) => options.execute(),
-        Verb::Check(at) => check::check(&at),
-        Verb::Test(options) => cases::run(&options),
-        Verb::Demo(options) => demo::run(&options),
-        Verb::Sample(options) => sample::command::run(&options),
-        Verb::Archive(verb) => archive::run(&verb),
-        Verb::Train(options) => classifier::command::run_train(&options),
-        Verb::Classify(options) => classifier::command::run_classify(&options),
-        Verb::Evaluate(options) => classifier::command::run_evaluate(&options),
-        Verb::Docs(options) => check::docs(&options),
-    };
+    // The hook has said what it was.
+    let done = catch_unwind(AssertUnwindSafe(|| execute(&cli.verb)));
+    let done = done.unwrap_or_else(|_| Err(Error::bug("it panicked")));
     match (done, out::failure()) {
         (Ok(()), None) => ExitCode::SUCCESS,
         (Ok(()), Some(error)) => {
@@ -116,6 +110,21 @@ pub fn main() -> ExitCode {
             tell!("huiju: {error}\n       {}{again}", error.kind.advice());
             ExitCode::from(error.kind.exit_code())
         }
+    }
+}
+
+fn execute(verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::Run(options) => options.execute(),
+        Verb::Check(at) => check::check(at),
+        Verb::Test(options) => cases::run(options),
+        Verb::Demo(options) => demo::run(options),
+        Verb::Sample(options) => sample::command::run(options),
+        Verb::Archive(verb) => archive::run(verb),
+        Verb::Train(options) => classifier::command::run_train(options),
+        Verb::Classify(options) => classifier::command::run_classify(options),
+        Verb::Evaluate(options) => classifier::command::run_evaluate(options),
+        Verb::Docs(options) => check::docs(options),
     }
 }
 

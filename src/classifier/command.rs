@@ -157,7 +157,7 @@ pub fn run_train(options: &Train) -> Result<()> {
     file::ready(&options.to)?;
     let plan = Plan { seed: options.seed, keep: options.features, ..Plan::default() };
     let course = Course { plan, folds: options.folds, precision: options.precision, release: options.release.clone() };
-    let trained = train(&data.examples, &data.classes, &course);
+    let trained = train(&data.examples, &data.classes, &course).map_err(|what| unfit(&options.data, &what))?;
     let bytes = trained.to_bytes();
     file::write(&options.to, &bytes)?;
     let (model, training) = (&trained.model, &trained.training);
@@ -256,6 +256,7 @@ pub fn run_evaluate(options: &Evaluate) -> Result<()> {
     let data = data::labelled(&options.data, &options.fields)?;
     let plan = Plan { seed: options.seed, keep: options.features, ..Plan::default() };
     let figures = validate(&data.examples, &data.classes, &plan, folds, options.seed);
+    let figures = figures.map_err(|what| unfit(&options.data, &what))?;
     let rivals: &[Rival] = if options.compare { &Rival::ALL } else { &[] };
     let others =
         rivals.iter().map(|rival| (rival.name(), rival_figures(*rival, &data.examples, &data.classes, &plan, folds)));
@@ -284,6 +285,10 @@ pub fn run_evaluate(options: &Evaluate) -> Result<()> {
 
 fn rival_figures(rival: Rival, examples: &[Example], classes: &[String], plan: &Plan, folds: usize) -> Figures {
     compare(rival, examples, classes, plan, folds, plan.seed)
+}
+
+fn unfit(data: &Path, what: &str) -> Error {
+    Error::config(format!("{}: {what}", data.display()))
 }
 
 fn fold_count(folds: usize) -> Result<()> {

@@ -222,6 +222,17 @@ fn where_weights_go_is_looked_at_before_learning() {
 }
 
 #[test]
+fn data_that_teach_nothing_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let line = |label: &str| format!("{{\"content\":\"一样\",\"label\":\"{label}\"}}\n");
+    fs::write(folder.join("same.jsonl"), [line("x"), line("y")].concat().repeat(3)).unwrap();
+    let words = ["same.jsonl: no text has a feature", "another fold"];
+    refused(folder, &["train", "same.jsonl", "--to", "w"], &words);
+    refused(folder, &["evaluate", "same.jsonl", "--folds", "2", "--compare"], &words);
+}
+
+#[test]
 fn texts_to_classify_are_utf_8() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(

@@ -58,6 +58,22 @@ fn a_panic_ends_the_process_with_70_and_nothing_is_lost() {
     }
 }
 
+#[test]
+fn a_panic_of_another_verb_is_70_too() {
+    let folder = other_feed::project();
+    for numbers in [0..10, 10..20] {
+        lamps(folder.path(), "lamps.raw.east", numbers);
+        let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end"], &[]);
+        assert!(status.success(), "{}", huiju.stderr());
+    }
+    let fault = [("HUIJU_FAULT", "compact.before_commit:1:panic")];
+    let (status, huiju) = Huiju::run(folder.path(), &["archive", "compact", "--min-files", "2"], &fault);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(MISTAKE), "{said}");
+    assert!(said.contains("a mistake in huiju: thread ") && said.contains("please report it"), "{said}");
+    assert!(!said.contains("13870012345"), "{said}");
+}
+
 /// The other has nothing to do and would run for ever: nobody would notice that one of two stands still.
 #[test]
 fn a_pipeline_that_panics_ends_the_others_too() {

@@ -42,7 +42,7 @@ fn course() -> Course {
 }
 
 fn trained() -> Trained {
-    train(&examples(90, 1), &classes(), &course())
+    train(&examples(90, 1), &classes(), &course()).unwrap()
 }
 
 fn features(text: &str) -> Vec<String> {
@@ -103,7 +103,7 @@ fn the_same_seed_gives_the_same_file() {
     assert!(bytes == trained().to_bytes());
     let mut other = course();
     other.plan.seed = 2;
-    let other = train(&examples(90, 1), &classes(), &other);
+    let other = train(&examples(90, 1), &classes(), &other).unwrap();
     assert_ne!(other.model.version, trained().model.version);
 }
 
@@ -204,6 +204,25 @@ fn calibration_finds_how_often_scores_are_right() {
     let (class, probability) = Calibration::fit(&scores, &labels, 2).verdict(&mut [1.0, 0.0]);
     assert_eq!(class, 0);
     assert!((probability - 0.75).abs() < 0.02, "{probability}");
+}
+
+#[test]
+fn texts_that_are_all_alike_cannot_be_learned_from() {
+    let text = |class: usize, content: &str| Example { title: String::new(), content: content.to_owned(), class };
+    let alike: Vec<Example> = (0..6).map(|number| text(number % 2, "一样")).collect();
+    let empty: Vec<Example> = (0..6).map(|number| text(number % 2, "")).collect();
+    for examples in [alike, empty] {
+        let refused = train(&examples, &classes()[..2], &course()).unwrap_err();
+        assert!(refused.contains("no text has a feature"), "{refused}");
+        assert_eq!(validate(&examples, &classes()[..2], &course().plan, 3, 1), Err(refused));
+    }
+    // Few that differ are enough to go on with, however poor.
+    for count in 4..12 {
+        let examples = examples(count, count as u64);
+        for folds in [2, 5, 100] {
+            let _ = train(&examples, &classes(), &Course { folds, ..course() });
+        }
+    }
 }
 
 #[test]

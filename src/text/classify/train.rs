@@ -29,11 +29,12 @@ pub fn most_classes() -> usize {
     127
 }
 
-/// Learns from all examples; calibration, threshold and figures come from texts that were held out.
-pub fn train(examples: &[Example], classes: &[String], course: &Course) -> Trained {
+/// Learns from all examples; calibration, threshold and figures come from texts that were held out. The error says why
+/// nothing can be learned from these.
+pub fn train(examples: &[Example], classes: &[String], course: &Course) -> Result<Trained, String> {
     let groups = groups::groups(examples);
     let folds = groups::folds(&groups, course.folds, course.plan.seed);
-    let held_out = held_out(examples, classes, &folds, course.folds, &course.plan);
+    let held_out = held_out(examples, classes, &folds, course.folds, &course.plan)?;
     let labels: Vec<usize> = examples.iter().map(|example| example.class).collect();
     let verdicts = calibrated(&held_out, &labels, &folds, course.folds);
     let all: Vec<usize> = (0..examples.len()).collect();
@@ -56,16 +57,22 @@ pub fn train(examples: &[Example], classes: &[String], course: &Course) -> Train
         precision: course.precision,
         figures: Figures::new(classes, &labels, &verdicts),
     };
-    Trained { model, training }
+    Ok(Trained { model, training })
 }
 
 /// Cross-validation: each text is judged by weights that have learned from no text of its group.
-pub fn validate(examples: &[Example], classes: &[String], plan: &Plan, count: usize, seed: u64) -> Figures {
+pub fn validate(
+    examples: &[Example],
+    classes: &[String],
+    plan: &Plan,
+    count: usize,
+    seed: u64,
+) -> Result<Figures, String> {
     let folds = groups::folds(&groups::groups(examples), count, seed);
-    let held_out = held_out(examples, classes, &folds, count, plan);
+    let held_out = held_out(examples, classes, &folds, count, plan)?;
     let labels: Vec<usize> = examples.iter().map(|example| example.class).collect();
     let verdicts = calibrated(&held_out, &labels, &folds, count);
-    Figures::new(classes, &labels, &verdicts)
+    Ok(Figures::new(classes, &labels, &verdicts))
 }
 
 /// The same cross-validation for another kind of classifier.
@@ -100,14 +107,15 @@ fn split(folds: &[usize], fold: usize) -> (Vec<usize>, Vec<usize>) {
     (0..folds.len()).partition(|place| folds[*place] != fold)
 }
 
-/// Scores of every example by weights that do not know its fold; `None` where there is no known feature.
+/// Scores of every example by weights that do not know its fold; `None` where there is no known feature, which must not
+/// be so for all of them.
 fn held_out(
     examples: &[Example],
     classes: &[String],
     folds: &[usize],
     count: usize,
     plan: &Plan,
-) -> Vec<Option<Vec<f32>>> {
+) -> Result<Vec<Option<Vec<f32>>>, String> {
     let mut scores = vec![None; examples.len()];
     for fold in 0..count {
         let (of, against) = split(folds, fold);
@@ -119,7 +127,14 @@ fn held_out(
             }
         }
     }
-    scores
+    match scores.iter().any(Option::is_some) {
+        true => Ok(scores),
+        false => {
+            Err("no text has a feature (a character, or two) that a text of another fold has, and texts that are \
+                      alike are in one fold: write more texts that differ"
+                .to_owned())
+        }
+    }
 }
 
 /// A model that gives scores only.
