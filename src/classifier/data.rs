@@ -1,6 +1,7 @@
 //! Texts and labelled texts from files: JSON Lines, CSV with a header, or plain lines.
 //!
-//! Errors name the file and the line, never the text: it is what a citizen wrote.
+//! Errors name the file and the line, never the text: it is what a citizen wrote. Nor the label, which is text where
+//! somebody names the wrong field.
 
 use std::{
     io::Read,
@@ -59,9 +60,13 @@ pub fn labelled(path: &Path, fields: &Fields) -> Result<Labelled> {
         return Err(Error::config(format!("{shown}: the texts have {found} labels; {todo}")));
     }
     for class in &classes {
-        if rows.iter().filter(|(_, _, label)| label == class).count() < 2 {
-            let todo = "write more, or leave the class out";
-            return Err(Error::config(format!("{shown}: label \"{class}\" has one text only: {todo}")));
+        let mut lines = rows.iter().filter(|(_, _, label)| label == class).map(|(line, ..)| line);
+        if let (Some(line), None) = (lines.next(), lines.next()) {
+            let todo = format!(
+                "write more, leave it out, or say which field the label is, if it is not `{}` (--label)",
+                fields.label
+            );
+            return Err(Error::config(format!("{shown}:{line}: the label of this text has no other text: {todo}")));
         }
     }
     let examples = rows.into_iter().map(|(_, text, label)| {
@@ -76,9 +81,9 @@ pub fn labelled_as(path: &Path, fields: &Fields, classes: &[String]) -> Result<V
     let mut examples = Vec::new();
     for (line, text, label) in with_labels(path, fields)? {
         let Some(class) = classes.iter().position(|class| *class == label) else {
-            let known = classes.join(", ");
-            let what = format!("label \"{label}\" is no class of the weights, which have {known}");
-            return Err(Error::config(format!("{}:{line}: {what}: correct it, or take other weights", path.display())));
+            let what = format!("the label is no class of the weights, which have {}", classes.join(", "));
+            let todo = "correct it, say which field it is (--label), or take other weights";
+            return Err(Error::config(format!("{}:{line}: {what}: {todo}", path.display())));
         };
         examples.push(Example { title: text.title, content: text.content, class });
     }

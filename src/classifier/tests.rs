@@ -44,7 +44,11 @@ fn wrong_data_are_refused_with_their_line_and_without_their_text() {
         (format!("{LINE}\n{{\"title\":7,\"label\":\"a\"}}"), "a.jsonl:2: field `title` is no text"),
         (format!("{LINE}\n{{\"label\":\"a\"}}"), "a.jsonl:2: there is no field `content`"),
         (format!("{LINE}\n{LINE}"), "have 1 labels"),
-        (format!("{LINE}\n{LINE}\n{}", LINE.replace("城建", "教育")), "label \"教育\" has one text only"),
+        (format!("{LINE}\n{}", LINE.replace("城建", "秘密")), "a.jsonl:1: the label of this text has no other text"),
+        (
+            format!("{LINE}\n{LINE}\n{}", LINE.replace("城建", "教育")),
+            "a.jsonl:3: the label of this text has no other text",
+        ),
         ("label,title\na,秘密,c\n".to_owned(), "a.jsonl:2: this row has more or fewer values"),
     ] {
         let error = refused("a.jsonl", bytes);
@@ -55,10 +59,11 @@ fn wrong_data_are_refused_with_their_line_and_without_their_text() {
 }
 
 #[test]
-fn a_label_that_the_weights_do_not_have_is_named() {
+fn a_label_that_the_weights_do_not_have_is_not_repeated() {
     let (_folder, path) = file("a.jsonl", LINE);
     let error = data::labelled_as(&path, &fields(), &["教育".to_owned(), "卫生".to_owned()]).unwrap_err().to_string();
-    assert!(error.contains(":1: label \"城建\" is no class of the weights, which have 教育, 卫生"), "{error}");
+    assert!(error.contains(":1: the label is no class of the weights, which have 教育, 卫生"), "{error}");
+    assert!(error.contains("--label") && !error.contains("城建"), "{error}");
 }
 
 #[test]
