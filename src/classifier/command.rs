@@ -49,7 +49,7 @@ pub struct Train {
     /// How many features to keep, the strongest
     #[arg(long, default_value_t = Plan::default().keep)]
     features: usize,
-    /// First part of the version; the second is a hash of the weights
+    /// First part of the version, up to 64 characters; the second is a hash of the weights
     #[arg(long, default_value = "1")]
     release: String,
     /// How the figures are written to standard output
@@ -148,6 +148,7 @@ pub fn run_train(options: &Train) -> Result<()> {
     if options.features < FEWEST_FEATURES {
         return Err(Error::config(format!("--features {}: keep at least {FEWEST_FEATURES}", options.features)));
     }
+    data::name(&options.release).map_err(|what| Error::config(format!("--release {what}")))?;
     if file::same(&options.data, &options.to) {
         let (data, to) = (options.data.display(), options.to.display());
         return Err(Error::config(format!("--to {to}: this is {data} itself: write the weights elsewhere")));

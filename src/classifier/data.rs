@@ -99,7 +99,12 @@ fn with_labels(path: &Path, fields: &Fields) -> Result<Vec<(usize, Text, String)
     for (line, mut row) in rows(path, &bytes, &fields.label)? {
         let at = || format!("{}:{line}", path.display());
         let label = match row.remove(&fields.label) {
-            Some(Value::String(label)) if !label.trim().is_empty() => label.trim().to_owned(),
+            Some(Value::String(label)) => {
+                let label = label.trim();
+                let todo = format!("say which field the label is, if it is not `{}` (--label)", fields.label);
+                name(label).map_err(|what| Error::config(format!("{}: the label {what}: {todo}", at())))?;
+                label.to_owned()
+            }
             Some(_) => {
                 return Err(Error::config(format!(
                     "{}: field `{}` is no text: write the class's name",
@@ -112,6 +117,17 @@ fn with_labels(path: &Path, fields: &Fields) -> Result<Vec<(usize, Text, String)
         all.push((line, text(&at(), row, fields)?, label));
     }
     Ok(all)
+}
+
+/// What is wrong with the name of a class, or of a release.
+pub fn name(name: &str) -> Result<(), &'static str> {
+    const LONGEST: usize = 64;
+    match name {
+        _ if name.trim().is_empty() => Err("is empty"),
+        _ if name.chars().any(char::is_control) => Err("has a control character in it"),
+        _ if name.chars().nth(LONGEST).is_some() => Err("is longer than 64 characters"),
+        _ => Ok(()),
+    }
 }
 
 /// Reads texts to classify; `None` is standard input. Lines that are no JSON objects are contents without a title.

@@ -45,6 +45,9 @@ fn wrong_data_are_refused_with_their_line_and_without_their_text() {
         (format!("{LINE}\n{{\"label\":\"a\"}}"), "a.jsonl:2: there is no field `content`"),
         (format!("{LINE}\n{LINE}"), "have 1 labels"),
         (format!("{LINE}\n{}", LINE.replace("城建", "秘密")), "a.jsonl:1: the label of this text has no other text"),
+        (LINE.replace("城建", " \\t"), "a.jsonl:1: the label is empty"),
+        (LINE.replace("城建", "秘密\\u001b[2J"), "a.jsonl:1: the label has a control character in it"),
+        (LINE.replace("城建", &"秘密".repeat(33)), "a.jsonl:1: the label is longer than 64 characters"),
         (
             format!("{LINE}\n{LINE}\n{}", LINE.replace("城建", "教育")),
             "a.jsonl:3: the label of this text has no other text",

@@ -230,6 +230,11 @@ fn data_that_teach_nothing_are_refused() {
     let words = ["same.jsonl: no text has a feature", "another fold"];
     refused(folder, &["train", "same.jsonl", "--to", "w"], &words);
     refused(folder, &["evaluate", "same.jsonl", "--folds", "2", "--compare"], &words);
+    labelled(folder);
+    let long = "x".repeat(65);
+    for release in ["", " ", "1\u{1b}[2J", &long] {
+        refused(folder, &[&TRAIN[..], &["--release", release]].concat(), &["huiju: --release "]);
+    }
 }
 
 #[test]
