@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::{Context, Error, Result},
+    file,
     text::classify::{Example, most_classes},
 };
 
@@ -94,7 +95,7 @@ pub fn labelled_as(path: &Path, fields: &Fields, classes: &[String]) -> Result<V
 }
 
 fn with_labels(path: &Path, fields: &Fields) -> Result<Vec<(usize, Text, String)>> {
-    let bytes = std::fs::read(path).or_config(format!("read {}", path.display()))?;
+    let bytes = file::read(path).or_config(format!("read {}", path.display()))?;
     let mut all = Vec::new();
     for (line, mut row) in rows(path, &bytes, &fields.label)? {
         let at = || format!("{}:{line}", path.display());

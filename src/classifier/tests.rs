@@ -70,6 +70,12 @@ fn a_label_that_the_weights_do_not_have_is_not_repeated() {
 }
 
 #[test]
+fn data_are_files() {
+    let error = data::labelled("/dev/zero".as_ref(), &fields()).unwrap_err();
+    assert_eq!(error.to_string(), "read /dev/zero: it is no file");
+}
+
+#[test]
 fn plain_lines_are_contents() {
     let (_folder, path) = file("a.txt", "路灯不亮\n\n学费太高");
     let content = |content: &str| Text { title: String::new(), content: content.to_owned() };

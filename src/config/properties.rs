@@ -13,6 +13,7 @@ use super::{
     table::Table,
     values::{choose, kind_of},
 };
+use crate::file;
 
 /// Why a property cannot be set by people.
 const OURS: [(&str, &str); 16] = [
@@ -141,9 +142,9 @@ impl Reader<'_, '_> {
             let value = (self.env)(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
             (format!("the environment variable {name}"), value)
         } else {
-            let file = base(self.path).join(name);
-            let from = format!("the file {}", file.display());
-            let bytes = std::fs::read(&file).map_err(|e| format!("{from} cannot be read: {e}"))?;
+            let path = base(self.path).join(name);
+            let from = format!("the file {}", path.display());
+            let bytes = file::read(&path).map_err(|e| format!("{from} cannot be read: {e}"))?;
             let text = String::from_utf8(bytes).map_err(|_| format!("{from} is not UTF-8 text"))?;
             (from, text.trim_end_matches(['\n', '\r']).to_owned())
         };
@@ -157,7 +158,9 @@ fn is_reference(table: &DeTable<'_>) -> bool {
 }
 
 fn is_secret(key: &str) -> bool {
-    key.ends_with("password") || key.ends_with("secret") || key == "ssl.key.pem"
+    const ENDS: [&str; 4] = ["password", "passphrase", "secret", "key.pem"];
+    // The last is what a token is made of, or its secret.
+    ENDS.iter().any(|end| key.ends_with(end)) || key == "sasl.oauthbearer.config"
 }
 
 /// Asks librdkafka whether it knows the property and takes the value.

@@ -94,10 +94,10 @@ impl Document {
         offset.map_or_else(|| self.at.clone(), |offset| format!("{}:{}", self.at, self.line(offset)))
     }
 
-    /// What is written there, when it is short enough to be shown.
+    /// What is written there, when it is short enough to be shown; a password may stand before an `@`.
     fn written(&self, span: Range<usize>) -> Option<&str> {
         let text = self.text.get(span)?;
-        (text.len() <= 80 && !text.contains('\n')).then_some(text)
+        (text.len() <= 80 && !text.contains(['\n', '@'])).then_some(text)
     }
 
     /// All findings in the order of their lines; line 0 is the file as a whole.

@@ -146,6 +146,16 @@ group = "a b"
 }
 
 #[test]
+fn a_password_among_the_brokers_is_not_repeated() {
+    for value in ["\"a:1, u:geheim@b:9092\"", "\"SASL_SSL://u:geheim@b:9092\"", "\"u:geheim@b\"", "[\"u:geheim@b:1\"]"]
+    {
+        let findings = read_text(&format!("[kafka]\nbrokers = {value}")).unwrap_err();
+        let said = findings.iter().map(ToString::to_string).collect::<String>();
+        assert!(said.starts_with("huiju.toml:2: brokers: ") && !said.contains("geheim"), "{said}");
+    }
+}
+
+#[test]
 fn durations_and_sizes() {
     let read = |drain: &str, size: &str| {
         let text = format!("drain = \"{drain}\"\nmemory = \"{size}\"\n[files]\nfolder = \"t\"");
@@ -285,6 +295,10 @@ bootstrap.servers = "x"
 "ssl.keystore.password" = { file = "no/such/file" }
 "sasl.username" = { env = "EMPTY" }
 "ssl.ca.location" = { env = 1 }
+"ssl.key.location" = { file = "/dev/zero" }
+"sasl.oauthbearer.config" = "principal=geheim"
+"sasl.oauthbearer.assertion.private.key.pem" = "geheim"
+"sasl.oauthbearer.assertion.private.key.passphrase" = "geheim"
 "#,
             ),
             expect![[r#"
@@ -294,6 +308,10 @@ bootstrap.servers = "x"
                 huiju.toml:8: ssl.keystore.password: the file no/such/file cannot be read: No such file or directory (os error 2)
                 huiju.toml:9: sasl.username: the environment variable EMPTY is empty
                 huiju.toml:10: ssl.ca.location: env = "…" is wanted, this is a whole number
+                huiju.toml:11: ssl.key.location: the file /dev/zero cannot be read: it is no file
+                huiju.toml:12: sasl.oauthbearer.config: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+                huiju.toml:13: sasl.oauthbearer.assertion.private.key.pem: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+                huiju.toml:14: sasl.oauthbearer.assertion.private.key.passphrase: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
             "#]],
         );
     }

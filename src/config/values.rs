@@ -115,6 +115,11 @@ pub(super) fn name(value: &DeValue<'_>) -> Result<String, String> {
 pub(super) fn brokers(value: &DeValue<'_>) -> Result<String, String> {
     let brokers = text(value)?;
     for broker in brokers.split(',').map(str::trim) {
+        if broker.contains('@') {
+            return Err("a broker has no user and no password in it: write \"kafka1:9092\", and who you are as \
+                        sasl.username and sasl.password under [kafka.properties]"
+                .into());
+        }
         let (host, port) = broker.rsplit_once(':').unwrap_or((broker, ""));
         let port_is_good = port.parse::<u16>().is_ok_and(|port| port > 0);
         if host.is_empty() || host.contains(char::is_whitespace) || !port_is_good {
