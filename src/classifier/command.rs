@@ -15,14 +15,14 @@ use super::{
 use crate::{
     cli::{
         flags::Format,
-        out::{self, say},
+        out::{self, say, tell},
     },
     config::Config,
     contract::weights,
     demo,
     error::{Error, Result, refuse},
     file,
-    text::classify::{Course, Example, Figures, Plan, Rival, Trained, compare, evaluate, train, validate},
+    text::classify::{Course, Example, Figures, Plan, Rival, Trained, compare, evaluate, reachable, train, validate},
 };
 
 /// Fewer features are refused.
@@ -162,18 +162,25 @@ pub fn run_train(options: &Train) -> Result<()> {
     let bytes = trained.to_bytes();
     file::write(&options.to, &bytes)?;
     let (model, training) = (&trained.model, &trained.training);
+    let reached = reachable(model.threshold);
+    if !reached {
+        let wished = training.precision;
+        tell!(
+            "no threshold has a precision of {wished}: no verdict is certain; ask for less with --precision, or learn from more texts"
+        );
+    }
     match options.format {
         Format::Text => {
             say!("{}\n", report::text(&training.figures));
             say!(
-                "{}: version {}, {} features, {} bytes, learned from {} texts in {} groups; threshold {:.2} for a precision of {}",
+                "{}: version {}, {} features, {} bytes, learned from {} texts in {} groups; {} for a precision of {}",
                 options.to.display(),
                 model.version,
                 model.size(),
                 bytes.len(),
                 training.examples,
                 training.groups,
-                model.threshold,
+                if reached { format!("threshold {:.2}", model.threshold) } else { "no threshold".to_owned() },
                 training.precision
             );
         }
@@ -183,7 +190,9 @@ pub fn run_train(options: &Train) -> Result<()> {
             all["features"] = json!(model.size());
             all["bytes"] = json!(bytes.len());
             all["groups"] = json!(training.groups);
-            all["threshold"] = json!(report::round(f64::from(model.threshold)));
+            all["threshold"] = json!(reached.then(|| report::round(f64::from(model.threshold))));
+            all["precision"] = json!(training.precision);
+            all["reached"] = json!(reached);
             say!("{all}");
         }
     }

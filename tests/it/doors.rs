@@ -235,6 +235,21 @@ fn data_that_teach_nothing_are_refused() {
     for release in ["", " ", "1\u{1b}[2J", &long] {
         refused(folder, &[&TRAIN[..], &["--release", release]].concat(), &["huiju: --release "]);
     }
+    let (code, out, said) = huiju(folder, &[&TRAIN[..], &["--format", "json"]].concat());
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains("\"reached\":true") && said.is_empty(), "{out}{said}");
+    // Labels that nothing in the texts tells.
+    let text = fs::read_to_string(folder.join("texts.jsonl")).unwrap();
+    let label = |at: usize| ["城建", "教育"][at.count_ones() as usize % 2];
+    let line = |(at, line): (usize, &str)| line.replace("城建", label(at)).replace("教育", label(at)) + "\n";
+    let lines: String = text.lines().enumerate().map(line).collect();
+    fs::write(folder.join("texts.jsonl"), lines).unwrap();
+    let (code, out, said) = huiju(folder, &[&TRAIN[..], &["--format", "json", "--precision", "1"]].concat());
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains("\"reached\":false") && out.contains("\"threshold\":null"), "{out}");
+    assert!(said.contains("no threshold has a precision of 1: no verdict is certain"), "{said}");
+    let (_, out, _) = huiju(folder, &["classify", "texts.jsonl", "--weights", "weights/w.weights", "--format", "json"]);
+    assert!(out.contains("\"certain\":false") && !out.contains("\"certain\":true"), "{out}");
 }
 
 #[test]

@@ -104,9 +104,18 @@ fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-/// The lowest threshold, in hundredths, from which verdicts are right as often as `precision` asks.
+/// What no probability reaches.
+const UNREACHED: u32 = 101;
+
+/// Whether verdicts can be certain at this threshold.
+pub fn reachable(threshold: f32) -> bool {
+    threshold <= 1.0
+}
+
+/// The lowest threshold, in hundredths, from which verdicts are right as often as `precision` asks. Where there is none it
+/// is above 1: then no verdict is certain.
 pub(super) fn threshold(labels: &[usize], verdicts: &[Option<Verdict>], precision: f64) -> f32 {
     let ranked = ranked(labels, verdicts);
     let enough = |hundredths: &u32| at(&ranked, f64::from(*hundredths) / 100.0, labels.len()).precision >= precision;
-    (0..100).find(enough).unwrap_or(100) as f32 / 100.0
+    (0..=100).find(enough).unwrap_or(UNREACHED) as f32 / 100.0
 }

@@ -29,7 +29,7 @@ pub use self::{
     file::{Trained, Training},
     groups::{folds, groups},
     learn::{Example, Plan},
-    measure::{ClassFigures, Figures, Threshold},
+    measure::{ClassFigures, Figures, Threshold, reachable},
     model::{Features, Model, Reason, Verdict},
     rivals::Rival,
     train::{Course, compare, evaluate, most_classes, train, validate},

@@ -37,7 +37,7 @@ pub struct Model {
     pub classes: Vec<String>,
     pub features: Features,
     pub calibration: Calibration,
-    /// Below this probability a person should look.
+    /// Below this probability a person should look; above 1 where no threshold has the wanted precision.
     pub threshold: f32,
     pub(super) weights: Weights,
 }

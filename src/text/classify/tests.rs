@@ -4,6 +4,7 @@ use super::{
     calibrate::Calibration,
     grams,
     learn::Dice,
+    measure,
     model::{Verdict, strength},
     *,
 };
@@ -204,6 +205,15 @@ fn calibration_finds_how_often_scores_are_right() {
     let (class, probability) = Calibration::fit(&scores, &labels, 2).verdict(&mut [1.0, 0.0]);
     assert_eq!(class, 0);
     assert!((probability - 0.75).abs() < 0.02, "{probability}");
+}
+
+#[test]
+fn a_precision_that_no_threshold_has_makes_no_verdict_certain() {
+    let verdicts = [Some(Verdict { class: 0, thousandths: 1000 }); 4];
+    let labels = [0, 0, 0, 1];
+    let threshold = measure::threshold(&labels, &verdicts, 0.9);
+    assert!(!reachable(threshold) && verdicts[0].unwrap().probability() < threshold, "{threshold}");
+    assert!(reachable(measure::threshold(&labels, &verdicts, 0.75)));
 }
 
 #[test]
