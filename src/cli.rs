@@ -23,14 +23,17 @@ use crate::{
     sample,
 };
 
-const EXITS: &str = "\
-Exit codes: 0 done · 2 a file or flag is wrong · 3 Kafka, archive or disk did not answer, or nothing can
-be written to standard output · 4 another instance took over ·
-5 too many rejects · 6 messages are gone (gap) · 70 a mistake in huiju · 130 stopped at once by a second signal";
+macro_rules! exits {
+    () => {
+        "Exit codes: 0 done · 2 a file or flag is wrong · 3 Kafka, archive or disk did not answer, or nothing can be \
+         written to standard output · 4 another instance took over · 5 too many rejects · 6 messages are gone (gap) · \
+         70 a mistake in huiju · 130 stopped at once by a second signal"
+    };
+}
 
 /// Collects 12345 hotline data from the cities' topics, cleans and classifies it, and hands it on exactly once.
 #[derive(Parser)]
-#[command(version, after_help = EXITS)]
+#[command(version, after_help = exits!())]
 struct Cli {
     /// What is logged, and from where: a level, or directives as in `info,huiju::source=debug`
     #[arg(long, global = true, env = "HUIJU_LOG", default_value = "info", value_parser = directives)]
@@ -45,7 +48,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Run the pipelines until stopped, or up to the end of their topics
-    #[command(after_help = concat!("Example: huiju run --config huiju.toml --until-end --format json\n\nSIGTERM and Ctrl-C finish what is in flight; a second one exits at once."))]
+    #[command(after_help = concat!(
+        "Example: huiju run --config huiju.toml --until-end --format json\n\nSIGTERM, Ctrl-C and a terminal that closes ",
+        "finish what is in flight; a second SIGTERM or Ctrl-C exits at once. Under nohup a terminal may close.\n\n",
+        exits!()
+    ))]
     Run(run::Options),
     /// Say what is wrong with configuration, contracts, SQL and code tables; no broker needed
     #[command(after_help = "Example: huiju check --config huiju.toml")]
@@ -79,7 +86,10 @@ enum Verb {
     )]
     Evaluate(classifier::command::Evaluate),
     /// Look after the archive's tables: compaction, vacuum, new columns, history
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: huiju archive history work_orders --limit 20\n         huiju archive compact && huiju archive vacuum --retention 7d\n\nEach can be interrupted at any moment; `huiju archive VERB --help` says what running pipelines and readers see of it."
+    )]
     Archive(archive::Verb),
     /// Write the data dictionary and the JSON Schema of each contract
     #[command(after_help = "Example: huiju docs --to docs")]
@@ -160,5 +170,25 @@ fn log(cli: &Cli) {
             use std::io::IsTerminal;
             logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).init()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_verb_has_an_example_and_run_the_exit_codes() {
+        fn look(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example: ") && help.contains("huiju "), "{path} has no example: {help}");
+            command.get_subcommands().for_each(|verb| look(verb, &format!("{path} {}", verb.get_name())));
+        }
+        let cli = Cli::command();
+        cli.get_subcommands().for_each(|verb| look(verb, verb.get_name()));
+        let run = cli.find_subcommand("run").and_then(|run| run.get_after_help()).expect("its help").to_string();
+        assert!(run.contains("70 a mistake in huiju"), "{run}");
     }
 }

@@ -23,14 +23,13 @@ use crate::{
     cli::{
         flags::Format,
         out::{say, tell},
-        run::{self, Summary},
+        run::{Started, Summary},
     },
     config::Config,
     error::{Error, Result, refuse},
     file,
     runtime::{Accounts, build::committed},
     sample,
-    stop::Stop,
 };
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
@@ -76,13 +75,13 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let dir = &options.dir;
     make(dir, options)?;
+    let started = Started::new(true)?;
     let config = Config::read(&dir.join("huiju.toml"))?;
     let prepared = check::prepare(&config, &[])?;
     let done = Arc::new(AtomicBool::new(false));
     let total = options.messages;
-    let stop = Stop::new();
     let finished = done.clone();
-    let summary = run::run(Arc::new(config), prepared, true, &stop, |accounts| watch(accounts, total, finished));
+    let summary = started.run(Arc::new(config), prepared, |accounts| watch(accounts, total, finished));
     done.store(true, Ordering::SeqCst);
     let summary = summary?;
     if options.format == Format::Text {

@@ -1,13 +1,18 @@
 //! `huiju run`: pipelines side by side until a signal or their ends, and what they have done.
 
 use std::{
+    mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use serde_json::json;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing::{info, warn};
 
 use super::{
@@ -20,6 +25,7 @@ use crate::{
     config::Config,
     cpu,
     error::{Context, Error, ErrorKind, Result},
+    fault,
     metrics::Metrics,
     runtime::{
         Accounts, Committed,
@@ -34,6 +40,8 @@ use crate::{
 const TOGETHER: Duration = Duration::from_millis(100);
 /// How long leaving may take after what is in flight had its time: groups are left, threads end.
 const LEAVE: Duration = Duration::from_secs(5);
+/// What is in flight has so much time before the configuration is read.
+const DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub struct Options {
@@ -51,10 +59,11 @@ pub struct Options {
 
 impl Options {
     pub fn execute(&self) -> Result<()> {
+        let started = Started::new(self.until_end)?;
+        fault::point("run.listening");
         let config = Config::read(&self.at.config)?;
         let prepared = check::prepare(&config, &self.pipelines)?;
-        let stop = Stop::new();
-        let summary = run(Arc::new(config), prepared, self.until_end, &stop, |_| {})?;
+        let summary = started.run(Arc::new(config), prepared, |_| {})?;
         summary.print(self.format);
         summary.failed.map_or(Ok(()), Err)
     }
@@ -69,77 +78,96 @@ pub struct Summary {
     pub failed: Option<Error>,
 }
 
-/// Runs pipelines until `stop`, a signal, or their ends.
-///
-/// `watch` is given the accounts, which grow while it runs.
-pub fn run(
-    config: Arc<Config>,
-    prepared: Vec<Prepared>,
+/// A run from its first moment on: a signal is an orderly end too while files are read and SQL is planned.
+pub struct Started {
+    begun: Instant,
+    runtime: Runtime,
+    statuses: Arc<Statuses>,
+    stop: Stop,
+    /// Of the configuration, once it is read.
+    drain: Arc<OnceLock<Duration>>,
     bounded: bool,
-    stop: &Stop,
-    watch: impl FnOnce(Vec<(Arc<str>, Accounts)>),
-) -> Result<Summary> {
-    let begun = Instant::now();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.or_unavailable("start the runtime")?;
-    let clock = Clock::system();
-    let metrics = Metrics::new();
-    let statuses = Arc::new(Statuses::default());
-    if let Some(listen) = config.listen {
-        let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
-        info!(%address, "serving /metrics, /health and /ready");
+}
+
+impl Started {
+    pub fn new(bounded: bool) -> Result<Started> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.or_unavailable("start the runtime")?;
+        let (statuses, stop, drain) = (Arc::new(Statuses::default()), Stop::new(), Arc::new(OnceLock::new()));
+        signals(&runtime, stop.clone(), statuses.clone(), drain.clone(), bounded)?;
+        Ok(Started { begun: Instant::now(), runtime, statuses, stop, drain, bounded })
     }
-    signals(&runtime, stop.clone(), statuses.clone(), config.drain, bounded)?;
-    let memory = config.memory / prepared.len().max(1);
-    let mut accounts = Vec::new();
-    let mut threads = Vec::new();
-    for prepared in prepared {
-        let name = prepared.pipeline.name.clone();
-        let account = Setup::accounts(&prepared.pipeline, &config.topics);
-        accounts.push((name.clone(), account.clone()));
-        let setup = Setup {
-            config: config.clone(),
-            prepared,
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            runtime: runtime.handle().clone(),
-            bounded,
-            memory,
-            accounts: account,
-            archived: AtomicBool::new(false),
-            slot: Slot::take(&config.instance)?,
-        };
-        let (stop, statuses) = (stop.clone(), statuses.clone());
-        let body = move || {
-            // A panic is said by the hook; here it must not leave the others running as if all were well.
-            let ended = catch_unwind(AssertUnwindSafe(|| supervise::run(&setup, &stop, &statuses)));
-            let ended = ended.unwrap_or_else(|_| {
-                let pipeline = &setup.prepared.pipeline.name;
-                statuses.set(pipeline, State::Stopped, Some("it panicked".to_owned()), setup.clock.now());
-                statuses.fail(ErrorKind::Bug);
-                Err(Error::bug(format!("pipeline {pipeline} panicked")))
-            });
-            if ended.is_err() {
-                // One pipeline that cannot go on ends the process, so that somebody notices; the others finish first.
-                stop.ask();
-            }
-            ended
-        };
-        let thread = std::thread::Builder::new().name(format!("fetch-{name}")).spawn(body);
-        threads.push(thread.or_unavailable("start a thread")?);
+
+    /// Runs pipelines until a signal, or their ends.
+    ///
+    /// `watch` is given the accounts, which grow while it runs.
+    pub fn run(
+        self,
+        config: Arc<Config>,
+        prepared: Vec<Prepared>,
+        watch: impl FnOnce(Vec<(Arc<str>, Accounts)>),
+    ) -> Result<Summary> {
+        let Started { begun, runtime, statuses, stop, drain, bounded } = self;
+        let _ = drain.set(config.drain);
+        let clock = Clock::system();
+        let metrics = Metrics::new();
+        if let Some(listen) = config.listen {
+            let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
+            info!(%address, "serving /metrics, /health and /ready");
+        }
+        // Told to stop already, it begins nothing.
+        let prepared = if stop.asked() { Vec::new() } else { prepared };
+        let memory = config.memory / prepared.len().max(1);
+        let mut accounts = Vec::new();
+        let mut threads = Vec::new();
+        for prepared in prepared {
+            let name = prepared.pipeline.name.clone();
+            let account = Setup::accounts(&prepared.pipeline, &config.topics);
+            accounts.push((name.clone(), account.clone()));
+            let setup = Setup {
+                config: config.clone(),
+                prepared,
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                runtime: runtime.handle().clone(),
+                bounded,
+                memory,
+                accounts: account,
+                archived: AtomicBool::new(false),
+                slot: Slot::take(&config.instance)?,
+            };
+            let (stop, statuses) = (stop.clone(), statuses.clone());
+            let body = move || {
+                // A panic is said by the hook; here it must not leave the others running as if all were well.
+                let ended = catch_unwind(AssertUnwindSafe(|| supervise::run(&setup, &stop, &statuses)));
+                let ended = ended.unwrap_or_else(|_| {
+                    let pipeline = &setup.prepared.pipeline.name;
+                    statuses.set(pipeline, State::Stopped, Some("it panicked".to_owned()), setup.clock.now());
+                    statuses.fail(ErrorKind::Bug);
+                    Err(Error::bug(format!("pipeline {pipeline} panicked")))
+                });
+                if ended.is_err() {
+                    // One pipeline that cannot go on ends the process, so that somebody notices; the others finish first.
+                    stop.ask();
+                }
+                ended
+            };
+            let thread = std::thread::Builder::new().name(format!("fetch-{name}")).spawn(body);
+            threads.push(thread.or_unavailable("start a thread")?);
+        }
+        watch(accounts.clone());
+        let mut failed = None;
+        for thread in threads {
+            let ended = thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")));
+            failed = failed.or(ended.err());
+        }
+        if bounded && failed.is_none() && stop.asked() {
+            failed = Some(Error::unavailable("told to stop before the end was reached"));
+        }
+        runtime.shutdown_background();
+        let pipelines = accounts.into_iter().map(|(name, account)| (name, primary(&account))).collect();
+        Ok(Summary { pipelines, seconds: begun.elapsed().as_secs_f64(), failed })
     }
-    watch(accounts.clone());
-    let mut failed = None;
-    for thread in threads {
-        let ended = thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")));
-        failed = failed.or(ended.err());
-    }
-    if bounded && failed.is_none() && stop.asked() {
-        failed = Some(Error::unavailable("told to stop before the end was reached"));
-    }
-    runtime.shutdown_background();
-    let pipelines = accounts.into_iter().map(|(name, account)| (name, primary(&account))).collect();
-    Ok(Summary { pipelines, seconds: begun.elapsed().as_secs_f64(), failed })
 }
 
 /// The account that a summary shows: the archive's where there is one.
@@ -151,29 +179,41 @@ fn primary(accounts: &Accounts) -> Committed {
 /// The first signal asks to stop; the second ends the process at once. So does the time, from the first signal on or
 /// since a pipeline could not go on: a commit that is under way waits for a broker or a disk for as long as that takes,
 /// and an end must not. Of a bounded run that is no success.
+///
+/// A terminal that closes asks too, but is no second signal: it comes several times, or with another.
 fn signals(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     stop: Stop,
     statuses: Arc<Statuses>,
-    drain: Duration,
+    drain: Arc<OnceLock<Duration>>,
     bounded: bool,
 ) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
     let _entered = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).or_unavailable("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).or_unavailable("listen for SIGINT")?;
+    let mut hangup = match nohup() {
+        true => None,
+        false => Some(signal(SignalKind::hangup()).or_unavailable("listen for SIGHUP")?),
+    };
     runtime.spawn(async move {
         let mut first: Option<Instant> = None;
         let leave = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(leave);
         let mut leaving = false;
+        let patience = || drain.get().copied().unwrap_or(DRAIN) + LEAVE;
         loop {
             let signalled = tokio::select! {
                 _ = terminate.recv() => true,
                 _ = interrupt.recv() => true,
+                () = next(&mut hangup) => {
+                    if !leaving {
+                        info!("stopping, for the terminal is gone: finishing what is in flight");
+                    }
+                    false
+                }
                 () = statuses.failing() => false,
                 () = &mut leave, if leaving => {
-                    let waited_s = (drain + LEAVE).as_secs();
+                    let waited_s = patience().as_secs();
                     warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
                     let failed = statuses.failed().or(bounded.then_some(ErrorKind::Unavailable));
                     std::process::exit(failed.map_or(0, ErrorKind::exit_code).into());
@@ -181,7 +221,7 @@ fn signals(
             };
             if !leaving {
                 leaving = true;
-                leave.as_mut().reset((Instant::now() + drain + LEAVE).into());
+                leave.as_mut().reset((Instant::now() + patience()).into());
                 stop.ask();
             }
             match first {
@@ -199,6 +239,24 @@ fn signals(
         }
     });
     Ok(())
+}
+
+/// The next signal; never, where none is listened for.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started the process wants it to outlive the terminal.
+fn nohup() -> bool {
+    let mut now = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: it asks, and changes nothing; what it fills in is read only when it has.
+    unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }
 
 impl Summary {
