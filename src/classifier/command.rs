@@ -59,7 +59,7 @@ pub struct Train {
 
 #[derive(Args)]
 pub struct Classify {
-    /// Texts: JSON Lines, CSV with a header, or plain lines; standard input when none is named
+    /// Texts: JSON Lines, CSV with a header, or plain lines; standard input when none is named, or for `-`
     files: Vec<PathBuf>,
     #[command(flatten)]
     weights: Weights,
@@ -202,19 +202,23 @@ pub fn run_train(options: &Train) -> Result<()> {
 /// `huiju classify`.
 pub fn run_classify(options: &Classify) -> Result<()> {
     let trained = options.weights.read()?;
-    let files: Vec<Option<&PathBuf>> =
-        if options.files.is_empty() { vec![None] } else { options.files.iter().map(Some).collect() };
+    let mut files: Vec<Option<&Path>> =
+        options.files.iter().map(|path| Some(path.as_path()).filter(|path| *path != Path::new("-"))).collect();
+    if files.is_empty() {
+        files.push(None);
+    }
     let mut lines = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut say = |text: &data::Text, waits: bool| {
+        let line = verdict(&trained, text, options);
+        // Whoever asks one by one gets an answer before he asks again.
+        out::check(writeln!(lines, "{line}")) && (!waits || out::check(lines.flush()))
+    };
+    let mut done = Ok(true);
     for file in files {
-        for text in data::texts(file, &options.fields)? {
-            let line = verdict(&trained, &text, options);
-            if !out::check(writeln!(lines, "{line}")) {
-                return Ok(());
-            }
-        }
+        done = done.and_then(|more| if more { data::each(file, &options.fields, &mut say) } else { Ok(false) });
     }
     out::check(lines.flush());
-    Ok(())
+    done.map(drop)
 }
 
 fn verdict(trained: &Trained, text: &data::Text, options: &Classify) -> String {

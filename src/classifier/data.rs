@@ -4,8 +4,9 @@
 //! somebody names the wrong field.
 
 use std::{
-    io::Read,
-    path::{Path, PathBuf},
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
 };
 
 use serde_json::{Map, Value};
@@ -131,23 +132,69 @@ pub fn name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Reads texts to classify; `None` is standard input. Lines that are no JSON objects are contents without a title.
-pub fn texts(path: Option<&PathBuf>, fields: &Fields) -> Result<Vec<Text>> {
-    let (shown, bytes) = match path {
-        Some(path) => (path.clone(), std::fs::read(path).or_config(format!("read {}", path.display()))?),
-        None => {
-            let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).or_unavailable("read standard input")?;
-            (PathBuf::from("standard input"), bytes)
-        }
+/// Hands out texts to classify as they come, and whether the next one has to be waited for; `None` is standard input. Lines
+/// that are no JSON objects are contents without a title. Tells whether more are wanted: whoever takes them says so.
+pub fn each(path: Option<&Path>, fields: &Fields, mut take: impl FnMut(&Text, bool) -> bool) -> Result<bool> {
+    let Some(path) = path else {
+        return lines(Path::new("standard input"), std::io::stdin().lock(), fields, take);
     };
-    let is_table = shown.extension().is_some_and(|ending| ending == "csv");
-    if !is_table && !starts_with_object(&bytes) {
-        let text = utf8(&shown, &bytes)?;
-        return Ok(text.lines().map(|line| Text { title: String::new(), content: line.to_owned() }).collect());
+    let failed = |error| file::failed(format_args!("read {}", path.display()), error);
+    if path.extension().is_none_or(|ending| ending != "csv") {
+        return lines(path, File::open(path).map_err(failed)?, fields, take);
     }
-    let rows = rows(&shown, &bytes, &fields.content)?;
-    rows.into_iter().map(|(line, row)| text(&format!("{}:{line}", shown.display()), row, fields)).collect()
+    let bytes = file::read(path).or_config(format!("read {}", path.display()))?;
+    for (line, row) in rows(path, &bytes, &fields.content)? {
+        if !take(&text(&format!("{}:{line}", path.display()), row, fields)?, false) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What a line may have; it is held in memory.
+const LONGEST: usize = 16 << 20;
+
+fn lines(path: &Path, from: impl Read, fields: &Fields, mut take: impl FnMut(&Text, bool) -> bool) -> Result<bool> {
+    let plain = |content: &str| Text { title: String::new(), content: content.to_owned() };
+    let mut reader = BufReader::new(from);
+    let mut bytes = Vec::new();
+    // The first line that says anything tells what the others are; what was empty before it is text or nothing.
+    let (mut objects, mut empty) = (None, 0_usize);
+    for number in 1.. {
+        bytes.clear();
+        let read = reader.by_ref().take(LONGEST as u64 + 1).read_until(b'\n', &mut bytes);
+        if read.map_err(|error| file::failed(format_args!("read {}", path.display()), error))? == 0 {
+            break;
+        }
+        let at = format!("{}:{number}", path.display());
+        if bytes.len() > LONGEST {
+            return Err(Error::config(format!("{at}: the line is longer than {} MiB", LONGEST >> 20)));
+        }
+        let waits = !reader.buffer().contains(&b'\n');
+        let line = str::from_utf8(&bytes).map_err(|_| not_utf8(path, number))?;
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let line = if number == 1 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
+        let is_empty = line.trim().is_empty();
+        if objects.is_none() && is_empty {
+            empty += 1;
+            continue;
+        }
+        let is_object = *objects.get_or_insert_with(|| line.trim_start().starts_with('{'));
+        let before = if is_object { 0 } else { std::mem::take(&mut empty) };
+        if !(0..before).all(|_| take(&plain(""), false)) {
+            return Ok(false);
+        }
+        let text = match is_object {
+            true if is_empty => continue,
+            true => text(&at, object(path, number, line)?, fields)?,
+            false => plain(line),
+        };
+        if !take(&text, waits) {
+            return Ok(false);
+        }
+    }
+    Ok(objects.is_some() || (0..empty).all(|_| take(&plain(""), false)))
 }
 
 fn text(at: &str, mut row: Map<String, Value>, fields: &Fields) -> Result<Text> {
@@ -182,20 +229,26 @@ fn rows(path: &Path, bytes: &[u8], must: &str) -> Result<Rows> {
 /// The text, without a byte order mark.
 fn utf8<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        Error::config(format!("{}:{line}: this is not UTF-8: save the file as UTF-8", path.display()))
+        not_utf8(path, bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1)
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
+fn not_utf8(path: &Path, line: usize) -> Error {
+    Error::config(format!("{}:{line}: this is not UTF-8: save the file as UTF-8", path.display()))
+}
+
 fn objects(path: &Path, text: &str) -> Result<Rows> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let parse = |(number, line)| match serde_json::from_str(line) {
-        Ok(Value::Object(row)) => Ok((number, row)),
+    lines.map(|(number, line)| Ok((number, object(path, number, line)?))).collect()
+}
+
+fn object(path: &Path, number: usize, line: &str) -> Result<Map<String, Value>> {
+    match serde_json::from_str(line) {
+        Ok(Value::Object(row)) => Ok(row),
         // serde_json's own words may hold a piece of the text.
         _ => Err(Error::config(format!("{}:{number}: this is no JSON object: write one per line", path.display()))),
-    };
-    lines.map(parse).collect()
+    }
 }
 
 fn table(path: &Path, text: &str, must: &str) -> Result<Rows> {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -75,12 +75,28 @@ fn data_are_files() {
     assert_eq!(error.to_string(), "read /dev/zero: it is no file");
 }
 
+fn texts(path: &Path) -> Result<Vec<Text>, String> {
+    let mut texts = Vec::new();
+    let done = data::each(Some(path), &fields(), |text, _| {
+        texts.push(text.clone());
+        true
+    });
+    done.map(|_| texts).map_err(|error| error.to_string())
+}
+
 #[test]
 fn plain_lines_are_contents() {
     let (_folder, path) = file("a.txt", "路灯不亮\n\n学费太高");
     let content = |content: &str| Text { title: String::new(), content: content.to_owned() };
-    assert_eq!(data::texts(Some(&path), &fields()).unwrap(), [content("路灯不亮"), content(""), content("学费太高")]);
-    let (_folder, path) = file("a.jsonl", "{\"title\":\"a\"}\n{\"content\":\"b\",\"title\":null}\n");
-    let texts = data::texts(Some(&path), &fields()).unwrap();
-    assert_eq!((texts[0].title.as_str(), texts[1].content.as_str()), ("a", "b"));
+    assert_eq!(texts(&path), Ok(vec![content("路灯不亮"), content(""), content("学费太高")]));
+    let (_folder, path) = file("a.txt", "\u{feff}\r\n \n路灯{\r\n");
+    assert_eq!(texts(&path), Ok(vec![content(""), content(""), content("路灯{")]));
+    let (_folder, path) = file("a.txt", "\n\n");
+    assert_eq!(texts(&path), Ok(vec![content(""), content("")]));
+    let (_folder, path) = file("a.jsonl", "\n{\"title\":\"a\"}\n\n{\"content\":\"b\",\"title\":null}\n");
+    let found = texts(&path).unwrap();
+    assert_eq!((found.len(), found[0].title.as_str(), found[1].content.as_str()), (2, "a", "b"));
+    let (_folder, path) = file("a.jsonl", "{\"title\":\"a\"}\n路灯\n");
+    assert!(texts(&path).unwrap_err().contains("a.jsonl:2: this is no JSON object"));
+    assert!(texts("/dev/zero".as_ref()).unwrap_err().contains("/dev/zero:1: the line is longer than 16 MiB"));
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -301,6 +302,27 @@ fn a_terminal_that_closes_ends_a_run_orderly_but_for_nohup() {
     assert!(!said().contains("stopping"), "{}", said());
     signal(libc::SIGTERM);
     assert_eq!(huiju.wait().unwrap().code(), Some(0), "{}", said());
+}
+
+#[test]
+fn a_text_is_classified_when_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, texts) in
+        [(&["classify"][..], ["路灯不亮", "学费太高"]), (&["classify", "-"], [r#"{"title":"a"}"#; 2])]
+    {
+        let mut command = shell(folder.path(), ":", arguments);
+        let mut huiju = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut ask, answers) = (huiju.stdin.take().unwrap(), BufReader::new(huiju.stdout.take().unwrap()));
+        let (hear, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || answers.lines().try_for_each(|line| hear.send(line.unwrap())));
+        for text in texts {
+            writeln!(ask, "{text}").unwrap();
+            let answer = heard.recv_timeout(Duration::from_secs(10));
+            assert!(answer.is_ok_and(|answer| answer.contains('\t')), "no answer to {text} before the next");
+        }
+        drop(ask);
+        assert_eq!(huiju.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]
