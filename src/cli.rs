@@ -13,10 +13,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use self::{
-    flags::{Format, Where},
-    out::tell,
-};
+use self::flags::{Format, Where};
 use crate::{
     archive, cases, check, classifier, demo,
     error::{Error, ErrorKind, Result},
@@ -38,7 +35,7 @@ struct Cli {
     /// What is logged, and from where: a level, or directives as in `info,huiju::source=debug`
     #[arg(long, global = true, env = "HUIJU_LOG", default_value = "info", value_parser = directives)]
     log: String,
-    /// How logs are written to standard error
+    /// How logs, and at the end what went wrong, are written to standard error; JSON is an object per line
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     log_format: Format,
     #[command(subcommand)]
@@ -108,16 +105,15 @@ pub fn main() -> ExitCode {
     match (done, out::failure()) {
         (Ok(()), None) => ExitCode::SUCCESS,
         (Ok(()), Some(error)) => {
-            tell!(
-                "huiju: write to standard output: {error}\n       the work is done; what it says of it is not complete"
-            );
+            let todo = "the work is done; what it says of it is not complete";
+            out::last(ErrorKind::Unavailable, &format!("write to standard output: {error}"), todo);
             ExitCode::from(ErrorKind::Unavailable.exit_code())
         }
         (Err(error), _) => {
             // Only what runs could have changed anything.
             let again =
                 if runs && error.kind == ErrorKind::Config { " and start again; nothing was changed" } else { "" };
-            tell!("huiju: {error}\n       {}{again}", error.kind.advice());
+            out::last(error.kind, &error.to_string(), &format!("{}{again}", error.kind.advice()));
             ExitCode::from(error.kind.exit_code())
         }
     }
@@ -165,7 +161,10 @@ fn log(cli: &Cli) {
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match cli.log_format {
-        Format::Json => logs.json().flatten_event(true).init(),
+        Format::Json => {
+            out::as_json();
+            logs.json().flatten_event(true).init()
+        }
         Format::Text => {
             use std::io::IsTerminal;
             logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).init()

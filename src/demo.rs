@@ -181,7 +181,7 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
     }
     let topics = dir.join("topics");
     let sources: u64 = pipelines.iter().map(|pipeline| pipeline.sources.len() as u64).sum();
-    tell!("generating {} messages of {sources} sources into {}", options.messages, topics.display());
+    tell!(INFO, "generating {} messages of {sources} sources into {}", options.messages, topics.display());
     if let Err(error) = fs::remove_dir_all(&topics)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -219,7 +219,7 @@ fn watch(accounts: Vec<(Arc<str>, Accounts)>, total: u64, done: Arc<AtomicBool>)
             match &bar {
                 Some(bar) => bar.set_position(rows.min(total)),
                 None if rows >= shown + (total / 4).max(1) => {
-                    tell!("{rows} rows done");
+                    tell!(INFO, "{rows} rows done");
                     shown = rows;
                 }
                 None => {}

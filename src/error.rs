@@ -38,6 +38,19 @@ impl ErrorKind {
         }
     }
 
+    /// Its name, for those who read logs by program.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Config => "config",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Fenced => "fenced",
+            ErrorKind::Evicted => "evicted",
+            ErrorKind::TooManyRejects => "too_many_rejects",
+            ErrorKind::Gap => "gap",
+            ErrorKind::Bug => "bug",
+        }
+    }
+
     /// Whether it may pass: then a line is built anew.
     pub fn may_pass(self) -> bool {
         matches!(self, ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Evicted)

@@ -166,6 +166,7 @@ pub fn run_train(options: &Train) -> Result<()> {
     if !reached {
         let wished = training.precision;
         tell!(
+            WARN,
             "no threshold has a precision of {wished}: no verdict is certain; ask for less with --precision, or learn from more texts"
         );
     }

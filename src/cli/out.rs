@@ -5,9 +5,17 @@
 
 use std::{
     fmt,
-    io::{self, ErrorKind, Write},
-    sync::Mutex,
+    io::{self, Write},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use serde_json::json;
+use tracing::Level;
+
+use crate::error::ErrorKind;
 
 /// The first thing that went wrong with standard output.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -16,9 +24,9 @@ static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 macro_rules! say {
     ($($what:tt)*) => { $crate::cli::out::line(format_args!($($what)*)) };
 }
-/// `eprintln!` to whoever listens.
+/// `eprintln!` to whoever listens, for [`aside`]: of what level it is, and the words.
 macro_rules! tell {
-    ($($what:tt)*) => { $crate::cli::out::aside(format_args!($($what)*)) };
+    ($level:ident, $($what:tt)*) => { $crate::cli::out::aside(tracing::Level::$level, format_args!($($what)*)) };
 }
 pub(crate) use {say, tell};
 
@@ -32,7 +40,7 @@ pub(crate) fn check(written: io::Result<()>) -> bool {
     match written {
         Ok(()) => true,
         Err(error) => {
-            if error.kind() != ErrorKind::BrokenPipe {
+            if error.kind() != io::ErrorKind::BrokenPipe {
                 FAILED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
             }
             false
@@ -40,9 +48,30 @@ pub(crate) fn check(written: io::Result<()>) -> bool {
     }
 }
 
-/// A line to standard error.
-pub(crate) fn aside(text: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+/// Whether standard error is read by a program: then all of it is JSON, an object per line.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn as_json() {
+    AS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// A line to standard error that is not of the log.
+pub(crate) fn aside(level: Level, text: fmt::Arguments<'_>) {
+    let line = match AS_JSON.load(Ordering::Relaxed) {
+        true => json!({ "level": level.as_str(), "message": text.to_string() }).to_string(),
+        false => text.to_string(),
+    };
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Why the process ends as it does, and what to do.
+pub(super) fn last(kind: ErrorKind, what: &str, todo: &str) {
+    if !AS_JSON.load(Ordering::Relaxed) {
+        return tell!(ERROR, "huiju: {what}\n       {todo}");
+    }
+    let (level, kind, exit_code) = (Level::ERROR.as_str(), kind.name(), kind.exit_code());
+    let line = json!({ "level": level, "message": what, "todo": todo, "kind": kind, "exit_code": exit_code });
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// What went wrong with standard output, once everything is written; a reader that has gone away is nothing wrong.

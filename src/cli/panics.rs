@@ -21,10 +21,10 @@ pub(super) fn install() {
         let thread = std::thread::current();
         let at = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         let name = thread.name().unwrap_or("without a name");
-        tell!("huiju: a mistake in huiju: thread {name} panicked at {at}: {}", words(info, full));
+        tell!(ERROR, "huiju: a mistake in huiju: thread {name} panicked at {at}: {}", words(info, full));
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
-            tell!("{backtrace}");
+            tell!(ERROR, "{backtrace}");
         }
     }));
 }

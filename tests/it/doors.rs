@@ -326,6 +326,30 @@ fn a_text_is_classified_when_it_comes() {
 }
 
 #[test]
+fn a_log_in_json_is_json_to_its_end() {
+    let folder = project();
+    lamps(folder.path(), 1);
+    let panic = [("HUIJU_FAULT", "line.after_decode:1:panic")];
+    for (arguments, variables, code, kind) in [
+        (&["check", "--config", "nowhere.toml"][..], &[][..], 2, "config"),
+        (&["run", "--until-end"], &panic, 70, "bug"),
+        (&["demo", "--messages", "1000"], &[], 0, ""),
+    ] {
+        let arguments = [arguments, &["--log-format", "json"]].concat();
+        let (status, huiju) = Huiju::run(folder.path(), &arguments, variables);
+        let said = huiju.stderr();
+        assert_eq!(status.code(), Some(code), "{said}");
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{arguments:?}: {line}"));
+        let lines: Vec<serde_json::Value> = said.lines().map(parse).collect();
+        assert!(lines.iter().all(|line| line["level"].is_string() && line["message"].is_string()), "{said}");
+        if code > 0 {
+            let last = lines.last().unwrap();
+            assert_eq!((&last["exit_code"], &last["kind"]), (&code.into(), &kind.into()), "{said}");
+        }
+    }
+}
+
+#[test]
 fn texts_to_classify_are_utf_8() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(
