@@ -196,6 +196,7 @@ fn every_point_in_the_code_has_its_test() {
         .chain(crate::upkeep::POINTS)
         .chain(crate::stops::POINTS)
         .chain(crate::behind::POINTS)
+        .chain(crate::signals::POINTS)
         .map(|point| (*point).to_owned())
         .collect();
     assert_eq!(named, tested);

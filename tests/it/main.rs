@@ -25,6 +25,7 @@ mod protocol;
 mod retention;
 mod security;
 mod serving;
+mod signals;
 mod stops;
 mod support;
 mod tidy;
