@@ -6,22 +6,25 @@
 //! `output.jsonl` holds the rows that must come out, `rejects.jsonl` the rejects; a missing file stands for an empty
 //! one. Messages go through one by one and once more all together: batch boundaries must not matter.
 
+mod compare;
+mod input;
+mod json;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use clap::Args;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
-};
-use serde_json::{Map, Value, json, value::RawValue};
+use compare::compare;
+use input::Sent;
+use json::Json;
 
 use crate::{
-    batch::{Fetched, Message, Outcome, Reject},
+    batch::{Fault, Fetched, Message, Outcome, Reject},
     check,
     cli::{flags::Where, out::say},
     clock::Clock,
@@ -112,11 +115,14 @@ pub struct Told {
     pub written: Vec<String>,
 }
 
-/// Runs a case.
+/// Runs a case. A file that cannot be read is a mistake of the case.
 pub fn case(prepared: &Prepared, folder: &Path, update: bool) -> Result<Told> {
     let input = folder.join("input.jsonl");
-    let messages = read_messages(prepared, &input)?;
     let mut told = Told::default();
+    let messages = match input::read(prepared, &input) {
+        Ok(messages) => messages,
+        Err(wrong) => return Ok(Told { wrong, ..told }),
+    };
     if messages.is_empty() {
         let what = if input.exists() { "has no message" } else { "is not there" };
         told.wrong.push(format!("{} {what}: write the messages of the case, a line each", input.display()));
@@ -127,120 +133,46 @@ pub fn case(prepared: &Prepared, folder: &Path, update: bool) -> Result<Told> {
     if sorted(&rows) != sorted(&at_once.0) || sorted(&rejects) != sorted(&at_once.1) {
         told.wrong.push("the result depends on the boundaries of batches".to_owned());
     }
-    let parts = [("output.jsonl", "row", &rows), ("rejects.jsonl", "reject", &rejects)];
-    for (name, what, found) in parts {
+    let columns: Vec<&str> = prepared.contract.columns.iter().map(|column| &*column.name).collect();
+    let parts = [("output.jsonl", "row", &columns[..], rows), ("rejects.jsonl", "reject", &REJECT, rejects)];
+    for (name, what, keys, found) in parts {
         let path = folder.join(name);
-        if update {
-            told.written.extend(write(&path, found)?);
-        } else {
-            compare(what, &read(&path)?, found, &mut told.wrong);
+        match expected(&path, keys) {
+            Ok(expected) if !update => compare(what, &expected, &found, &mut told.wrong),
+            Ok(expected) if expected == found => {}
+            Err(wrong) if !update => told.wrong.extend(wrong),
+            _ => told.written.extend(write(&path, &found)?),
         }
     }
     Ok(told)
 }
 
-fn sorted(values: &[Value]) -> Vec<String> {
-    let mut texts: Vec<String> = values.iter().map(Value::to_string).collect();
+/// The keys of a line of the rejects.
+const REJECT: [&str; 5] = ["source", "line", "row", "stage", "faults"];
+
+/// What a file says must come out, or all that is wrong with it.
+fn expected(path: &Path, keys: &[&str]) -> Result<Vec<Json>, Vec<String>> {
+    let line = |text: &str| {
+        let entries = json::entries(text)?;
+        match entries.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
+            Some((key, _)) => {
+                let near = nearest(key, keys.iter().copied());
+                Err(format!("there is no column \"{key}\"{near}"))
+            }
+            None => json::object(entries),
+        }
+    };
+    Ok(json::lines(path, line)?.into_iter().map(|(_, value)| value).collect())
+}
+
+fn sorted(values: &[Json]) -> Vec<String> {
+    let mut texts: Vec<String> = values.iter().map(Json::to_string).collect();
     texts.sort();
     texts
 }
 
-/// A message of a case: its source, and the message as it would be fetched.
-struct Sent {
-    source: usize,
-    at: Option<i64>,
-    key: Option<Vec<u8>>,
-    payload: Option<Vec<u8>>,
-}
-
-/// The keys of a line of the input.
-const KEYS: [&str; 6] = ["source", "at", "key", "message", "text", "hex"];
-
-/// An object as it is written: keys that come twice, and numbers in their own form.
-struct Line(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Line {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Line, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Line;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Line(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
-}
-
-fn read_messages(prepared: &Prepared, path: &Path) -> Result<Vec<Sent>> {
-    read::<Line>(path)?
-        .into_iter()
-        .map(|(number, line)| {
-            message(prepared, &line).map_err(|what| Error::config(format!("{}:{number}: {what}", path.display())))
-        })
-        .collect()
-}
-
-/// A line of the input, or what is wrong with it.
-fn message(prepared: &Prepared, Line(entries): &Line) -> Result<Sent, String> {
-    for (at, (key, _)) in entries.iter().enumerate() {
-        if !KEYS.contains(&key.as_str()) {
-            let near = nearest(key, KEYS.into_iter());
-            return Err(format!("there is no key \"{key}\"{near}; the keys are {}", KEYS.join(", ")));
-        }
-        if entries[..at].iter().any(|(before, _)| before == key) {
-            return Err(format!("\"{key}\" is there twice: keep one"));
-        }
-    }
-    let raw = |key: &str| entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.get());
-    let text = |key: &str| match raw(key) {
-        None | Some("null") => Ok(None),
-        Some(json) => match serde_json::from_str::<String>(json) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(format!("{key} is {json}: write a text, in quotes")),
-        },
-    };
-    let names = || prepared.pipeline.sources.iter().map(|source| source.name.as_ref());
-    let known = || names().collect::<Vec<_>>().join(", ");
-    let name = text("source")?.ok_or_else(|| format!("has no source: the sources are {}", known()))?;
-    let source = names().position(|known| known == name).ok_or_else(|| {
-        format!("there is no source \"{name}\"{}; the sources are {}", nearest(&name, names()), known())
-    })?;
-    let at = match text("at")? {
-        None => None,
-        Some(text) => match chrono::DateTime::parse_from_rfc3339(&text) {
-            Ok(time) => Some(time.timestamp_millis()),
-            Err(_) => return Err(format!("at \"{text}\" is no time with its zone: write 2026-06-01T08:00:00+08:00")),
-        },
-    };
-    let payload = match (raw("message"), text("text")?, text("hex")?) {
-        (Some("null"), None, None) => None,
-        (Some(message), None, None) => Some(message.as_bytes().to_vec()),
-        (None, Some(text), None) => Some(text.into_bytes()),
-        (None, None, Some(hex)) => {
-            Some(from_hex(&hex).ok_or_else(|| format!("hex \"{hex}\" is not hexadecimal: write 7b7d for {{}}"))?)
-        }
-        _ => return Err("has none, or more than one, of message, text and hex".to_owned()),
-    };
-    Ok(Sent { source, at, key: text("key")?.map(String::into_bytes), payload })
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 == 1 {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
-}
-
 /// Rows and rejects as JSON, with messages going through `size` at a time.
-fn through(prepared: &Prepared, messages: &[Sent], size: usize) -> Result<(Vec<Value>, Vec<Value>)> {
+fn through(prepared: &Prepared, messages: &[Sent], size: usize) -> Result<(Vec<Json>, Vec<Json>)> {
     let Prepared { pipeline, contract, programs, .. } = prepared;
     let sources = pipeline.sources.iter().zip(programs);
     let mut decoders: Vec<Decoder> = sources.map(|(source, program)| Decoder::new(program.fields(), source)).collect();
@@ -256,13 +188,14 @@ fn through(prepared: &Prepared, messages: &[Sent], size: usize) -> Result<(Vec<V
             }
             let outcome = checked.finish(&schema)?;
             rows.extend(row_values(&outcome)?);
-            rejects.extend(outcome.rejects.iter().map(|reject| reject_value(&outcome.source, reject)));
+            let line = |reject: &Reject| messages[reject.offset as usize].line;
+            rejects.extend(outcome.rejects.iter().map(|one| reject_value(&outcome.source, line(one), one)));
         }
     }
     Ok((rows, rejects))
 }
 
-/// One batch per source; the offset of a message is the number of its line, from 0.
+/// One batch per source; the offset of a message is its number, from 0.
 fn batches(prepared: &Prepared, messages: &[Sent], first: usize) -> BTreeMap<usize, Fetched> {
     let mut batches: BTreeMap<usize, Fetched> = BTreeMap::new();
     for (number, sent) in messages.iter().enumerate() {
@@ -281,77 +214,36 @@ fn batches(prepared: &Prepared, messages: &[Sent], first: usize) -> BTreeMap<usi
     batches
 }
 
-fn row_values(outcome: &Outcome) -> Result<Vec<Value>> {
+fn row_values(outcome: &Outcome) -> Result<Vec<Json>> {
     let mut text = Vec::new();
     let mut writer = arrow::json::LineDelimitedWriter::new(&mut text);
     writer.write(&outcome.rows).and_then(|()| writer.finish()).or_bug("write rows as JSON")?;
-    serde_json::Deserializer::from_slice(&text).into_iter().collect::<Result<_, _>>().or_bug("read JSON that we wrote")
+    let text = String::from_utf8(text).or_bug("write rows as JSON")?;
+    let row = |line| json::entries(line).and_then(json::object);
+    text.lines().map(row).collect::<Result<_, _>>().map_err(|what| Error::bug(format!("a row is no JSON: {what}")))
 }
 
-fn reject_value(source: &Arc<str>, reject: &Reject) -> Value {
-    let fault = |fault: &crate::batch::Fault| {
-        let mut object = Map::new();
-        object.insert("code".into(), json!(*fault.code));
-        fault.field.iter().for_each(|field| drop(object.insert("field".into(), json!(**field))));
-        object.insert("reason".into(), json!(fault.reason));
-        fault.value.iter().for_each(|value| drop(object.insert("value".into(), json!(value))));
-        Value::Object(object)
+/// `line` is where the message is written.
+fn reject_value(source: &str, line: usize, reject: &Reject) -> Json {
+    let fault = |fault: &Fault| {
+        Json::of([
+            ("code", Some(Json::text(&fault.code))),
+            ("field", fault.field.as_deref().map(Json::text)),
+            ("reason", Some(Json::text(&fault.reason))),
+            ("value", fault.value.as_deref().map(Json::text)),
+        ])
     };
-    let mut object = Map::new();
-    object.insert("source".into(), json!(**source));
-    object.insert("line".into(), json!(reject.offset + 1));
-    reject.row.iter().for_each(|row| drop(object.insert("row".into(), json!(row))));
-    object.insert("stage".into(), json!(*reject.stage));
-    object.insert("faults".into(), reject.faults.iter().map(fault).collect());
-    Value::Object(object)
-}
-
-fn compare(what: &str, expected: &[(usize, Value)], found: &[Value], wrong: &mut Vec<String>) {
-    for number in 0..expected.len().max(found.len()) {
-        match (expected.get(number), found.get(number)) {
-            (Some((_, expected)), Some(found)) => {
-                differences(&format!("{what} {}", number + 1), expected, found, wrong)
-            }
-            (Some((_, expected)), None) => wrong.push(format!("{what} {}: missing: {expected}", number + 1)),
-            (None, Some(found)) => wrong.push(format!("{what} {}: not expected: {found}", number + 1)),
-            (None, None) => {}
-        }
-    }
-}
-
-fn differences(at: &str, expected: &Value, found: &Value, wrong: &mut Vec<String>) {
-    match (expected, found) {
-        (Value::Object(left), Value::Object(right)) => {
-            let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-            for name in names {
-                let absent = Value::Null;
-                let (left, right) = (left.get(name).unwrap_or(&absent), right.get(name).unwrap_or(&absent));
-                differences(&format!("{at}: {name}"), left, right, wrong);
-            }
-        }
-        _ if expected != found => wrong.push(format!("{at}: expected {expected}, got {found}")),
-        _ => {}
-    }
-}
-
-/// The lines of a file with their numbers; none when it is not there.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::config(format!("{}: {error}", path.display()))),
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let value = |(number, line)| match serde_json::from_str(line) {
-        Ok(value) => Ok((number, value)),
-        Err(error) => Err(Error::config(format!("{}:{number}: {error}", path.display()))),
-    };
-    lines.map(value).collect()
+    Json::of([
+        ("source", Some(Json::text(source))),
+        ("line", Some(Json::number(line))),
+        ("row", reject.row.map(Json::number)),
+        ("stage", Some(Json::text(&reject.stage))),
+        ("faults", Some(Json::List(reject.faults.iter().map(fault).collect()))),
+    ])
 }
 
 /// Makes the file hold these values; tells what it did, if anything.
-fn write(path: &Path, values: &[Value]) -> Result<Option<String>> {
+fn write(path: &Path, values: &[Json]) -> Result<Option<String>> {
     let shown = path.display();
     if values.is_empty() {
         return match fs::remove_file(path) {
@@ -361,9 +253,6 @@ fn write(path: &Path, values: &[Value]) -> Result<Option<String>> {
         };
     }
     let text: String = values.iter().map(|value| format!("{value}\n")).collect();
-    if fs::read_to_string(path).is_ok_and(|before| before == text) {
-        return Ok(None);
-    }
     file::write(path, text.as_bytes())?;
     Ok(Some(format!("wrote {shown}")))
 }

@@ -346,6 +346,45 @@ fn slips_in_the_input_of_a_case_are_told() {
     assert_eq!(code, 0, "a byte order mark is no slip: {out}{said}");
 }
 
+/// Nor does it keep the cases after it from being run.
+#[test]
+fn a_malformed_file_fails_its_case_alone() {
+    let folder = project();
+    let folder = folder.path();
+    let tests = folder.join("pipelines/street_lamps/tests");
+    let case = |name: &str, output: &str| {
+        fs::create_dir(tests.join(name)).unwrap();
+        let good = fs::read_to_string(folder.join(CASE)).unwrap();
+        fs::write(tests.join(name).join("input.jsonl"), format!("\n{good}")).unwrap();
+        let rows = fs::read_to_string(tests.join("one_of_each/output.jsonl")).unwrap();
+        fs::write(tests.join(name).join("output.jsonl"), rows.replacen('{', output, 1)).unwrap();
+    };
+    case("a_cut", "");
+    case("b_twice", "{\"lamps_out\":2,");
+    case("c_no_column", "{\"nonsense\":null,");
+    case("d_first_is_missing", "{}\n{");
+    case("e_digits", "{");
+    edit(&tests.join("e_digits/output.jsonl"), "120.5", "120.500000000000000001");
+    edit(&tests.join("e_digits/input.jsonl"), "\n", "{\"source\":\"east\",\"text\":\n");
+    refused(
+        folder,
+        &["test"],
+        &[
+            "a_cut/output.jsonl:1: trailing characters (column 7)",
+            "b_twice/output.jsonl:1: \"lamps_out\" is there twice: keep one",
+            "c_no_column/output.jsonl:1: there is no column \"nonsense\"",
+            "FAIL  street_lamps/d_first_is_missing\n        row 1: missing: {}\n        reject 1: not expected: ",
+            "\"line\":4,\"row\":0", // the third message, after an empty line
+            "e_digits/input.jsonl:1: the JSON is cut short",
+            "ok    street_lamps/one_of_each",
+            "1 passed, 5 failed",
+        ],
+    );
+    fs::remove_file(tests.join("e_digits/input.jsonl")).unwrap();
+    fs::copy(folder.join(CASE), tests.join("e_digits/input.jsonl")).unwrap();
+    refused(folder, &["test", "--case", "e_digits"], &["cost: expected 120.500000000000000001, got 120.50"]);
+}
+
 #[test]
 fn a_message_reaches_the_decoder_as_it_is_written_and_an_update_says_what_it_wrote() {
     let folder = project();
