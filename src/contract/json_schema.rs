@@ -6,7 +6,8 @@
 //! `additionalProperties` is true: a new column is a compatible change, and a consumer that validates against yesterday's
 //! schema must not refuse today's messages. A column that goes away or changes its meaning gets a new major version.
 //!
-//! Enums hold all codes that a table ever had, since old rows are read too.
+//! All codes that a table ever had are named, since old rows are read too: as `enum` where another one is an error, as
+//! `x-codes` where it comes too, with a flag.
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,8 @@ use super::{Column, Contract, Kind, Severity, codes::CodeTables};
 
 impl Contract {
     pub fn json_schema(&self, codes: &CodeTables) -> Value {
-        let property = |column: &Column| (column.name.to_string(), property(column, codes));
+        let is_flags = |column: &Column| self.flags.as_deref() == Some(&*column.name);
+        let property = |column: &Column| (column.name.to_string(), property(column, is_flags(column), codes));
         let properties: Map<String, Value> = self.columns.iter().map(property).collect();
         let required: Vec<&str> = self.columns.iter().filter(|c| !c.nullable()).map(|c| &*c.name).collect();
         let mut schema = json!({
@@ -35,7 +37,7 @@ impl Contract {
     }
 }
 
-fn property(column: &Column, codes: &CodeTables) -> Value {
+fn property(column: &Column, is_flags: bool, codes: &CodeTables) -> Value {
     let mut schema = match &column.kind {
         Kind::Text => json!({ "type": "string" }),
         Kind::Integer => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
@@ -44,7 +46,9 @@ fn property(column: &Column, codes: &CodeTables) -> Value {
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Timestamp => json!({ "type": "string", "format": "date-time", "pattern": "Z$" }),
         Kind::Date => json!({ "type": "string", "format": "date" }),
-        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Texts if is_flags => json!({ "type": "array", "items": { "type": "string" } }),
+        // An element may be NULL, unlike a column.
+        Kind::Texts => json!({ "type": "array", "items": { "type": ["string", "null"] } }),
     };
     schema["title"] = json!(column.title);
     schema["description"] = json!(column.description);
@@ -59,7 +63,8 @@ fn property(column: &Column, codes: &CodeTables) -> Value {
             let label = |code: &str| table.row_of(code, None).map(|row| row.label.as_str());
             let labels: Map<String, Value> =
                 distinct.iter().map(|code| (code.to_string(), json!(label(code)))).collect();
-            schema["enum"] = json!(distinct);
+            let listed = if column.unknown == Severity::Error { "enum" } else { "x-codes" };
+            schema[listed] = json!(distinct);
             schema["x-labels"] = Value::Object(labels);
         }
     }

@@ -85,7 +85,7 @@ pub(super) fn read(
     }
     for (low, high) in LIMITS {
         let (Some(least), Some(most)) = (form.get(low), form.get(high)) else { continue };
-        if exceeds(&least.value, &most.value) {
+        if excludes(&least.value, &most.value, low.starts_with(EXCLUSIVE) || high.starts_with(EXCLUSIVE)) {
             let (what, least, most) = (&form.what, least.shown(), most.shown());
             findings
                 .add(node.line, format!("`{low}` of {what} is {least}, `{high}` {most}: no value fits, correct one"));
@@ -102,12 +102,18 @@ const LIMITS: [(&str, &str); 5] = [
     ("exclusiveMinimum", "exclusiveMaximum"),
 ];
 
-fn exceeds(least: &Value, most: &Value) -> bool {
+const EXCLUSIVE: &str = "exclusive";
+
+/// Whether no value lies between the two; `open` when they do not fit both themselves.
+fn excludes(least: &Value, most: &Value, open: bool) -> bool {
     match (least, most) {
         (Value::Number(least), Value::Number(most)) => {
-            least.parse::<f64>().is_ok_and(|least| most.parse::<f64>().is_ok_and(|most| least > most))
+            let (Ok(low), Ok(high)) = (least.parse::<f64>(), most.parse::<f64>()) else { return false };
+            // With more digits two that differ may be the same double.
+            let same = least == most || low == high && least.len().max(most.len()) <= 15;
+            low > high || open && same
         }
-        (Value::Text(least), Value::Text(most)) => least > most, // dates
+        (Value::Text(least), Value::Text(most)) => least > most || open && least == most, // dates
         _ => false,
     }
 }

@@ -25,4 +25,31 @@ fn limits_that_no_value_can_keep_are_refused() {
     "#]],
     );
     assert!(edited("{ minimum: 1 }", "{ minimum: 9, maximum: 10 }").is_ok());
+    for (options, fits) in [
+        ("{ minimum: 5, exclusiveMaximum: 5 }", false),
+        ("{ exclusiveMinimum: 5.0, maximum: 5 }", false),
+        ("{ exclusiveMinimum: 5, exclusiveMaximum: 5 }", false),
+        ("{ minimum: 5, maximum: 5 }", true),
+        ("{ minimum: 4, exclusiveMaximum: 5 }", true),
+        ("{ minimum: 12345678901234567890.12, exclusiveMaximum: 12345678901234567890.13 }", true),
+    ] {
+        assert_eq!(edited("{ minimum: 1 }", options).is_ok(), fits, "{options}");
+    }
+    let day = "{ minimum: \"2000-01-01\", exclusiveMaximum: \"2000-01-01\" }";
+    assert!(edited("{ minimum: \"2000-01-01\" }", day).is_err());
+}
+
+/// A row with a code that is only flagged is published, and so is an array with NULL in it.
+#[test]
+fn the_json_schema_refuses_no_row_that_is_published() {
+    let schema = good().json_schema(&tables());
+    let of = |column: &str| &schema["properties"][column];
+    let kinds = serde_json::json!(["01", "02", "03", "09"]);
+    assert_eq!((of("fault_kind").get("enum"), of("fault_kind").get("x-codes")), (None, Some(&kinds)));
+    assert!(of("pole_state").get("enum").is_some() && of("pole_state").get("x-codes").is_none());
+    assert_eq!(of("flags")["items"]["type"], "string");
+    let mut plain = good();
+    plain.flags = None;
+    let items = &plain.json_schema(&tables())["properties"]["flags"]["items"];
+    assert_eq!(items["type"], serde_json::json!(["string", "null"]));
 }
