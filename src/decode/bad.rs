@@ -51,11 +51,16 @@ impl Bad {
         if error.classify() == Category::Eof {
             return Bad::new(SYNTAX, text.len(), chinese(error));
         }
-        let mut at = position(text, error);
-        if error.to_string().starts_with("control character") {
+        let (mut at, said) = (position(text, error), error.to_string());
+        if said.starts_with("invalid number") && at + 1 >= text.len() && cut_number(text) {
+            return Bad::new(SYNTAX, text.len(), "JSON 不完整：数字没有结束");
+        }
+        if said.starts_with("control character") {
             // `serde_json` has read the character, or not yet.
-            at -= usize::from(error.column() == 0);
             at += usize::from(text.as_bytes().get(at).is_some_and(|byte| *byte >= 0x20));
+        }
+        if said.starts_with("invalid escape") {
+            at = no_hex_digit(text.as_bytes(), at).unwrap_or(at);
         }
         Bad::new(SYNTAX, at, chinese(error))
     }
@@ -74,11 +79,27 @@ impl Bad {
     }
 }
 
-/// The offset of the offending byte. `serde_json` counts lines from 1 and says how many bytes of the line it has read.
+/// The offset of the offending byte. `serde_json` counts lines from 1 and says how many bytes of the line it has read:
+/// none when the last one was the newline before it.
 fn position(text: &str, error: &serde_json::Error) -> usize {
     let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
     let line = std::iter::once(0).chain(newlines).nth(error.line().saturating_sub(1)).unwrap_or(0);
-    (line + error.column().saturating_sub(1)).min(text.len())
+    (line + error.column()).saturating_sub(1).min(text.len())
+}
+
+/// Whether a text ends within a number that further digits would complete.
+fn cut_number(text: &str) -> bool {
+    let before = text.trim_end_matches(|c: char| c.is_ascii_digit() || "+-.eE".contains(c));
+    let number = format!("{}0", &text[before.len()..]);
+    before.len() < text.len() && serde_json::from_str::<&serde_json::value::RawValue>(&number).is_ok()
+}
+
+/// The byte that is none of the four digits of an escape `\u` which ends at a place: all four are read at once.
+fn no_hex_digit(text: &[u8], last: usize) -> Option<usize> {
+    let first = last.checked_sub(3)?;
+    let before = text.get(..first)?.strip_suffix(b"u")?;
+    let slashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+    (slashes % 2 == 1).then(|| (first..=last).find(|at| text.get(*at).is_some_and(|byte| !byte.is_ascii_hexdigit())))?
 }
 
 /// `serde_json`'s words in Chinese. Its own text is never passed on: it may quote the data.

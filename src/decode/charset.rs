@@ -3,7 +3,7 @@
 //! A byte order mark of the feed's own charset is dropped; one of another charset means that the feed is not what its
 //! profile says.
 
-use encoding_rs::{DecoderResult, Encoding, UTF_8};
+use encoding_rs::{DecoderResult, Encoding, GB18030, GBK, UTF_8};
 
 use super::bad::{Bad, ENCODING};
 
@@ -15,6 +15,9 @@ pub(super) struct Charset {
     /// The text of the message being read, when it had to be transcoded.
     buffer: String,
 }
+
+/// The byte order mark in GB18030, which no browser looks for.
+const GB18030_MARK: &[u8] = b"\x84\x31\x95\x33";
 
 /// A message's text, and the way back from a place in it to the byte it came from.
 #[derive(Clone, Copy)]
@@ -40,6 +43,7 @@ impl Charset {
                 let what = format!("消息以 {found} 的字节顺序标记开头，而来源声明的字符集是 {declared}");
                 return Err(Bad::new(ENCODING, 0, what));
             }
+            None if [GB18030, GBK].contains(&declared) && payload.starts_with(GB18030_MARK) => GB18030_MARK.len(),
             None => 0,
         };
         let bytes = &payload[mark..];

@@ -160,6 +160,34 @@ fn poison_is_rejected_with_code_and_byte_position() {
     assert_eq!(&*fault(&mut plain(), GOOD, None).code, "decode.tombstone");
 }
 
+/// `serde_json` reads four digits at once, does not count a newline to the line before it, and takes the end of the
+/// message for a part of a number.
+#[test]
+fn the_position_is_that_of_the_offending_byte() {
+    rejected(r#"{"a":"\uZ123"}"#, "decode.syntax", Some(8));
+    rejected(r#"{"a":"\u12G4"}"#, "decode.syntax", Some(10));
+    rejected(r#"{"a":"\u12""#, "decode.syntax", Some(11));
+    rejected(r#"{"a":"\u12"}"#, "decode.syntax", Some(10));
+    rejected(r#"{"a":"\u123"}"#, "decode.syntax", Some(11));
+    rejected(r#"{"a":"\u1路3"}"#, "decode.syntax", Some(9));
+    rejected("{\"a\":\"\\u12\n4\"}", "decode.syntax", Some(10));
+    rejected("{\"a\":\"\\u123\n\"}", "decode.syntax", Some(11));
+    rejected(r#"{"a":"\\u12\q"}"#, "decode.syntax", Some(12));
+    rejected(r#"{"z":"\\\u12G4"}"#, "decode.syntax", Some(12));
+    rejected("{\"a\":tru\n}", "decode.syntax", Some(8));
+    rejected("{\"z\":\n tru\n}", "decode.syntax", Some(10));
+    rejected("{\"a\":-\n1}", "decode.syntax", Some(6));
+    rejected("{\"a\":\"\\\n\"}", "decode.syntax", Some(7));
+    for cut in ["-", "-1.", "-1.5e", "-1.5E+", "0.", "{\"a\":-1.5e", "{\"z\":[1,2."] {
+        let fault = fault(&mut plain(), GOOD, Some(cut.as_bytes()));
+        let at = format!("JSON 不完整：数字没有结束（字节位置 {}）", cut.len());
+        assert_eq!((&*fault.code, &*fault.reason), ("decode.syntax", &*at), "{cut}");
+    }
+    rejected("--", "decode.syntax", Some(1));
+    rejected("{\"a\":-}", "decode.syntax", Some(6));
+    rejected("{\"a\":1.e", "decode.syntax", Some(7));
+}
+
 #[test]
 fn a_broken_string_is_rejected_with_its_field() {
     for text in [r#""\x""#, "\"\t\"", "\"x", r#""\ud83d""#, r#""\ud83dx""#, r#""\udc00""#, r#""\ud83d\ud83d""#] {
@@ -335,6 +363,14 @@ fn other_charsets_are_transcoded_and_positions_lead_to_the_bytes_received() {
     assert!(fault.reason.contains("字节位置 8"), "{}", fault.reason);
     let fault = self::fault(&mut decoder, b"{}", Some(b"\xef\xbb\xbf{}"));
     assert_eq!(&*fault.code, "decode.encoding");
+    for charset in [encoding_rs::GB18030, encoding_rs::GBK] {
+        let mut decoder = Decoder::new(&fields(false), &source(None, Some(charset)));
+        let marked = [b"\x84\x31\x95\x33", &gbk(r#"{"a":"单"}"#)[..]].concat();
+        assert_eq!(show(&decoder.decode(&fetched([Some(&marked[..])])).rows)[0]["a"], "单");
+        let bad = [b"\x84\x31\x95\x33", &gbk(r#"{"a":"单" x}"#)[..]].concat();
+        let fault = self::fault(&mut decoder, b"{}", Some(&bad));
+        assert!(fault.reason.contains("字节位置 14"), "{}", fault.reason);
+    }
     let mut decoder = Decoder::new(&fields(false), &source(None, Some(encoding_rs::UTF_16LE)));
     let utf16: Vec<u8> = "\u{feff}{\"a\":\"单\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(show(&decoder.decode(&fetched([Some(&utf16[..])])).rows)[0]["a"], "单");
