@@ -92,8 +92,8 @@ fn a_row_that_is_missing_or_one_too_many_is_told_as_such() {
         kept.collect::<Vec<_>>().join("\n")
     };
     let whole = all.join("\n");
-    for at in 0..5 {
-        let shown = row(&all[at]);
+    for (at, shown) in all.iter().enumerate() {
+        let shown = row(shown);
         assert_eq!(differences(&whole, &without(at)), [format!("row {}: missing: {shown}", at + 1)]);
         assert_eq!(differences(&without(at), &whole), [format!("row {}: not expected: {shown}", at + 1)]);
     }

@@ -11,10 +11,12 @@ use datafusion::{
 };
 
 use super::{
+    chain::endless,
     lint, meta,
-    mistakes::{nearest, shorten},
+    mistakes::nearest,
     numbers,
     step::RULE,
+    words::{in_words, shorten},
 };
 use crate::{config::Stage, contract::Contract, error::Finding};
 
@@ -108,8 +110,12 @@ pub(super) fn rules(contract: &Contract, context: &SessionContext) -> Result<Log
 }
 
 fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<Expr, String> {
-    if lint::long_chain(sql).is_some() {
-        return Err(lint::TOO_LONG.to_owned());
+    if let Some((_, endless)) = endless(sql) {
+        return Err(endless);
+    }
+    let lengths = lint::text_lengths(sql);
+    if !lengths.is_empty() {
+        return Err(lengths.join("; "));
     }
     // Lines that the parser counts are those of the condition, not of its file.
     let why = |error| shorten(&error).split(" at Line: ").next().unwrap_or_default().to_owned();
@@ -122,22 +128,6 @@ fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<E
         Ok(DataType::Boolean) => lint::plannable(expr, schema, &context.state()).map_err(|error| shorten(&error)),
         Ok(other) => Err(format!("\"{sql}\" is {}, not a condition", in_words(&other))),
         Err(error) => Err(shorten(&error)),
-    }
-}
-
-/// A type as SQL calls it.
-fn in_words(kind: &DataType) -> String {
-    match kind {
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "VARCHAR".to_owned(),
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
-        DataType::List(element) => format!("ARRAY of {}", in_words(element.data_type())),
-        other => other.to_string(),
     }
 }
 

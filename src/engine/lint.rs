@@ -14,17 +14,19 @@ use datafusion::{
     logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Volatility},
     sql::sqlparser::{
         ast::{
-            self, Distinct, GroupByExpr, LimitClause, SelectItem, SetExpr, Spanned, Statement, TableFactor, Visit,
-            Visitor,
+            self, ArrayElemTypeDef, Distinct, GroupByExpr, LimitClause, SelectItem, SetExpr, Spanned, Statement,
+            TableFactor, Visit, Visitor, visit_expressions,
         },
         dialect::GenericDialect,
-        keywords::Keyword,
         parser::{Parser, ParserError},
         tokenizer::{Span, Token, Tokenizer},
     },
 };
 
-use super::meta;
+use super::{
+    chain::{deepest, endless, first_line, last_line},
+    meta, words,
+};
 use crate::{config::Stage, error::Finding};
 
 /// Names that a map selects from, and that stages select from.
@@ -86,10 +88,11 @@ fn parse_query(sql: &str) -> Result<ast::Query, Mistake> {
     let not_sql = |error: ParserError| {
         let text = error.to_string();
         let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
-        (line, not_sql(&text))
+        let line = line.or_else(|| if text.contains("recursion limit") { deepest(sql) } else { last_line(sql) });
+        (line, words::not_sql(&text))
     };
-    if let Some(line) = long_chain(sql) {
-        return Err((Some(line), TOO_LONG.to_owned()));
+    if let Some(endless) = endless(sql) {
+        return Err(endless);
     }
     let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).map_err(not_sql)?;
     let mut statements = parser.parse_statements().map_err(not_sql)?.into_iter();
@@ -110,7 +113,8 @@ fn parse_query(sql: &str) -> Result<ast::Query, Mistake> {
     let text = other.to_string();
     let short: String = text.chars().take(40).collect();
     let more = if short.len() < text.len() { "…" } else { "" };
-    Err((line(other.span()), format!("a stage is exactly one SELECT: \"{short}{more}\" {why}")))
+    let line = line(other.span()).or_else(|| (why == "is none").then(|| first_line(sql))?);
+    Err((line, format!("a stage is exactly one SELECT: \"{short}{more}\" {why}")))
 }
 
 /// The clauses that a stage cannot have.
@@ -231,10 +235,13 @@ impl Visitor for Calls<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        let ast::Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
         if self.depth > 0 {
             return ControlFlow::Continue(());
         }
+        if let Some(what) = text_length(expr) {
+            self.wrong.push((line(expr.span()), what));
+        }
+        let ast::Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
         let (name, known) = (call.name.to_string().to_lowercase(), self.known);
         let several = known.aggregate_functions().contains_key(&name) || known.window_functions().contains_key(&name);
         let why = match known.scalar_functions().get(&name) {
@@ -252,20 +259,35 @@ impl Visitor for Calls<'_> {
 
 /// Lists that are as long as a number of the message says.
 const SERIES: [&str; 2] = ["range", "generate_series"];
+/// The engine would take the type and pass over its length.
+fn text_length(expr: &ast::Expr) -> Option<String> {
+    use ast::DataType::{Char, String as Text, Varchar};
+    let ast::Expr::Cast { data_type, .. } = expr else { return None };
+    let mut kind = data_type;
+    while let ast::DataType::Array(ArrayElemTypeDef::AngleBracket(of) | ArrayElemTypeDef::SquareBracket(of, _)) = kind {
+        kind = of;
+    }
+    let (name, length) = match kind {
+        Char(Some(length)) => ("CHAR", length.to_string()),
+        Varchar(Some(length)) => ("VARCHAR", length.to_string()),
+        Text(Some(length)) => ("STRING", length.to_string()),
+        _ => return None,
+    };
+    Some(format!("{name}({length}) does not cut a text: use left(…, {length}), or the type VARCHAR"))
+}
+
+/// The same for a condition; what is wrong with it otherwise is not told here.
+pub(super) fn text_lengths(condition: &str) -> Vec<String> {
+    let parsed = Parser::new(&GenericDialect {}).try_with_sql(condition).and_then(|mut parser| parser.parse_expr());
+    let mut wrong = Vec::new();
+    let _ = visit_expressions(&parsed.ok(), |expr| {
+        wrong.extend(text_length(expr));
+        ControlFlow::<()>::Continue(())
+    });
+    wrong
+}
+
 const CHANGES: &str = "does not give the same answer on a replay; use the message's own time, _timestamp";
-
-/// What the parser says of a text.
-pub(super) fn not_sql(said: &str) -> String {
-    let said = said.trim_start_matches("SQL error: ParserError(\"").trim_end_matches("\")");
-    format!("this is not SQL: {}", said.trim_start_matches("sql parser error: "))
-}
-
-/// That a function is not there, and the one that the engine takes for meant if it is like it.
-pub(super) fn no_function(said: &str, hint: &str) -> String {
-    let quoted = |text: &str| text.split('\'').nth(1).unwrap_or_default().to_owned();
-    let (function, meant) = (quoted(said), quoted(hint));
-    format!("{}{}", said.trim_end_matches('.'), super::nearest(&function, std::iter::once(meant.as_str())))
-}
 
 /// Refuses whatever is not row-local and immutable in a planned stage: what its text did not show.
 pub(super) fn row_local(plan: &LogicalPlan) -> Vec<Mistake> {
@@ -325,47 +347,6 @@ pub(super) fn tell(stage: &Stage, mut wrong: Vec<Mistake>) -> Vec<Finding> {
 /// The line where something begins.
 pub(super) fn line(span: Span) -> Option<usize> {
     Some(span.start.line as usize).filter(|line| *line > 0)
-}
-
-/// Operators in a row that an expression may have: the engine goes as deep as there are, and falls off its stack.
-const LONGEST: usize = 500;
-pub(super) const TOO_LONG: &str =
-    "more than 500 operators in a row: write IN (…), or compute a part in the stage before";
-
-/// The line where an expression has too many operators in a row, those in its brackets included.
-pub(super) fn long_chain(sql: &str) -> Option<usize> {
-    use Token::*;
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
-    // By bracket and CASE that is open.
-    let mut rows = vec![0];
-    for token in tokens {
-        let row = rows.last_mut()?;
-        match &token.token {
-            Word(word) => match word.keyword {
-                Keyword::CASE => rows.push(0),
-                Keyword::END => close(&mut rows),
-                Keyword::WHEN | Keyword::THEN | Keyword::ELSE => *row = 0,
-                Keyword::AND | Keyword::OR => *row += 1,
-                _ => {}
-            },
-            LParen | LBracket => rows.push(0),
-            RParen | RBracket => close(&mut rows),
-            Comma => *row = 0,
-            Number(..) | SingleQuotedString(_) | Whitespace(_) | Period => {}
-            _ => *row += 1,
-        }
-        if *rows.last()? > LONGEST {
-            return line(token.span);
-        }
-    }
-    None
-}
-
-fn close(rows: &mut Vec<usize>) {
-    let inner = rows.pop().unwrap_or_default();
-    if let Some(outer) = rows.last_mut() {
-        *outer = inner.max(*outer);
-    }
 }
 
 /// The line of a clause by its first word, which is no name there and in no brackets.

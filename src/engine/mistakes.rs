@@ -10,6 +10,7 @@ use datafusion::{
     sql::sqlparser::ast::{self, Spanned},
 };
 
+pub(super) use super::words::shorten;
 use super::{
     evaluate,
     lint::{self, Mistake, Parsed},
@@ -79,45 +80,6 @@ fn quoted(text: &str) -> Option<&str> {
     };
     Some(word.rsplit('.').next().unwrap_or(word)).filter(|word| word.len() > 1)
 }
-
-/// DataFusion's innermost reason, without prefixes and its second half of hints.
-pub(super) fn shorten(error: &DataFusionError) -> String {
-    let text = error.find_root().strip_backtrace();
-    let mut text = text.as_str();
-    // What a function says of its arguments stands between what the engine says of functions.
-    if let Some((_, said)) = text.split_once("user-defined coercion failed with: ") {
-        text = said.split(". No function matches").next().unwrap_or(said);
-    }
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        text = rest;
-    }
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or(text);
-    match lines.next_back() {
-        Some(hint) if first.starts_with("Invalid function") => lint::no_function(first, hint),
-        _ if first.starts_with("SQL error: ParserError(") => lint::not_sql(first),
-        // The regex library draws a picture in between.
-        Some(last) if first.ends_with("parse error:") => format!("{first} {}", last.trim_start_matches("error: ")),
-        _ if first.ends_with("Syntax(") => {
-            let why = text.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default();
-            format!("regex parse error: {why}")
-        }
-        _ => first.to_owned(),
-    }
-}
-
-const PREFIXES: &[&str] = &[
-    "External error: ",
-    "Schema error: ",
-    "Error during planning: ",
-    "Execution error: ",
-    "Resources exhausted: ",
-    "Arrow error: ",
-    "Compute error: ",
-    "Invalid argument error: ",
-    "Parser error: ",
-    "Cast error: ",
-];
 
 /// `: did you mean "x"?`, or nothing.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {

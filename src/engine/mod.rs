@@ -8,6 +8,7 @@
 //! `now()` folded to a literal), and each execution builds streams that a projection does not need.
 
 mod bounded;
+mod chain;
 mod checks;
 mod choose;
 mod classes;
@@ -28,6 +29,7 @@ mod shield;
 mod step;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -4,6 +4,7 @@ mod alone;
 mod code_tables;
 mod failing;
 mod several;
+mod words;
 
 use arrow::array::AsArray;
 use expect_test::expect;

@@ -259,7 +259,7 @@ fn mistakes_that_the_engine_finds_are_told_with_their_line() {
         lamps/clean.sql:4: No field named nosuch. (for source street)
 
         substr(id)
-        lamps/clean.sql:3: Substring without for/from is not valid Substring { expr: Identifier(Ident { value: "id", quote_style: None, span: Span(Location(1,15)..Location(1,17)) }), substring_from: None, substring_for: None, special: false, shorthand: false } (for source street)
+        lamps/clean.sql:3: Substring without for/from is not valid (for source street)
 
         id + 1
         lamps/clean.sql:3: Cannot coerce arithmetic expression Utf8 + Int64 to valid types (for source street)

@@ -1,0 +1,159 @@
+//! What is said of SQL that cannot be: in words of SQL, with its line.
+
+use super::*;
+
+fn told(expression: &str) -> String {
+    let stage = format!("SELECT id,\n  TRY_CAST(w AS BIGINT) AS watts,\n  {expression} AS share\nFROM raw");
+    let said = compile_lamps(MAP, &stage).map(|_| String::new()).unwrap_or_else(|said| said);
+    said.replace("lamps/clean.sql", "")
+}
+
+fn told_of(stage: &str) -> String {
+    compile_lamps(MAP, stage).map(|_| String::new()).unwrap_or_else(|said| said).replace("lamps/clean.sql", "")
+}
+
+/// The engine would take the text as it is.
+#[test]
+fn a_length_of_a_text_type_is_refused() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut all = String::new();
+    for expression in ["length(CAST(w AS VARCHAR(2)))", "length(w::CHAR(2))", "length(TRY_CAST(w AS STRING(2)))"] {
+        all += &format!("{}\n", told(expression));
+    }
+    all += &format!("{}\n", told("array_length(CAST(string_to_array(w, ',') AS VARCHAR(3)[]))"));
+    let mut contract = lamps();
+    contract.rules[0].predicate = "CAST(id AS VARCHAR(2)) = 'LD'".into();
+    let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+    all += &compile_lamps_with(MAP, stage, contract, &library).map(|_| ()).unwrap_err();
+    expect![[r#"
+        :3: VARCHAR(2) does not cut a text: use left(…, 2), or the type VARCHAR
+        :3: CHAR(2) does not cut a text: use left(…, 2), or the type VARCHAR
+        :3: STRING(2) does not cut a text: use left(…, 2), or the type VARCHAR
+        :3: VARCHAR(3) does not cut a text: use left(…, 3), or the type VARCHAR
+        schemas/lamps.odcs.yaml:9: rule too_bright: VARCHAR(2) does not cut a text: use left(…, 2), or the type VARCHAR"#]].assert_eq(&all);
+    assert_eq!(told("length(CAST(w AS VARCHAR)) + length(w::TEXT)"), "");
+}
+
+#[test]
+fn what_the_engine_does_not_have_is_told_without_its_own_words() {
+    let mut all = String::new();
+    for expression in [
+        "CONVERT(w, VARCHAR)",
+        "w COLLATE x",
+        "CAST(w AS TIMESTAMP) AT TIME ZONE id",
+        "w RLIKE 'x'",
+        "w DIV 2",
+        "w MATCH 2",
+        "substr(id)",
+        "user",
+        "length(CURRENT_USER)",
+        "CAST(w AS BIGINT UNSIGNED)",
+        "named_struct('x', w, 'y', 1)",
+        "map([w], [1])",
+        "make_array(CAST(w AS SMALLINT))",
+        "CAST(w AS TIME)",
+        "to_timestamp(w)",
+        "_timestamp",
+        "decode(w, 'hex')",
+        "INTERVAL '1 day'",
+        "arrow_cast(w, 'Dictionary(Int32, Utf8)')",
+    ] {
+        all += &format!("{expression} => {}\n", told(expression));
+    }
+    expect![[r#"
+        CONVERT(w, VARCHAR) => :3: CONVERT is not there: use CAST(… AS …) (for source street)
+        w COLLATE x => :3: COLLATE is not there: texts are compared by their characters (for source street)
+        CAST(w AS TIMESTAMP) AT TIME ZONE id => :3: a column cannot stand there: AT TIME ZONE wants a text, 'Asia/Shanghai' (for source street)
+        w RLIKE 'x' => :3: RLIKE is not there: use regexp_like(…, 'pattern') (for source street)
+        w DIV 2 => :3: this is not SQL: DIV is no operator at Line: 3, Column: 5
+        w MATCH 2 => :3: this is not SQL: MATCH is no operator at Line: 3, Column: 5
+        substr(id) => :3: Substring without for/from is not valid (for source street)
+        user => :3: No field named user: user is a word of SQL, the name of a field wants quotes, "user" (for source street)
+        length(CURRENT_USER) => :3: No field named "CURRENT_USER": CURRENT_USER is a word of SQL, the name of a field wants quotes, "CURRENT_USER" (for source street)
+        CAST(w AS BIGINT UNSIGNED) => :3: column "share" is BIGINT UNSIGNED, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        named_struct('x', w, 'y', 1) => :3: column "share" is STRUCT of x VARCHAR, y BIGINT, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        map([w], [1]) => :3: column "share" is MAP of VARCHAR to BIGINT, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        make_array(CAST(w AS SMALLINT)) => :3: column "share" is ARRAY of SMALLINT, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        CAST(w AS TIME) => :3: column "share" is TIME, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        to_timestamp(w) => :3: column "share" is TIMESTAMP WITHOUT TIME ZONE, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        _timestamp => :3: column "share" is TIMESTAMP WITH TIME ZONE, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        decode(w, 'hex') => :3: column "share" is BYTEA, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        INTERVAL '1 day' => :3: column "share" is INTERVAL, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        arrow_cast(w, 'Dictionary(Int32, Utf8)') => :3: column "share" is VARCHAR, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+    "#]].assert_eq(&all);
+}
+
+/// A time is one only with its zone.
+#[test]
+fn a_time_without_its_zone_is_said_to_be_one() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut contract = lamps();
+    contract.columns[2].kind = Kind::Timestamp;
+    let stage = "SELECT id, 1 AS watts, to_timestamp(w) AS share FROM raw";
+    let said = compile_lamps_with(MAP, stage, contract, &library).map(|_| ()).unwrap_err();
+    expect![[r#"lamps/clean.sql:1: column "share" is TIMESTAMP WITHOUT TIME ZONE, contract lamps wants TIMESTAMP WITH TIME ZONE: use local_time()"#]].assert_eq(&said);
+}
+
+#[test]
+fn mistakes_without_a_place_have_a_line() {
+    let deep = format!("SELECT id,\n {}id{} AS watts\nFROM raw", "(".repeat(80), ")".repeat(80));
+    let mut all = String::new();
+    for stage in [
+        "SELECT id\nFROM\n\n",
+        "SELECT id,\n  w AS watts FROM raw (\n",
+        &deep,
+        "\n\nEXPLAIN SELECT id FROM raw",
+        "-- x\nSHOW TABLES",
+        "SELECT id,\n CASE WHEN id THEN CASE WHEN w THEN 1 END AS watts\nFROM raw",
+    ] {
+        all += &format!("{}\n", told_of(stage));
+    }
+    all += &compile_lamps("SELECT user AS id, power.user AS w FROM message", "SELECT id FROM raw")
+        .map(|_| ())
+        .unwrap_err();
+    expect![[r#"
+        :2: this is not SQL: Expected: identifier, found: the end
+        :2: this is not SQL: Expected: an expression, found: the end
+        :2: this is nested too deep: compute a part in the stage before
+        :3: a stage is exactly one SELECT: "EXPLAIN SELECT id FROM raw" is none
+        :2: a stage is exactly one SELECT: "SHOW TABLES" is none
+        :2: this CASE has no END
+        lamps/street.sql:1: No field named user: user is a word of SQL, the name of a field wants quotes, "user"
+        lamps/street.sql:1: No field named power.user: user is a word of SQL, the name of a field wants quotes, "user""#]].assert_eq(&all);
+}
+
+/// Of all that the parser nests as often as it is written.
+#[test]
+fn operators_that_are_words_are_counted() {
+    for operator in [
+        "IS NULL",
+        "AT TIME ZONE 'UTC'",
+        "LIKE id",
+        "NOT LIKE id",
+        "SIMILAR TO id",
+        "IN (id)",
+        "XOR id",
+        "REGEXP id",
+        "OVERLAPS id",
+        "OPERATOR(+) id",
+        "MEMBER OF(id)",
+        "IS NORMALIZED",
+        "COLLATE x",
+    ] {
+        let said = told(&format!("id {}", format!("{operator} ").repeat(20_000)));
+        assert!(said.starts_with(":3: more than 500 operators in a row"), "{operator}: {said}");
+    }
+    let said = told(&format!("{}'1 day'", "INTERVAL ".repeat(20_000)));
+    assert!(said.starts_with(":3: more than 500 operators in a row"), "{said}");
+    let said = told_of(&format!("SELECT id FROM raw {}", "UNION SELECT id FROM raw ".repeat(20_000)));
+    assert!(said.starts_with(":1: more than 500 operators in a row"), "{said}");
+    // Each CASE that has no end would double the time.
+    let said = told(&"CASE WHEN id THEN ".repeat(200));
+    assert_eq!(said, ":3: this CASE has no END");
+    // Names are no operators.
+    let map = "SELECT data.case AS id, no AS end FROM message";
+    assert_eq!(compile_lamps(map, "SELECT id, length(\"end\") AS watts, 1 AS share FROM raw").map(|_| ()), Ok(()));
+    let fine = format!("CASE WHEN {} THEN 1 END", vec!["id LIKE 'x' AND w IS NULL"; 120].join(" OR "));
+    let deep = std::thread::Builder::new().stack_size(8 << 20).spawn(move || told(&fine));
+    assert_eq!(deep.unwrap().join().unwrap(), "");
+}

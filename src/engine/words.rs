@@ -1,0 +1,147 @@
+//! What the engine and its parser say, in words for those who write SQL.
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::DataFusionError;
+
+use super::mistakes::nearest;
+
+/// DataFusion's innermost reason, without prefixes and its second half of hints.
+pub(super) fn shorten(error: &DataFusionError) -> String {
+    let text = error.find_root().strip_backtrace();
+    let mut text = text.as_str();
+    // What a function says of its arguments stands between what the engine says of functions.
+    if let Some((_, said)) = text.split_once("user-defined coercion failed with: ") {
+        text = said.split(". No function matches").next().unwrap_or(said);
+    }
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or(text);
+    match lines.next_back() {
+        Some(hint) if first.starts_with("Invalid function") => no_function(first, hint),
+        _ if first.starts_with("SQL error: ParserError(") => not_sql(first),
+        // The regex library draws a picture in between.
+        Some(last) if first.ends_with("parse error:") => format!("{first} {}", last.trim_start_matches("error: ")),
+        _ if first.ends_with("Syntax(") => {
+            let why = text.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default();
+            format!("regex parse error: {why}")
+        }
+        _ => plain(first),
+    }
+}
+
+const PREFIXES: &[&str] = &[
+    "External error: ",
+    "Schema error: ",
+    "Error during planning: ",
+    "Execution error: ",
+    "Resources exhausted: ",
+    "Arrow error: ",
+    "Compute error: ",
+    "Invalid argument error: ",
+    "Parser error: ",
+    "Cast error: ",
+];
+
+/// What the parser says of a text.
+pub(super) fn not_sql(said: &str) -> String {
+    let said = said.trim_start_matches("SQL error: ParserError(\"").trim_end_matches("\")");
+    let said = said.trim_start_matches("sql parser error: ");
+    if said.contains("recursion limit exceeded") {
+        return "this is nested too deep: compute a part in the stage before".to_owned();
+    }
+    if let Some((_, token)) = said.split_once("No infix parser for token ") {
+        let word = token.split('"').nth(1).unwrap_or(token);
+        let place = said.rsplit_once(" at Line: ").map_or(String::new(), |(_, place)| format!(" at Line: {place}"));
+        return format!("this is not SQL: {word} is no operator{place}");
+    }
+    format!("this is not SQL: {}", said.replace("found: EOF", "found: the end"))
+}
+
+/// That a function is not there, and the one that the engine takes for meant if it is like it.
+fn no_function(said: &str, hint: &str) -> String {
+    let quoted = |text: &str| text.split('\'').nth(1).unwrap_or_default().to_owned();
+    let (function, meant) = (quoted(said), quoted(hint));
+    format!("{}{}", said.trim_end_matches('.'), nearest(&function, std::iter::once(meant.as_str())))
+}
+
+/// Names that are calls unless they are in quotes.
+const CALLS: &[&str] = &["user", "current_user", "session_user", "current_catalog"];
+
+/// A reason without the engine's own words for what it has read.
+fn plain(said: &str) -> String {
+    if let Some(name) = said.strip_prefix("No field named ").and_then(|rest| rest.strip_suffix('.')) {
+        let last = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
+        if CALLS.iter().any(|call| call.eq_ignore_ascii_case(last)) {
+            return format!(
+                "No field named {name}: {last} is a word of SQL, the name of a field wants quotes, \"{last}\""
+            );
+        }
+    }
+    if let Some((_, node)) = said.split_once("Unsupported ast node in sqltorel: ") {
+        let node = node.split(['(', ' ', '{']).next().unwrap_or(node);
+        return match node {
+            "Convert" => "CONVERT is not there: use CAST(… AS …)".to_owned(),
+            "Collate" => "COLLATE is not there: texts are compared by their characters".to_owned(),
+            "RLike" => "RLIKE is not there: use regexp_like(…, 'pattern')".to_owned(),
+            "Identifier" | "CompoundIdentifier" => {
+                "a column cannot stand there: AT TIME ZONE wants a text, 'Asia/Shanghai'".to_owned()
+            }
+            other => format!("{} is not there", other.to_uppercase()),
+        };
+    }
+    // `… Substring { expr: Identifier(Ident { value: "id", …`
+    match said.split_once(" { ") {
+        Some((before, rest)) if rest.contains("Ident {") => {
+            before.rsplit_once(' ').map_or(before, |(words, _)| words).to_owned()
+        }
+        _ => said.to_owned(),
+    }
+}
+
+/// A type as SQL calls it.
+pub(super) fn in_words(kind: &DataType) -> String {
+    use DataType::*;
+    let named = |fields: &[&Field]| {
+        let named = fields.iter().map(|field| format!("{} {}", field.name(), in_words(field.data_type())));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    match kind {
+        Utf8 | Utf8View | LargeUtf8 => "VARCHAR".to_owned(),
+        Boolean => "BOOLEAN".to_owned(),
+        Int8 => "TINYINT".to_owned(),
+        Int16 => "SMALLINT".to_owned(),
+        Int32 => "INT".to_owned(),
+        Int64 => "BIGINT".to_owned(),
+        UInt8 => "TINYINT UNSIGNED".to_owned(),
+        UInt16 => "SMALLINT UNSIGNED".to_owned(),
+        UInt32 => "INT UNSIGNED".to_owned(),
+        UInt64 => "BIGINT UNSIGNED".to_owned(),
+        Float16 | Float32 => "FLOAT".to_owned(),
+        Float64 => "DOUBLE".to_owned(),
+        Decimal32(precision, scale)
+        | Decimal64(precision, scale)
+        | Decimal128(precision, scale)
+        | Decimal256(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        Date32 | Date64 => "DATE".to_owned(),
+        Time32(_) | Time64(_) => "TIME".to_owned(),
+        Timestamp(_, None) => "TIMESTAMP WITHOUT TIME ZONE".to_owned(),
+        Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE".to_owned(),
+        Interval(_) | Duration(_) => "INTERVAL".to_owned(),
+        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => "BYTEA".to_owned(),
+        Null => "NULL".to_owned(),
+        Dictionary(_, of) => in_words(of),
+        List(element) | LargeList(element) | FixedSizeList(element, _) | ListView(element) | LargeListView(element) => {
+            format!("ARRAY of {}", in_words(element.data_type()))
+        }
+        Struct(fields) => format!("STRUCT of {}", named(&fields.iter().map(AsRef::as_ref).collect::<Vec<_>>())),
+        Map(entries, _) => match entries.data_type() {
+            Struct(of) if of.len() == 2 => {
+                format!("MAP of {} to {}", in_words(of[0].data_type()), in_words(of[1].data_type()))
+            }
+            other => format!("MAP of {}", in_words(other)),
+        },
+        other => other.to_string(),
+    }
+}
