@@ -1,21 +1,15 @@
 //! What is wrong with a stage that cannot be planned, or that no row can pass: which line, which column, and why.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
 use datafusion::{
     common::DataFusionError,
-    physical_expr::PhysicalExpr,
     prelude::SessionContext,
     sql::sqlparser::ast::{self, Spanned},
 };
 
-pub(super) use super::words::shorten;
+pub(super) use super::{hopeless::hopeless, words::shorten};
 use super::{
-    evaluate,
     lint::{self, Mistake, Parsed},
     shield::shield_future,
-    step::Step,
 };
 use crate::{
     config::{Source, Stage},
@@ -92,31 +86,6 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
         Some((distance, name)) if distance <= 1 + word.chars().count() / 4 => format!(": did you mean \"{name}\"?"),
         _ => String::new(),
     }
-}
-
-/// Outputs of a stage's steps that fail without any row already, and the engine's reason: no row will ever pass.
-pub(super) fn hopeless(steps: &[Step], read: &SchemaRef) -> Vec<(String, String)> {
-    let (mut found, mut schema) = (Vec::new(), read.clone());
-    // Why a column of the step before cannot be computed; what reads it is named instead of it.
-    let mut broken: BTreeMap<usize, String> = BTreeMap::new();
-    for (number, step) in steps.iter().enumerate() {
-        if number > 0
-            && let Some(take) = &step.take
-        {
-            let at = |(to, from): (usize, &usize)| Some((to, broken.get(from)?.clone()));
-            broken = take.iter().enumerate().filter_map(at).collect();
-            schema = Arc::new(schema.project(take).expect("a step takes columns that are there"));
-        }
-        let empty = RecordBatch::new_empty(schema);
-        let fails = |expr: &Arc<dyn PhysicalExpr>| {
-            let inherited = evaluate::columns_of(expr).find_map(|column| broken.get(&column).cloned());
-            inherited.or_else(|| evaluate::alone(expr, &empty).err().map(|error| shorten(&error)))
-        };
-        broken = step.exprs.iter().enumerate().filter_map(|(at, expr)| Some((at, fails(expr)?))).collect();
-        schema = step.schema.clone();
-    }
-    found.extend(broken.into_iter().map(|(at, why)| (schema.field(at).name().clone(), why)));
-    found
 }
 
 pub(super) fn dead_column(stage: &Stage, column: &str, why: &str) -> Finding {

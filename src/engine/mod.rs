@@ -19,6 +19,7 @@ mod evaluate;
 mod fields;
 mod function;
 mod functions;
+mod hopeless;
 mod interval;
 mod lint;
 mod meta;

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 mod alone;
 mod code_tables;
 mod failing;
+mod hopeless;
 mod several;
 mod words;
 
