@@ -22,7 +22,7 @@ use datafusion::{
         DataFusionError, ScalarValue,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
-    physical_expr::{PhysicalExpr, expressions::Literal},
+    physical_expr::{PhysicalExpr, ScalarFunctionExpr, expressions::Literal},
 };
 
 use super::{evaluate, step::Step, words::shorten};
@@ -48,6 +48,7 @@ const TEXTS: &[&str] = &[
     "1,2,3",
     "LD20260601001",
     "360102199003070014",
+    "1111111111111111111111111111111111111111111111111111111111111111",
     "{\"a\": [1]}",
     "",
 ];
@@ -95,7 +96,11 @@ impl Nothing {
 impl Tries<'_> {
     /// Why an output of the last step fails on every row, if it does.
     fn fails(&self, output: usize) -> Option<String> {
-        let (reads, literals) = self.looks_at(output);
+        let Looks { reads, literals, grows } = self.looks_at(output);
+        // A number that is made up may be one too many.
+        if grows && !reads.is_empty() {
+            return None;
+        }
         let (mut why, mut null) = (None, false);
         let mut tried = |row: &[ArrayRef]| match self.value(self.steps.len() - 1, output, row, &mut BTreeMap::new()) {
             Ok(value) if value.is_valid(0) || why.is_none() && reads.is_empty() => true,
@@ -146,20 +151,16 @@ impl Tries<'_> {
         self.nothing[0].schema.field(column).data_type()
     }
 
-    /// The columns that are read before the first step, and the texts that stand in the expressions.
-    fn looks_at(&self, output: usize) -> (BTreeSet<usize>, BTreeSet<String>) {
-        let mut literals = BTreeSet::new();
-        let mut wanted = BTreeSet::from([output]);
-        for step in self.steps.iter().enumerate().rev() {
-            let mut reads = BTreeSet::new();
-            for at in wanted {
-                let expr = &step.1.exprs[at];
-                reads.extend(evaluate::columns_of(expr).map(|column| taken(self.steps, step.0, column)));
-                texts_of(expr, &mut literals);
+    fn looks_at(&self, output: usize) -> Looks {
+        let mut looks = Looks { reads: BTreeSet::from([output]), ..Looks::default() };
+        for (number, step) in self.steps.iter().enumerate().rev() {
+            for at in std::mem::take(&mut looks.reads) {
+                let expr = &step.exprs[at];
+                looks.reads.extend(evaluate::columns_of(expr).map(|column| taken(self.steps, number, column)));
+                looks.add(expr);
             }
-            wanted = reads;
         }
-        (wanted, literals)
+        looks
     }
 
     /// What an expression of a step yields for a row.
@@ -195,16 +196,31 @@ fn taken(steps: &[Step], step: usize, column: usize) -> usize {
     take.map_or(column, |take| take[column])
 }
 
-fn texts_of(expr: &Arc<dyn PhysicalExpr>, literals: &mut BTreeSet<String>) {
-    let _ = expr.apply(|node| {
-        if let Some(literal) = node.downcast_ref::<Literal>()
-            && let ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) = literal.value()
-            && (1..=64).contains(&text.len())
-        {
-            literals.insert(text.clone());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
+/// What an output hangs on.
+#[derive(Default)]
+struct Looks {
+    /// The columns that are read before the first step.
+    reads: BTreeSet<usize>,
+    /// The texts that stand in the expressions.
+    literals: BTreeSet<String>,
+    /// Whether it makes as many elements as a number says.
+    grows: bool,
+}
+
+impl Looks {
+    fn add(&mut self, expr: &Arc<dyn PhysicalExpr>) {
+        let _ = expr.apply(|node| {
+            if let Some(literal) = node.downcast_ref::<Literal>()
+                && let ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) = literal.value()
+                && (1..=64).contains(&text.len())
+            {
+                self.literals.insert(text.clone());
+            }
+            let call = node.downcast_ref::<ScalarFunctionExpr>();
+            self.grows |= call.is_some_and(|call| ["range", "generate_series"].contains(&call.fun().name()));
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
 }
 
 /// Texts that an expression with these literals may want: times in a format that is one of them and parts of such times,
