@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -25,7 +25,7 @@ use crate::{
         out::{say, tell},
         run::{Started, Summary},
     },
-    config::Config,
+    config::{Config, folder_of_tables},
     error::{Error, Result, refuse},
     file,
     runtime::{Accounts, build::committed},
@@ -84,16 +84,17 @@ pub fn run(options: &Options) -> Result<()> {
     let summary = started.run(Arc::new(config), prepared, |accounts| watch(accounts, total, finished));
     done.store(true, Ordering::SeqCst);
     let summary = summary?;
-    if options.format == Format::Text {
+    if options.format == Format::Text && summary.failed.is_none() {
         next(dir, &summary);
     }
     summary.print(options.format);
     summary.failed.map_or(Ok(()), Err)
 }
 
-/// A file in the folder that says whose it is: empty while the demo is being made, then its messages and seed. Whoever
-/// makes the demo holds a lock on it.
+/// A file in the folder that says whose it is: that the demo is being made, then its messages and seed. Whoever makes the
+/// demo holds a lock on it.
 const MARK: &str = ".made";
+const MAKING: &str = "huiju demo is making this\n";
 
 /// What a folder holds.
 enum Found {
@@ -107,9 +108,11 @@ enum Found {
 fn make(dir: &Path, options: &Options) -> Result<()> {
     let mark = dir.join(MARK);
     if !matches!(look(dir)?, Found::Demo(..)) {
+        let odd = folder_of_tables(&dir.join("archive"));
+        odd.map_err(|why| Error::config(format!("--dir {}: {why}", dir.display())))?;
         file::folder(dir)?;
-        let locked = File::options().create(true).append(true).open(&mark);
-        let locked = locked.map_err(|error| file::failed(format_args!("write {}", mark.display()), error))?;
+        let write = |error| file::failed(format_args!("write {}", mark.display()), error);
+        let mut locked = File::options().create(true).append(true).open(&mark).map_err(write)?;
         match locked.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -122,6 +125,7 @@ fn make(dir: &Path, options: &Options) -> Result<()> {
         }
         // Another may have been faster.
         if !matches!(look(dir)?, Found::Demo(..)) {
+            locked.set_len(0).and_then(|()| locked.write_all(MAKING.as_bytes())).map_err(write)?;
             prepare(dir, options)?;
             file::write(&mark, format!("{} {}\n", options.messages, options.seed).as_bytes())?;
         }
@@ -140,14 +144,18 @@ fn make(dir: &Path, options: &Options) -> Result<()> {
 fn look(dir: &Path) -> Result<Found> {
     let mark = dir.join(MARK);
     match fs::read_to_string(&mark) {
-        Ok(text) if text.is_empty() => return Ok(Found::Unfinished),
+        Ok(text) if text == MAKING && !dir.join("archive").exists() => return Ok(Found::Unfinished),
+        // Where nothing else is, somebody has died before he wrote a word, or is about to.
+        Ok(text) if text.is_empty() && fs::read_dir(dir).is_ok_and(|entries| entries.count() == 1) => {
+            return Ok(Found::Unfinished);
+        }
         Ok(text) => {
             let made = text
                 .trim()
                 .split_once(' ')
                 .and_then(|(messages, seed)| Some(Found::Demo(messages.parse().ok()?, seed.parse().ok()?)));
-            let todo = "name another folder with --dir";
-            return made.ok_or_else(|| Error::config(format!("{} is not by huiju demo: {todo}", mark.display())));
+            let todo = "name another folder with --dir, or remove this one";
+            return made.ok_or_else(|| Error::config(format!("{} is not of a whole demo: {todo}", mark.display())));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(file::failed(format_args!("read {}", mark.display()), error)),

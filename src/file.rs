@@ -27,25 +27,41 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes the file hold these bytes. When that fails it holds what it held before; it never holds a part of them.
+/// Makes the file hold these bytes. When that fails it holds what it held before; it never holds a part of them. Only
+/// where its folder takes no other file, or it is a mount of its own, it is written in place.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |error| failed(format_args!("write {}", path.display()), error);
-    let (target, draft) = places(path).map_err(failed)?;
-    let written = fill(&draft, &target, bytes).and_then(|()| fs::rename(&draft, &target));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&draft);
-        return Err(failed(error));
-    }
-    // The name is on the disk when its folder is.
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    let target = target(path).map_err(failed)?;
+    let (draft, mut file) = match draft(&target) {
+        Ok(draft) => draft,
+        Err(error) if in_place(&error) && target.exists() => return fs::write(&target, bytes).map_err(failed),
+        Err(error) => return Err(failed(error)),
+    };
+    let written = fill(&mut file, &target, bytes).and_then(|()| fs::rename(&draft, &target));
+    let Err(error) = written else {
+        // The name is on the disk when its folder is; not every folder can be asked for that.
+        let _ = File::open(folder_of(&target)).and_then(|folder| folder.sync_all());
+        return Ok(());
+    };
+    let _ = fs::remove_file(&draft);
+    if in_place(&error) { fs::write(&target, bytes).map_err(failed) } else { Err(failed(error)) }
 }
 
 /// Makes the folder of a file, and says now if the file could not be written later, when the work for it is done.
 pub fn ready(path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), folder)?;
-    let tried = places(path).and_then(|(_, draft)| File::create(&draft).and_then(|_| fs::remove_file(&draft)));
+    let tried = target(path).and_then(|target| match draft(&target) {
+        Ok((draft, _)) => fs::remove_file(&draft),
+        Err(error) if in_place(&error) && target.exists() => File::options().append(true).open(&target).map(drop),
+        Err(error) => Err(error),
+    });
     tried.map_err(|error| failed(format_args!("write {}", path.display()), error))
+}
+
+/// Whether a file may be written in place because no other can take its place.
+fn in_place(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+    matches!(error.kind(), CrossesDevices | PermissionDenied | ReadOnlyFilesystem | ResourceBusy)
 }
 
 /// Makes a folder and those above it, if they are not there.
@@ -77,28 +93,44 @@ pub fn failed(doing: impl fmt::Display, error: io::Error) -> Error {
     }
 }
 
-/// The file that is meant, and one beside it that becomes it.
-fn places(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
+/// The file that is meant. A link stays one: what it points to is replaced, or made.
+fn target(path: &Path) -> io::Result<PathBuf> {
     let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
-    // A link stays one: what it points to is replaced.
-    let target = match fs::canonicalize(path) {
-        Ok(target) if target.is_file() => target,
-        Ok(_) => return Err(no_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(error),
-    };
-    let name = target.file_name().ok_or_else(no_file)?.to_string_lossy();
-    // Short enough whatever the name is.
-    let name: String = name.chars().take(50).collect();
-    let draft = target.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-    Ok((target, draft))
+    match fs::canonicalize(path) {
+        Ok(target) if target.is_file() => Ok(target),
+        Ok(_) => Err(no_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let named = fs::read_link(path).map_or_else(|_| path.to_owned(), |to| folder_of(path).join(to));
+            if named.file_name().is_some() { Ok(named) } else { Err(no_file()) }
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn fill(draft: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(draft)?;
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new file beside another that is to take its place.
+fn draft(target: &Path) -> io::Result<(PathBuf, File)> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    // Short enough whatever the name is.
+    let name: String = name.chars().take(50).collect();
+    for number in 0.. {
+        let draft = target.with_file_name(format!(".{name}.{number}.unfinished"));
+        // Never one that is there: another may be writing it, or have put a link in its place.
+        match File::options().write(true).create_new(true).open(&draft) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 100 => {}
+            made => return made.map(|file| (draft, file)),
+        }
+    }
+    unreachable!("it ends with the hundredth")
+}
+
+fn fill(file: &mut File, target: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Ok(before) = fs::metadata(target) {
         // Only who may gives files away.
-        let _ = fchown(&file, Some(before.uid()), Some(before.gid()));
+        let _ = fchown(&*file, Some(before.uid()), Some(before.gid()));
         file.set_permissions(before.permissions())?;
     }
     file.write_all(bytes)?;
@@ -141,6 +173,26 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+        // Also one that points to nothing yet.
+        let dangling = folder.path().join("dangling");
+        symlink("b", &dangling).unwrap();
+        ready(&dangling).unwrap();
+        write(&dangling, b"three").unwrap();
+        assert!(dangling.is_symlink());
+        assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"three");
+    }
+
+    /// Whoever may write into the folder too could have put a link there.
+    #[test]
+    fn a_file_that_stands_where_a_new_one_is_written_is_let_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a"), folder.path().join("other"));
+        fs::write(&other, "mine").unwrap();
+        symlink("other", folder.path().join(".a.0.unfinished")).unwrap();
+        ready(&path).unwrap();
+        write(&path, b"one").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read(&other).unwrap(), b"mine");
     }
 
     #[test]

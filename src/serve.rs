@@ -17,7 +17,10 @@ use axum::{
 };
 use chrono::SecondsFormat;
 use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
@@ -31,6 +34,8 @@ use crate::{
 const CONNECTIONS: usize = 64;
 /// How long a connection lasts at most, whatever it does or leaves undone.
 const LIFETIME: Duration = Duration::from_secs(10);
+/// How long it may take to ask: whoever says nothing does not keep its place from others for longer.
+const QUESTION: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct Shown {
@@ -59,7 +64,9 @@ async fn answer_all(mut listener: TcpListener, app: Router, connections: usize, 
         let (stream, _) = Listener::accept(&mut listener).await;
         let app = TowerToHyperService::new(app.clone());
         tokio::spawn(async move {
-            let answered = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), app);
+            let mut once = http1::Builder::new();
+            once.timer(TokioTimer::new()).header_read_timeout(QUESTION).keep_alive(false);
+            let answered = once.serve_connection(TokioIo::new(stream), app);
             let _ = timeout(lifetime, answered).await; // that somebody says nothing, or hangs up, is no news
             drop(place);
         });
@@ -152,5 +159,14 @@ mod tests {
         for stream in silent {
             assert_eq!(heard(stream), "");
         }
+    }
+
+    /// However long an answer may take.
+    #[test]
+    fn a_question_may_not_take_as_long_as_an_answer() {
+        let (_runtime, address) = serving(1, Duration::from_secs(3600));
+        let silent = say(address, "GET / HT");
+        assert!(heard(say(address, REQUEST)).ends_with("well"));
+        drop(silent);
     }
 }

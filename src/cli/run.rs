@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     flags::{Format, Where},
-    out::say,
+    out::{self, say},
 };
 use crate::{
     check,
@@ -120,7 +120,9 @@ impl Started {
         let memory = config.memory / prepared.len().max(1);
         let mut accounts = Vec::new();
         let mut threads = Vec::new();
-        for prepared in prepared {
+        // Before anything is begun: what is refused now has changed nothing.
+        let slots = prepared.iter().map(|_| Slot::take(&config.instance)).collect::<Result<Vec<_>>>()?;
+        for (prepared, slot) in prepared.into_iter().zip(slots) {
             let name = prepared.pipeline.name.clone();
             let account = Setup::accounts(&prepared.pipeline, &config.topics);
             accounts.push((name.clone(), account.clone()));
@@ -134,7 +136,7 @@ impl Started {
                 memory,
                 accounts: account,
                 archived: AtomicBool::new(false),
-                slot: Slot::take(&config.instance)?,
+                slot,
             };
             let (stop, statuses) = (stop.clone(), statuses.clone());
             let body = move || {
@@ -216,6 +218,9 @@ fn signals(
                     let waited_s = patience().as_secs();
                     warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
                     let failed = statuses.failed().or(bounded.then_some(ErrorKind::Unavailable));
+                    if let Some(kind) = failed {
+                        out::last(kind, "stopped before everything in flight was committed", kind.advice());
+                    }
                     std::process::exit(failed.map_or(0, ErrorKind::exit_code).into());
                 }
             };

@@ -22,7 +22,7 @@ use datafusion::{
         DataFusionError, ScalarValue,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
-    physical_expr::{PhysicalExpr, ScalarFunctionExpr, expressions::Literal},
+    physical_expr::{PhysicalExpr, expressions::Literal},
 };
 
 use super::{evaluate, step::Step, words::shorten};
@@ -96,11 +96,7 @@ impl Nothing {
 impl Tries<'_> {
     /// Why an output of the last step fails on every row, if it does.
     fn fails(&self, output: usize) -> Option<String> {
-        let Looks { reads, literals, grows } = self.looks_at(output);
-        // A number that is made up may be one too many.
-        if grows && !reads.is_empty() {
-            return None;
-        }
+        let Looks { reads, literals } = self.looks_at(output);
         let (mut why, mut null) = (None, false);
         let mut tried = |row: &[ArrayRef]| match self.value(self.steps.len() - 1, output, row, &mut BTreeMap::new()) {
             Ok(value) if value.is_valid(0) || why.is_none() && reads.is_empty() => true,
@@ -203,8 +199,6 @@ struct Looks {
     reads: BTreeSet<usize>,
     /// The texts that stand in the expressions.
     literals: BTreeSet<String>,
-    /// Whether it makes as many elements as a number says.
-    grows: bool,
 }
 
 impl Looks {
@@ -216,8 +210,6 @@ impl Looks {
             {
                 self.literals.insert(text.clone());
             }
-            let call = node.downcast_ref::<ScalarFunctionExpr>();
-            self.grows |= call.is_some_and(|call| ["range", "generate_series"].contains(&call.fun().name()));
             Ok(TreeNodeRecursion::Continue)
         });
     }

@@ -3,8 +3,9 @@
 //! A key goes to the same `nn` on all days, as it would to the same partition.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{BufWriter, ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -122,9 +123,20 @@ impl Part {
     fn create(topic: &Path, day: i64, part: usize) -> Result<Part> {
         let path = path(topic, day, part);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let unfinished = topic.join(format!(".{name}.{}.unfinished", std::process::id()));
-        let file = File::create(&unfinished);
-        let file = file.map_err(|error| failed(format_args!("create {}", unfinished.display()), error))?;
+        let unfinished = topic.join(format!(".{name}.unfinished"));
+        let create = |error| failed(format_args!("create {}", unfinished.display()), error);
+        // What an interrupted run has left is begun anew; what another is writing at this moment is let alone.
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW).open(&unfinished);
+        let file = file.map_err(create)?;
+        match file.try_lock() {
+            Ok(()) => file.set_len(0).map_err(create)?,
+            Err(TryLockError::WouldBlock) => {
+                let what = format!("another huiju is writing {}: wait for it, or write elsewhere", path.display());
+                return Err(Error::config(what));
+            }
+            Err(TryLockError::Error(error)) => return Err(create(error)),
+        }
         Ok(Part { path, unfinished, file: BufWriter::with_capacity(1 << 18, file) })
     }
 

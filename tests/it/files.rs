@@ -132,9 +132,15 @@ fn a_demo_replaces_nothing_that_is_no_demo() {
     };
     refused(&["demo is not empty, and no demo", "--dir", "huiju run --config demo/huiju.toml"]);
     fs::write(demo.join(".made"), "by me").unwrap();
-    refused(&["demo/.made is not by huiju demo"]);
-    // An interrupted demo is one.
+    refused(&["demo/.made is not of a whole demo"]);
+    // A stamp of somebody else's, and a demo that was run before it was whole.
     fs::write(demo.join(".made"), "").unwrap();
+    refused(&["demo/.made is not of a whole demo"]);
+    fs::write(demo.join(".made"), "huiju demo is making this\n").unwrap();
+    fs::create_dir(demo.join("archive")).unwrap();
+    refused(&["demo/.made is not of a whole demo"]);
+    fs::remove_dir(demo.join("archive")).unwrap();
+    // An interrupted demo is one.
     let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
     assert!(status.success(), "{}", huiju.stderr());
     let whole = held(&demo);

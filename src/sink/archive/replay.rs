@@ -46,14 +46,14 @@ pub(super) fn snapshot(log: &LogStoreRef, runtime: &Handle, known: u64) -> Delta
     loop {
         let shown = match runtime.block_on(async { Snapshot::try_new(log.as_ref(), None).await }) {
             Ok(snapshot) if snapshot.version() >= known => return Ok(Some(snapshot)),
-            Ok(snapshot) => snapshot.version(),
+            Ok(snapshot) => format!("ends at version {}", snapshot.version()),
+            Err(DeltaTableError::NotATable(_)) if known > 0 => "is empty".to_owned(),
             Err(DeltaTableError::NotATable(_)) => return Ok(None),
             Err(e) => return Err(e),
         };
         lists += 1;
         if lists == LISTS {
-            let late = format!("its list ends at version {shown}, but version {known} has been read");
-            return Err(DeltaTableError::generic(late));
+            return Err(DeltaTableError::generic(format!("its list {shown}, but version {known} has been read")));
         }
         pause(lists);
     }
@@ -145,8 +145,7 @@ pub(super) fn each_live(
     mut each: impl FnMut(&LogicalFileView),
 ) -> Result<u64> {
     let failed = |e: DeltaTableError| disk::failed("read the log of", root, e);
-    let gone = || Error::config(format!("archive: there is no table in {}", root.display()));
-    let snapshot = snapshot(log, runtime, known).map_err(failed)?.ok_or_else(gone)?;
+    let snapshot = snapshot(log, runtime, known).map_err(failed)?.ok_or_else(|| gone(root))?;
     runtime.block_on(async {
         let mut live = snapshot.file_views(log.as_ref(), None);
         while let Some(file) = live.next().await {
@@ -156,10 +155,15 @@ pub(super) fn each_live(
     })
 }
 
+/// A table that was opened is in no list: it has vanished, or the list is late.
+fn gone(root: &Path) -> Error {
+    Error::unavailable(format!("archive: there is no table in {} any more", root.display()))
+}
+
 /// Shows the paths of files that were taken out of the table, as far as the log still tells, and when that was.
 pub(super) fn each_tombstone(table: &Table, mut each: impl FnMut(&str, i64)) -> Result<()> {
     let failed = |e: DeltaTableError| table.failed(format_args!("read the removed files"), e);
-    let Some(snapshot) = table.snapshot()? else { return Ok(()) };
+    let snapshot = table.snapshot()?.ok_or_else(|| gone(table.root()))?;
     let kernel = snapshot.scan_builder().build().map_err(failed)?.snapshot().clone();
     let engine = table.runtime().block_on(async { table.log().engine(None) });
     let remove = StructType::try_new([
