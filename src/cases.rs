@@ -29,6 +29,7 @@ use crate::{
     cli::{flags::Where, out::say},
     clock::Clock,
     config::Config,
+    contract::{Column, Kind},
     cursor::{Interval, Partition},
     decode::Decoder,
     dedup::Dedup,
@@ -134,11 +135,13 @@ pub fn case(prepared: &Prepared, folder: &Path, update: bool) -> Result<Told> {
         told.wrong.push("the result depends on the boundaries of batches".to_owned());
     }
     let columns: Vec<&str> = prepared.contract.columns.iter().map(|column| &*column.name).collect();
+    let is_double = |column: &&Column| column.kind == Kind::Double;
+    let doubles = prepared.contract.columns.iter().filter(is_double).map(|column| &*column.name).collect();
     let parts = [("output.jsonl", "row", &columns[..], rows), ("rejects.jsonl", "reject", &REJECT, rejects)];
     for (name, what, keys, found) in parts {
         let path = folder.join(name);
         match expected(&path, keys) {
-            Ok(expected) if !update => compare(what, &expected, &found, &mut told.wrong),
+            Ok(expected) if !update => compare(what, &expected, &found, &doubles, &mut told.wrong),
             Ok(expected) if expected == found => {}
             Err(wrong) if !update => told.wrong.extend(wrong),
             _ => told.written.extend(write(&path, &found)?),

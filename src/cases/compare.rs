@@ -5,13 +5,20 @@ use std::collections::BTreeSet;
 use super::json::Json;
 
 /// Rows times rows up to which it is looked for those that are missing, or one too many.
-const MOST: usize = 1_000_000;
+const MOST: usize = 100_000;
 
-pub(super) fn compare(what: &str, expected: &[Json], found: &[Json], wrong: &mut Vec<String>) {
+/// `doubles` are columns whose numbers are as exact as a double is.
+pub(super) fn compare(
+    what: &str,
+    expected: &[Json],
+    found: &[Json],
+    doubles: &BTreeSet<&str>,
+    wrong: &mut Vec<String>,
+) {
     for pair in align(expected, found) {
         match pair {
             (Some(at), Some(came)) => {
-                differences(&format!("{what} {}", at + 1), &expected[at], &found[came], wrong);
+                differences(&format!("{what} {}", at + 1), &expected[at], &found[came], doubles, wrong);
             }
             (Some(at), None) => wrong.push(format!("{what} {}: missing: {}", at + 1, expected[at])),
             (None, Some(came)) => wrong.push(format!("{what} {}: not expected: {}", came + 1, found[came])),
@@ -20,13 +27,15 @@ pub(super) fn compare(what: &str, expected: &[Json], found: &[Json], wrong: &mut
     }
 }
 
-fn differences(at: &str, expected: &Json, found: &Json, wrong: &mut Vec<String>) {
+fn differences(at: &str, expected: &Json, found: &Json, doubles: &BTreeSet<&str>, wrong: &mut Vec<String>) {
     match (expected, found) {
         (Json::Object(left), Json::Object(right)) => {
             let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
             for name in names {
                 let (left, right) = (left.get(name).unwrap_or(&Json::Null), right.get(name).unwrap_or(&Json::Null));
-                differences(&format!("{at}: {name}"), left, right, wrong);
+                if !(doubles.contains(name.as_str()) && left.is_same_double(right)) {
+                    differences(&format!("{at}: {name}"), left, right, doubles, wrong);
+                }
             }
         }
         _ if expected != found => wrong.push(format!("{at}: expected {expected}, got {found}")),
@@ -39,10 +48,13 @@ fn differences(at: &str, expected: &Json, found: &Json, wrong: &mut Vec<String>)
 fn align(expected: &[Json], found: &[Json]) -> Vec<(Option<usize>, Option<usize>)> {
     let start = expected.iter().zip(found).take_while(|(left, right)| left == right).count();
     let (left, right) = (&expected[start..], &found[start..]);
+    let end = left.iter().rev().zip(right.iter().rev()).take_while(|(left, right)| left == right).count();
+    let ends = (0..end).map(|at| (Some(expected.len() - end + at), Some(found.len() - end + at)));
+    let (left, right) = (&left[..left.len() - end], &right[..right.len() - end]);
     let pair = |at: usize| ((at < left.len()).then_some(start + at), (at < right.len()).then_some(start + at));
     let mut pairs: Vec<_> = (0..start).map(|at| (Some(at), Some(at))).collect();
     if left.len().saturating_mul(right.len()) > MOST {
-        pairs.extend((0..left.len().max(right.len())).map(pair));
+        pairs.extend((0..left.len().max(right.len())).map(pair).chain(ends));
         return pairs;
     }
     // What differs at least between the rows from here on, by both places.
@@ -65,6 +77,7 @@ fn align(expected: &[Json], found: &[Json]) -> Vec<(Option<usize>, Option<usize>
         pairs.push(((one > 0).then_some(start + at), (other > 0).then_some(start + came)));
         (at, came) = (at + one, came + other);
     }
+    pairs.extend(ends);
     pairs
 }
 

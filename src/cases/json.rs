@@ -170,6 +170,17 @@ impl PartialEq for Number {
 
 impl Eq for Number {}
 
+impl Json {
+    /// Whether both are numbers of which a double knows no difference.
+    pub(super) fn is_same_double(&self, other: &Json) -> bool {
+        let double = |value: &Json| match value {
+            Json::Number(Number(text)) => text.parse::<f64>().ok(),
+            _ => None,
+        };
+        double(self).is_some_and(|one| double(other) == Some(one))
+    }
+}
+
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();

@@ -22,7 +22,7 @@ use datafusion::{
 use super::checks::LARGEST_ROW;
 
 /// Above this a batch is halved, so that the values of many rows do not lie in memory at once.
-const LARGEST_BATCH: usize = LARGEST_ROW * 64;
+pub(super) const LARGEST_BATCH: usize = LARGEST_ROW * 64;
 
 /// They take the place of DataFusion's functions of the same names.
 pub(super) fn functions() -> Vec<ScalarUDF> {
@@ -78,7 +78,9 @@ impl Bounded {
             _ => None,
         };
         let element = match self.size {
-            Size::Elements(at) => args.args.get(at).map_or(Ok(0), |it| it.to_array(1.max(rows)).map(bytes))?.max(8),
+            Size::Elements(at) => {
+                args.args.get(at).map_or(Ok(0), |it| it.to_array(1.max(rows)).map(|it| bytes(&it)))?.max(8)
+            }
             _ => 1,
         };
         let number = |row: usize| at_least_none(&numbers, if is_written { 0 } else { row });
@@ -99,15 +101,25 @@ impl Bounded {
         let rows = args.number_rows;
         let text = |at: usize| -> PlanResult<ArrayRef> { Ok(cast(&args.args[at].to_array(rows)?, &DataType::Utf8)?) };
         let [texts, found, put] = [text(0)?, text(1)?, text(2)?];
+        let flags = (args.args.len() > 3).then(|| text(3)).transpose()?;
         let [texts, found, put] = [&texts, &found, &put].map(|column| column.as_string::<i32>());
         let mut all = 0;
         for row in (0..rows).filter(|row| [texts, found, put].iter().all(|column| column.is_valid(*row))) {
             let [text, found, put] = [texts, found, put].map(|column| column.value(row));
-            let (times, repeated) = match self.size {
-                Size::Replaced => (text.len() / found.len().max(1), 0),
-                _ => (text.len() + 1, put.bytes().filter(|byte| matches!(byte, b'$' | b'\\')).count()),
+            let most = |times: usize, repeated: usize| {
+                times.saturating_mul(put.len()).saturating_add(text.len().saturating_mul(1 + repeated))
             };
-            let size = times.saturating_mul(put.len()).saturating_add(text.len().saturating_mul(1 + repeated));
+            let size = match self.size {
+                Size::Replaced => match most(text.len() / found.len().max(1) + 1, 0) {
+                    size if size > LARGEST_ROW => most(text.matches(found).count(), 0),
+                    size => size,
+                },
+                _ => {
+                    let everywhere = |flags: &ArrayRef| flags.as_string::<i32>().value(row).contains('g');
+                    let times = if flags.as_ref().is_some_and(everywhere) { text.len() + 1 } else { 1 };
+                    most(times, put.bytes().filter(|byte| matches!(byte, b'$' | b'\\')).count())
+                }
+            };
             self.refuse_above(LARGEST_BATCH, size)?;
             all += size;
         }
@@ -127,7 +139,7 @@ fn as_numbers(array: ArrayRef) -> PlanResult<Int64Array> {
     Ok(cast(&array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
-fn bytes(array: ArrayRef) -> usize {
+pub(super) fn bytes(array: &ArrayRef) -> usize {
     array.to_data().get_slice_memory_size().unwrap_or(usize::MAX / LARGEST_ROW)
 }
 

@@ -49,12 +49,14 @@ pub(super) fn endless(sql: &str) -> Option<Mistake> {
     // What follows is a name, whatever the word.
     let mut named = false;
     for token in tokens(sql)? {
-        let (row, _) = rows.last_mut()?;
+        let (row, case) = rows.last_mut()?;
+        let in_case = case.is_some();
         match &token.token {
             Word(_) if named => {}
             Word(word) => match word.keyword {
                 Keyword::CASE => rows.push((0, Some(token.span))),
-                Keyword::END => close(&mut rows),
+                // Also a field's name, which the parser refuses elsewhere.
+                Keyword::END if in_case => close(&mut rows),
                 Keyword::WHEN | Keyword::THEN | Keyword::ELSE => *row = 0,
                 keyword if OPERATORS.contains(&keyword) => *row += 1,
                 _ => {}
@@ -79,6 +81,9 @@ pub(super) fn endless(sql: &str) -> Option<Mistake> {
 }
 
 fn close<T>(rows: &mut Vec<(usize, T)>) {
+    if rows.len() == 1 {
+        return; // nothing is open
+    }
     let inner = rows.pop().map_or(0, |(row, _)| row);
     if let Some((outer, _)) = rows.last_mut() {
         *outer = inner.max(*outer);

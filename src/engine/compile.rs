@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::{
     common::DataFusionError,
     datasource::empty::EmptyTable,
@@ -90,8 +90,8 @@ pub(super) fn compile(
         for plan in [columns, rules] {
             let before = steps.plain.len();
             let added = add(&checks, &plan, context, &mut steps).await;
-            let (read, _) = added.map_err(|error| lost(last, &error))?;
-            let hopeless = hopeless(&steps.plain[before..], &read);
+            let added = added.map_err(|error| lost(last, &error))?;
+            let hopeless = hopeless(&steps.plain[before..], &added.plain);
             if !hopeless.is_empty() {
                 let tell = |(column, why): (String, String)| match number_of(&column).map(|at| &contract.rules[at]) {
                     Some(rule) => {
@@ -210,11 +210,11 @@ async fn compile_stage(
         Ok(whole) => add(stage, &whole, context, steps).await,
         Err(error) => Err(error),
     };
-    let (read, schema) = match added {
+    let Added { read, plain, schema } = match added {
         Ok(added) => added,
         Err(error) => return Err(lint::tell(stage, explain(stage, source, &parsed, context, &error).await)),
     };
-    let hopeless = hopeless(&steps.plain[before..], &read);
+    let hopeless = hopeless(&steps.plain[before..], &plain);
     if !hopeless.is_empty() {
         let tell = |(column, why): (String, String)| dead_column(stage, &column, &why);
         return Err(hopeless.into_iter().map(tell).collect());
@@ -223,7 +223,15 @@ async fn compile_stage(
     Ok(read)
 }
 
-/// Plans a projection and appends its steps; tells what it reads of the table before it, and what it yields.
+/// What a projection reads of the table before it, and what it yields.
+struct Added {
+    read: SchemaRef,
+    /// What its plain form reads.
+    plain: SchemaRef,
+    schema: SchemaRef,
+}
+
+/// Plans a projection and appends its steps.
 ///
 /// It is planned twice. Where what several expressions have in common is computed first, one that would not have come to
 /// it fails of it too: rows that cannot be computed in the usual way are computed in the plain one.
@@ -232,13 +240,29 @@ async fn add(
     plan: &LogicalPlan,
     context: &SessionContext,
     steps: &mut Steps,
-) -> Result<(SchemaRef, SchemaRef), DataFusionError> {
+) -> Result<Added, DataFusionError> {
     let usual = context.state();
     let rules = usual.optimizers().iter().filter(|rule| rule.name() != "common_sub_expression_eliminate");
     let rules = rules.cloned().collect();
     let plain = SessionStateBuilder::new_from_existing(usual.clone()).with_optimizer_rules(rules).build();
-    append(stage, plan, &plain, &mut steps.plain).await?;
-    append(stage, plan, &usual, &mut steps.usual).await
+    let first = steps.usual.is_empty();
+    let (read, schema) = append(stage, plan, &usual, &mut steps.usual).await?;
+    let (plain, same) = append(stage, plan, &plain, &mut steps.plain).await?;
+    if schema != same {
+        return Err(DataFusionError::Plan("two plans of it differ in what they yield".to_owned()));
+    }
+    if !first || read == plain {
+        return Ok(Added { read, plain, schema });
+    }
+    // Each has left out what it need not read.
+    let mut all: Vec<FieldRef> = read.fields().iter().cloned().collect();
+    all.extend(plain.fields().iter().filter(|field| read.index_of(field.name()).is_err()).cloned());
+    let all = Arc::new(Schema::new(all));
+    for (steps, read) in [(&mut steps.usual, &read), (&mut steps.plain, &plain)] {
+        let take: Result<_, _> = read.fields().iter().map(|field| all.index_of(field.name())).collect();
+        steps[0].take = Some(take?);
+    }
+    Ok(Added { read: all, plain, schema })
 }
 
 async fn append(

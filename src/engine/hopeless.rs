@@ -138,7 +138,8 @@ impl Tries<'_> {
         let why = shorten(&*why?);
         // Columns of a type of which nothing can be made up have been NULL all the time.
         let unknown = |column: &usize| sample(self.kind(*column), "1", 0).is_null(0);
-        let doubt = null && of_values(&why) || reads.len() > 1 && unreadable(&why) || reads.iter().any(unknown);
+        // Texts that it can read may look like none of ours.
+        let doubt = null && of_values(&why) || !reads.is_empty() && unreadable(&why) || reads.iter().any(unknown);
         (!doubt).then_some(why)
     }
 
@@ -290,7 +291,8 @@ fn of_values(why: &str) -> bool {
     unreadable(why) || ["Divide by zero", "verflow"].iter().any(|words| why.contains(words))
 }
 
-/// Whether it fails for a text that it cannot read.
+/// Whether it fails for a text that it cannot read, or a number that does not fit.
 fn unreadable(why: &str) -> bool {
-    ["Cannot cast", "Error parsing"].iter().any(|words| why.contains(words)) && !why.contains("format string")
+    ["Cannot cast", "Can't cast value", "Error parsing"].iter().any(|words| why.contains(words))
+        && !why.contains("format string")
 }

@@ -19,13 +19,15 @@ use arrow::{
 };
 use datafusion::{
     common::{
-        Result as PlanResult,
+        DataFusionError, Result as PlanResult,
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     functions_nested,
     logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
     physical_expr::{PhysicalExpr, ScalarFunctionExpr, expressions::Literal},
 };
+
+use super::bounded;
 
 /// Sound as they are.
 const SOUND: [&str; 4] = ["make_array", "array_length", "array_to_string", "string_to_array"];
@@ -87,7 +89,7 @@ impl Careful {
     /// Each row in arrays of its own.
     fn alone(&self, args: &ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         let rows = args.number_rows;
-        let mut results: Vec<ArrayRef> = Vec::with_capacity(rows);
+        let (mut results, mut taken) = (Vec::<ArrayRef>::with_capacity(rows), 0);
         for row in 0..rows {
             let row = UInt32Array::from(vec![row as u32]);
             let own = args.args.iter().map(|arg| match arg {
@@ -101,7 +103,14 @@ impl Careful {
                 return_field: args.return_field.clone(),
                 config_options: args.config_options.clone(),
             };
-            results.push(solid(self.inner.invoke_with_args(call)?.into_array(1)?)?);
+            let result = solid(self.inner.invoke_with_args(call)?.into_array(1)?)?;
+            taken += bounded::bytes(&result);
+            if taken > bounded::LARGEST_BATCH && rows > 1 {
+                // Fewer rows at a time, then.
+                let what = format!("{}() yields more than {} bytes", self.inner.name(), bounded::LARGEST_BATCH);
+                return Err(DataFusionError::ResourcesExhausted(what));
+            }
+            results.push(result);
         }
         let results: Vec<&dyn Array> = results.iter().map(AsRef::as_ref).collect();
         Ok(ColumnarValue::Array(concat(&results)?))

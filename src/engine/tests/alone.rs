@@ -105,6 +105,28 @@ fn a_replacement_that_is_too_large_is_never_made() {
         assert!(first.starts_with(r#"0.0: {"id":"1","watts":1,"share":"#), "{call}: {first}");
         assert_eq!(second.contains("结果过大"), !call.contains("$1"), "{call}: {second}");
     }
+    // What is not there is not replaced, and without `g` but once.
+    for call in ["replace(w, 'z', w)", "regexp_replace(w, 'x', w)", "regexp_replace(w, '^', w)"] {
+        let (program, source) =
+            compile_lamps(MAP, &format!("SELECT id, 1 AS watts, length({call}) AS share FROM raw")).unwrap();
+        let all = lines(&program, &source, &lamps(), &[message("1", &"x".repeat(100_000))]);
+        assert!(all.starts_with(r#"0.0: {"id":"1","watts":1,"share":"#), "{call}: {all}");
+    }
+}
+
+/// What many rows would have in memory at once is made in parts.
+#[test]
+fn many_long_lists_are_made_in_parts() {
+    let stage =
+        format!("SELECT id, 1 AS watts, CAST(array_length(array_repeat(id, {NUMBER})) AS BIGINT) AS share FROM raw");
+    let (program, source) = compile_lamps(MAP, &stage).unwrap();
+    let messages: Vec<Vec<u8>> = (0..100).map(|_| message("0123456789", "1000000")).collect();
+    let all = outcome(&program, &source, &lamps(), &messages, 0);
+    assert_eq!(all.iter().filter(|line| line.ends_with(r#""share":1000000}"#)).count(), 100);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 3_000_000, "{peak} kB, all tests of this process together");
 }
 
 #[test]
@@ -119,4 +141,31 @@ fn an_element_that_is_repeated_counts_with_its_size() {
         1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：结果过大", value: None }]
     "#]]
     .assert_eq(&all);
+}
+
+/// The plain plan may read other columns than the usual one: what is shared hides from the optimizer what nobody needs.
+#[test]
+fn both_plans_read_their_own_columns() {
+    let deep = |letter: char| {
+        let names: Vec<String> = (0..7).map(|number| format!("'{letter}{number}'")).collect();
+        let inner = "named_struct('w', first, 'z', second)".to_owned();
+        let whole = names.iter().rev().fold(inner, |inner, name| format!("named_struct({name}, {inner})"));
+        format!("get_field({whole}, {}, 'w')", names.join(", "))
+    };
+    let map = format!(
+        "SELECT no AS id, {} AS a, {} AS b, 100 / CAST(power.watts AS BIGINT) AS share FROM message",
+        deep('p'),
+        deep('q')
+    );
+    let stage = "SELECT id, length(concat(a, b)) AS watts, share FROM raw";
+    let (program, source) = compile_lamps(&map, stage).unwrap();
+    let message = |id: u32, watts: u32| {
+        format!(r#"{{"no":"{id}","first":"x","second":"y","power":{{"watts":{watts}}}}}"#).into_bytes()
+    };
+    expect![[r#"
+        0.0: {"id":"1","watts":2,"share":10}
+        1.Some(0): raw [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：除以零", value: None }]
+        2.0: {"id":"3","watts":2,"share":2}
+    "#]]
+    .assert_eq(&lines(&program, &source, &lamps(), &[message(1, 10), message(2, 0), message(3, 50)]));
 }

@@ -40,6 +40,12 @@ fn what_some_rows_can_compute_is_taken() {
         "date_part('day', to_date(concat('2026年', w), '%Y年%m月%d日'))",
         "date_part('day', to_date(substr(w, 7, 8), '%Y%m%d'))",
         "length(decode(w, 'hex'))",
+        // Texts like none of ours.
+        "CAST(split_part(w, '-', 5) AS BIGINT)",
+        "date_part('day', CAST(split_part(w, '：', 2) AS DATE))",
+        "date_part('day', to_date(split_part(w, '-', 2), '%Y%m%d'))",
+        "CAST(substr(w, 70, 4) AS BIGINT)",
+        "CAST(CAST(CAST(w AS BIGINT) - 4611686018427387904 AS INT) AS BIGINT)",
         // Several columns that want different texts.
         "date_part('day', CAST(w AS DATE)) + CAST(id AS BIGINT)",
         "date_part('day', CAST(concat(w, '-', id, '-', _key) AS DATE))",
@@ -55,7 +61,6 @@ fn what_fails_on_every_row_is_refused() {
     let mut told = String::new();
     for wrong in [
         "length(split_part(w, '-', 0))",
-        "CAST(concat('x', w) AS BIGINT)",
         "length(substr(w, 1, -1))",
         "date_part('day', to_date(w, '%Q'))",
         "date_part('day', to_timestamp(w, '%Q'))",
@@ -72,7 +77,6 @@ fn what_fails_on_every_row_is_refused() {
     }
     expect![[r#"
         (field position must not be zero)
-        (Cannot cast string 'x1' to value of Int64 type)
         (negative count not allowed: -1)
         (Error parsing timestamp from '1' using format '%Q': bad or unsupported format string)
         (Error parsing timestamp from '1' using format '%Q': bad or unsupported format string)
@@ -104,8 +108,7 @@ fn rules_are_tried_likewise() {
     ] {
         assert_eq!(with(right), None, "{right}");
     }
-    for wrong in ["split_part(id, '-', 0) = 'x'", "CAST(concat('x', id) AS BIGINT) > 1", "regexp_count(id, 'x', 0) = 1"]
-    {
+    for wrong in ["split_part(id, '-', 0) = 'x'", "regexp_count(id, 'x', 0) = 1"] {
         let said = with(wrong).unwrap_or_default();
         assert!(
             said.contains("lamps.odcs.yaml:9: rule too_bright cannot be computed for any row ("),
