@@ -104,14 +104,14 @@ fn planted_personal_data_is_told_nowhere() {
     let stdout = huiju.stdout();
     assert!(huiju.stderr().contains("\"level\":\"DEBUG\""), "the log is at its most talkative");
     assert!(project.terminate(huiju).success(), "{}", project.logs());
-    assert!(project.logs().contains("huiju_rows_total{"), "what a run serves is looked through in every test");
+    assert!(project.pages().contains("huiju_rows_total{"), "what a run serves is looked through in every test");
     told.push(stdout);
     project.edit("pipelines/work_orders/pipeline.toml", "limit = 1.0", "limit = 0.01");
     project.edit("pipelines/work_orders/pipeline.toml", "over  = 1000", "over  = 10");
     project.send(&self::hostile());
     let (status, stopped) = project.drain(&[("HUIJU_LOG", log)]);
     assert_eq!(status.code(), Some(5), "{}", stopped.stderr());
-    told.extend([stopped.stdout(), stopped.stderr(), project.logs()]);
+    told.extend([stopped.stdout(), stopped.stderr(), project.logs(), project.pages()]);
     assert_silent(&told, &planted);
     // The archive's log is read by more people than its rows: nothing personal may be in its statistics. (A phone that a
     // city sends as an order's number is an order's number to us.)

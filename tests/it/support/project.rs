@@ -288,6 +288,11 @@ impl<'k> Project<'k> {
         kept.push('\n');
     }
 
+    /// What all its runs have served before they were ended.
+    pub fn pages(&self) -> String {
+        self.pages.lock().unwrap().clone()
+    }
+
     /// What all its runs have logged and printed so far.
     pub fn logs(&self) -> String {
         let outputs = self.outputs.lock().unwrap();
@@ -318,7 +323,7 @@ impl<'k> Project<'k> {
         if planted.is_empty() {
             return;
         }
-        let logs = self.logs() + &self.pages.lock().unwrap();
+        let logs = self.logs() + &self.pages();
         let words: Vec<&String> = planted.iter().collect();
         let finder = aho_corasick::AhoCorasick::new(&words).unwrap();
         let tells =
