@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn a_signal_ends_a_run_orderly_from_its_first_moment_on() {
     let folder = project();
     lamps(folder.path(), 1);
-    let hold = [("HUIJU_FAULT", "run.listening:1:1000")];
+    let hold = [("HUIJU_FAULT", "run.listening:1:3000")];
     for (arguments, code, signal) in
         [(&["run"][..], 0, libc::SIGTERM), (&["run", "--until-end"], 3, libc::SIGTERM), (&["run"], 0, libc::SIGHUP)]
     {

@@ -80,6 +80,8 @@ fn spawn_from_a_thread_that_stays(mut command: Command) -> io::Result<Child> {
     unsafe {
         command.pre_exec(move || {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // Whoever runs the tests under nohup does not mean the programs in them.
+            libc::signal(libc::SIGHUP, libc::SIG_DFL);
             // The parent may have gone before the line above.
             if libc::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
         });
