@@ -1,8 +1,8 @@
 //! Expressions that fail whatever the row. Nobody can look at all rows, so each is tried on rows that are made up, one by
 //! one, until it does not fail: plausible texts, those its own literals hint at, and numbers, days and times.
 //!
-//! What is refused must be right, so what reads several columns and cannot read the text it makes of them is let pass:
-//! it may want one that is not among those.
+//! What is refused must be right, so what fails of a text that it cannot read, or of a number that does not fit, is let
+//! pass: it may want one that is not among those.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -15,7 +15,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Scalar, UInt32Array, new_null_array},
     buffer::NullBuffer,
     compute::{concat, is_not_null, kernels::zip::zip, take},
-    datatypes::{DataType, FieldRef},
+    datatypes::DataType,
 };
 use datafusion::{
     common::{
@@ -23,7 +23,7 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     functions_nested,
-    logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
     physical_expr::{PhysicalExpr, ScalarFunctionExpr, expressions::Literal},
 };
 
@@ -146,6 +146,7 @@ fn parents(parent: &ArrayRef, names: &[ColumnarValue]) -> Option<NullBuffer> {
     NullBuffer::union(own.as_ref(), below.as_ref())
 }
 
+/// Of a call that is planned already.
 impl ScalarUDFImpl for Careful {
     fn name(&self) -> &str {
         self.inner.name()
@@ -153,14 +154,8 @@ impl ScalarUDFImpl for Careful {
     fn signature(&self) -> &Signature {
         self.inner.signature()
     }
-    fn coerce_types(&self, types: &[DataType]) -> PlanResult<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
     fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
         self.inner.return_type(types)
-    }
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
-        self.inner.return_field_from_args(args)
     }
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         let rows = args.number_rows;

@@ -156,7 +156,7 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
             }
             Err(error) => error,
         };
-        setup.metrics.restarts.with_label_values(&[name, kind(&error)]).inc();
+        setup.metrics.restarts.with_label_values(&[name, error.kind.name()]).inc();
         trouble.lived(begun.elapsed(), setup.bounded, carried(setup) - before);
         let since = *trouble.since.get_or_insert_with(Instant::now);
         let helps = trouble.may_pass(error.kind, setup.bounded, since.elapsed());
@@ -283,18 +283,6 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<End>
 
 fn echo(error: &Error) -> bool {
     error.to_string() == "the source has stopped"
-}
-
-fn kind(error: &Error) -> &'static str {
-    match error.kind {
-        ErrorKind::Config => "config",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Fenced => "fenced",
-        ErrorKind::Evicted => "evicted",
-        ErrorKind::TooManyRejects => "too_many_rejects",
-        ErrorKind::Gap => "gap",
-        ErrorKind::Bug => "bug",
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     other_feed::{account, project},
-    support::{Huiju, project::copy},
+    support::Huiju,
 };
 
 /// Exit code, standard output and standard error.
@@ -430,27 +430,4 @@ fn rules_of_others_are_counted() {
     let (code, out, _) = huiju(folder.path(), &["check"]);
     assert_eq!(code, 0);
     assert!(out.contains("7 rules; 3 rules of other engines are not run"), "{out}");
-}
-
-/// What stands in the way of the second pipeline is found before the first has begun.
-#[test]
-fn what_is_refused_has_changed_nothing() {
-    let folder = project();
-    let folder = folder.path();
-    lamps(folder, 1);
-    let (east, west) = (folder.join("pipelines/street_lamps"), folder.join("pipelines/west"));
-    copy(&east, &west);
-    (0..3).for_each(|_| edit(&west.join("pipeline.toml"), "\"lamps", "\"west"));
-    edit(&west.join("sources/east.toml"), "lamps.raw.east", "lamps.raw.west");
-    fs::create_dir(folder.join("topics/lamps.raw.west")).unwrap();
-    edit(&folder.join("huiju.toml"), "[files]", "instance = \"me\"\n[files]");
-    let temporary = folder.join("tmp");
-    // SAFETY: always succeeds.
-    let user = unsafe { libc::geteuid() };
-    fs::create_dir_all(temporary.join(format!("huiju-{user}/me.1"))).unwrap();
-    let variables = [("TMPDIR", temporary.to_str().unwrap())];
-    let (status, huiju) = Huiju::run(folder, &["run", "--until-end"], &variables);
-    assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
-    assert!(huiju.stderr().contains("me.1 is in the way"), "{}", huiju.stderr());
-    assert!(!folder.join("archive").exists());
 }

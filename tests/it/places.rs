@@ -1,4 +1,5 @@
-//! Where an archive may lie, and where it may not: a path must mean one folder, whoever reads it.
+//! Where an archive may lie, and where it may not: a path must mean one folder, whoever reads it. And what is in the way of
+//! other files of ours.
 
 use std::{
     ffi::OsStr,
@@ -145,4 +146,27 @@ fn values_of_partition_columns_are_read_as_they_were_written() {
         let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert_eq!(seen, json!({"values": values, "each": values, "plain": values, "files": true}), "{verb:?}");
     }
+}
+
+/// What stands in the way of the second pipeline is found before the first has begun.
+#[test]
+fn what_is_refused_has_changed_nothing() {
+    let folder = project();
+    let folder = folder.path();
+    lamps(folder, 1);
+    let (east, west) = (folder.join("pipelines/street_lamps"), folder.join("pipelines/west"));
+    copy(&east, &west);
+    (0..3).for_each(|_| edit(&west.join("pipeline.toml"), "\"lamps", "\"west"));
+    edit(&west.join("sources/east.toml"), "lamps.raw.east", "lamps.raw.west");
+    fs::create_dir(folder.join("topics/lamps.raw.west")).unwrap();
+    edit(&folder.join("huiju.toml"), "[files]", "instance = \"me\"\n[files]");
+    let temporary = folder.join("tmp");
+    // SAFETY: always succeeds.
+    let user = unsafe { libc::geteuid() };
+    fs::create_dir_all(temporary.join(format!("huiju-{user}/me.1"))).unwrap();
+    let variables = [("TMPDIR", temporary.to_str().unwrap())];
+    let (status, huiju) = Huiju::run(folder, &["run", "--until-end"], &variables);
+    assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
+    assert!(huiju.stderr().contains("me.1 is in the way"), "{}", huiju.stderr());
+    assert!(!folder.join("archive").exists());
 }

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     doors::{lamps, shell},
     other_feed::project,
-    support::{Huiju, eventually},
+    support::{Huiju, carried::Table, eventually},
 };
 
 /// Points on the way that every run passes once, before its pipelines.
@@ -46,10 +46,9 @@ fn a_terminal_that_closes_ends_a_run_orderly_but_for_nohup() {
     let mut huiju = Huiju::start(folder.path(), &["run"], &[]);
     started(&huiju);
     // Shell and kernel both tell it.
-    for _ in 0..3 {
-        huiju.process.signal(libc::SIGHUP);
-        std::thread::sleep(Duration::from_millis(150));
-    }
+    huiju.process.signal(libc::SIGHUP);
+    eventually("it has heard", LONG, || huiju.stderr().contains("for the terminal is gone").then_some(()));
+    huiju.process.signal(libc::SIGHUP);
     let status = huiju.wait(LONG);
     assert_eq!(status.code(), Some(0), "{status}\n{}", huiju.stderr());
     let log = folder.path().join("log");
@@ -59,7 +58,10 @@ fn a_terminal_that_closes_ends_a_run_orderly_but_for_nohup() {
     // SAFETY: signals to a child that has not been waited for.
     let signal = |signal| unsafe { libc::kill(huiju.id() as i32, signal) };
     signal(libc::SIGHUP);
-    std::thread::sleep(Duration::from_millis(500));
+    // It goes on.
+    crate::panics::lamps(folder.path(), "lamps.raw.east", 100..110);
+    let table = folder.path().join("archive/lamps");
+    eventually("what comes later is carried", LONG, || (Table::skim(&table).account().input == 20).then_some(()));
     assert!(!said().contains("stopping"), "{}", said());
     signal(libc::SIGTERM);
     assert_eq!(huiju.wait().unwrap().code(), Some(0), "{}", said());
