@@ -39,11 +39,22 @@ pub struct Message {
     /// Index into [`Fetched::covers`]: the partition it came from.
     pub cover: u32,
     pub offset: i64,
-    /// The broker's (or producer's) time in milliseconds since 1970; `None` when the message carries none.
+    /// The broker's (or producer's) time in milliseconds since 1970, in the years 1 to 9999; `None` when the message carries
+    /// none, see [`told`].
     pub timestamp: Option<i64>,
     pub key: Option<Span>,
     /// `None` for a tombstone.
     pub payload: Option<Span>,
+}
+
+/// The time that a message carries.
+///
+/// Why one outside of the years 1 to 9999 is none: a producer that counts nanoseconds tells one of the year 57,000,000, which
+/// the archive cannot hold, and readers of the archive know no such years. What cannot be kept must not be judged by either,
+/// or rows would be judged anew after a restart.
+pub fn told(timestamp_ms: Option<i64>) -> Option<i64> {
+    const YEARS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+    timestamp_ms.filter(|ms| YEARS.contains(ms))
 }
 
 /// Messages of one source, bytes in one arena, in the order of their offsets per partition.

@@ -40,6 +40,12 @@ const DEPTH: usize = 4;
 const BATCH: usize = 2048;
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Bytes of a batch, at most. Its memory may be twice as much, and a sink that hangs holds one at least: more than that must
+/// fit, or the other sinks would wait for it.
+fn batch_bytes(memory: usize) -> usize {
+    BATCH_BYTES.min(memory / 8)
+}
+
 /// A pipeline compiled against its contract: done once, before anything is opened.
 #[derive(Debug)]
 pub struct Prepared {
@@ -180,7 +186,7 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
                 start: pipeline.start,
                 gaps: pipeline.gaps,
                 drain: setup.config.drain,
-                max_batch_bytes: BATCH_BYTES,
+                max_batch_bytes: batch_bytes(setup.memory),
                 max_batch_messages: BATCH,
                 linger: Duration::from_millis(5),
             };
@@ -200,7 +206,7 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
                 topics: topics.collect(),
                 bounded: setup.bounded,
                 gaps: pipeline.gaps,
-                max_batch_bytes: BATCH_BYTES,
+                max_batch_bytes: batch_bytes(setup.memory),
                 max_batch_messages: BATCH,
                 poll: Duration::from_millis(200),
             };

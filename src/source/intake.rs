@@ -133,8 +133,13 @@ impl Intake {
         self.budget.wait(patience)
     }
 
-    /// Hands a batch on if the line can take it now; gives it back if not, so that it can grow meanwhile.
+    /// Hands a batch on if there is room and the line can take it now; gives it back if not, so that it can grow meanwhile.
     pub fn offer(&mut self, batch: Fetched) -> Result<Option<Fetched>> {
+        if self.room(Duration::ZERO) { self.insist(batch) } else { Ok(Some(batch)) }
+    }
+
+    /// Hands a batch on if the line can take it now, whether or not there is room.
+    pub fn insist(&mut self, batch: Fetched) -> Result<Option<Fetched>> {
         match self.feed.try_send(Feed::Batch(self.hold(batch))) {
             Ok(()) => Ok(None),
             Err(TrySendError::Full(Feed::Batch(mut batch))) => {
@@ -201,4 +206,25 @@ fn late(patience: Duration, takes_over: Option<&Stop>) -> Error {
     let what =
         if takes_over.is_some() { "partitions were not taken over" } else { "what is in flight was not committed" };
     Error::unavailable(format!("{what} within {} s", patience.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_given_back_while_there_is_no_room_but_for_the_last_ones() {
+        let budget = Budget::new(10);
+        let (mut intake, line) = Intake::new(4, budget.clone(), Permit::default(), LOOK);
+        let batch = |bytes: usize| Fetched { arena: vec![b'x'; bytes], ..Fetched::default() };
+        assert!(intake.offer(batch(8)).unwrap().is_none());
+        assert!(intake.offer(batch(8)).unwrap().is_none(), "a little room is room for one");
+        let back = intake.offer(batch(1)).unwrap().expect("there is no room");
+        assert!(back.held.is_none());
+        assert_eq!(budget.used(), 16);
+        assert!(intake.insist(back).unwrap().is_none(), "nothing comes after it");
+        line.try_iter().for_each(drop);
+        assert_eq!(budget.used(), 0);
+        assert!(intake.offer(batch(20)).unwrap().is_none(), "one is always taken");
+    }
 }

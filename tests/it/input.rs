@@ -120,6 +120,31 @@ fn t10_a_topic_with_the_brokers_time() {
     assert_eq!(carried.clean[0].timestamp, Some(expected));
 }
 
+/// A producer that counts nanoseconds, and a broker that lets it.
+#[test]
+fn t10_a_time_that_no_calendar_has_is_none() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::without_topics(kafka, "t10odd", one_partition());
+    let any = [KEEP[0], ("message.timestamp.after.max.ms", "9223372036854775807")];
+    for topic in [project.topic("nanchang"), project.topic("ganzhou"), project.topic("yichun")] {
+        kafka.create_topic(&topic, 1, &any);
+    }
+    for topic in [project.clean_topic(), project.rejected_topic()] {
+        kafka.create_topic(&topic, 1, &KEEP);
+    }
+    let odd = |payload: String, made| Sent { timestamp: MOMENT * 1_000_000, ..sent(payload, made) };
+    project.send(&[odd(order("A", ""), Made::Good), odd("{".into(), Made::Bad)]);
+    project.drained();
+    // Whoever has learned the row from the archive judges its copy as who has seen it.
+    project.send(&[odd(order("A", ""), Made::Duplicate), sent(order("B", ""), Made::Good)]);
+    project.drained();
+    let carried = project.settle();
+    assert_eq!(orders(&carried), ["A", "B"]);
+    assert_eq!(carried.account.duplicate, 1);
+    let timed: Vec<_> = carried.rows.rows.iter().filter(|row| row.contains_key("_ingested_at")).collect();
+    assert_eq!((timed.len(), &timed[0]["order_no"]), (1, &Value::from("B")));
+}
+
 pub struct Poison {
     pub what: String,
     pub bytes: Vec<u8>,

@@ -21,6 +21,7 @@ use super::{
     others::Others,
 };
 use crate::{
+    batch::{self, Fetched},
     config::Start,
     cursor::Partition,
     error::{Error, Result},
@@ -38,7 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TAIL: Duration = Duration::from_secs(1);
 /// The same in a bounded run, which ends by it.
 const BOUNDED_TAIL: Duration = Duration::from_millis(20);
-/// What a client has fetched is thrown away by a pause; its end-of-partition says nothing until it has fetched again.
+/// What a client has fetched is thrown away by a pause, and by a rebalance, which pauses all partitions without telling; its
+/// end-of-partition says nothing until it has fetched again.
 const SETTLED: Duration = Duration::from_secs(10);
 /// A bounded run waits this long for its last commit; less than `max.poll.interval.ms`, for it does not poll.
 const LAST_COMMIT: Duration = Duration::from_secs(240);
@@ -67,7 +69,8 @@ pub struct Reading<'a> {
     /// Since when the line has had no room.
     blocked: Option<Instant>,
     paused: bool,
-    resumed: Option<Instant>,
+    /// Since when what the client has fetched is ours.
+    pub(super) resumed: Option<Instant>,
     /// When positions were looked at last.
     tail: Instant,
     /// When we last had a partition or said that we have none.
@@ -204,7 +207,7 @@ impl<'a> Reading<'a> {
         };
         let incoming = Incoming {
             offset: message.offset(),
-            timestamp: message.timestamp().to_millis(),
+            timestamp: batch::told(message.timestamp().to_millis()),
             key: message.key(),
             payload: message.payload(),
         };
@@ -260,7 +263,7 @@ impl<'a> Reading<'a> {
     /// Hands on what is finished. False when the line has no room and partitions are paused.
     fn make_room(&mut self) -> Result<bool> {
         loop {
-            if self.hand_over()? && self.intake.room(Duration::ZERO) {
+            if self.hand_over(Intake::offer)? && self.intake.room(Duration::ZERO) {
                 self.blocked = None;
                 self.resume()?;
                 return Ok(true);
@@ -273,18 +276,16 @@ impl<'a> Reading<'a> {
             if self.stop.asked() {
                 return Ok(false);
             }
-            if self.batches.ready.is_empty() {
-                self.intake.room(IDLE / 2);
-            } else {
+            if self.intake.room(IDLE / 2) && !self.batches.ready.is_empty() {
                 self.stop.wait(Duration::from_millis(1));
             }
         }
     }
 
     /// Offers finished batches, oldest first; tells whether all are gone.
-    fn hand_over(&mut self) -> Result<bool> {
+    fn hand_over(&mut self, offer: fn(&mut Intake, Fetched) -> Result<Option<Fetched>>) -> Result<bool> {
         while let Some(batch) = self.batches.ready.pop_front() {
-            if let Some(batch) = self.intake.offer(batch)? {
+            if let Some(batch) = offer(self.intake, batch)? {
                 self.batches.ready.push_front(batch);
                 return Ok(false);
             }
@@ -293,11 +294,11 @@ impl<'a> Reading<'a> {
         Ok(true)
     }
 
-    /// Pushes all we have, for at most `patience`.
+    /// Pushes all we have, for at most `patience`. Nothing comes after it, so it is no more than the batch that was begun.
     pub(super) fn push_all(&mut self, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         self.batches.finish_all();
-        while !self.hand_over()? {
+        while !self.hand_over(Intake::insist)? {
             if Instant::now() >= deadline {
                 return Err(Error::unavailable(format!(
                     "the line behind the source has taken nothing for {} s",

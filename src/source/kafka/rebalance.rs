@@ -29,8 +29,17 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 impl Reading<'_> {
     pub(super) fn rebalance(&mut self, rebalance: Rebalance) -> Result<()> {
+        let had = !self.batches.tracks().is_empty();
         // A partition that is assigned while it is paused may stay so for ever.
         self.resume()?;
+        self.take_or_give(rebalance)?;
+        if had {
+            self.resumed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn take_or_give(&mut self, rebalance: Rebalance) -> Result<()> {
         match rebalance {
             Rebalance::Assign(list) => self.assign(&list).inspect_err(|_| {
                 // It waits for an answer, and would not leave the group before it has one.
@@ -180,7 +189,9 @@ impl Reading<'_> {
         }
         // A partition that failed this way is not fetched any more, and cannot be sought: it has to be assigned again.
         self.release(&list)?;
-        member::assign(self.client, &list).map_err(|error| self.explain("assign", &error))
+        member::assign(self.client, &list).map_err(|error| self.explain("assign", &error))?;
+        self.resumed = Some(Instant::now());
+        Ok(())
     }
 
     /// What the partition holds for readers of committed messages.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, TopicPartitionList,
     mocking::MockCluster,
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use super::{super::batches::Track, *};
+use super::{
+    super::{batches::Track, member::Rebalance},
+    *,
+};
 use crate::{
     batch::Budget,
     config,
@@ -22,6 +25,11 @@ const END: i64 = 10;
 
 /// What becomes of a reader that wants `next` when the client tells it this.
 fn judged(code: RDKafkaErrorCode, next: i64) -> Result<()> {
+    with_reader(next, |reading| reading.judge(&KafkaError::MessageConsumption(code)))
+}
+
+/// A reader that wants `next` of the partition.
+fn with_reader<T>(next: i64, work: impl FnOnce(&mut Reading<'_>) -> T) -> T {
     let broker = MockCluster::new(1).unwrap();
     broker.create_topic("t", 1, 1).unwrap();
     let brokers = broker.bootstrap_servers();
@@ -38,8 +46,8 @@ fn judged(code: RDKafkaErrorCode, next: i64) -> Result<()> {
     let (mut intake, _line) = Intake::new(1, Budget::new(1 << 20), Permit::default(), LIMIT);
     let stop = Stop::default();
     let mut reading = Reading::new(&client, &*group, &settings, &|_, _| {}, &mut intake, &stop);
-    reading.batches.assign(Track::new(Partition::new("t", 0), 0, next, &[next], None));
-    reading.judge(&KafkaError::MessageConsumption(code))
+    reading.batches.assign(Track::new(Partition::new("t", 0), 0, next, &[next], Some(END)));
+    work(&mut reading)
 }
 
 /// T06: a partition that was cut short. How the client calls it depends on how it has found out.
@@ -60,4 +68,31 @@ fn an_offset_that_the_broker_still_has_is_read_on_from() {
             judged(code, next).unwrap_or_else(|error| panic!("{code:?} at {next}: {error}"));
         }
     }
+}
+
+/// What the client tells of a partition from which nothing waits for us.
+fn at_its_end() -> Statistics {
+    let mut partition = rdkafka::statistics::Partition::default();
+    (partition.partition, partition.fetchq_cnt) = (0, 0);
+    (partition.eof_offset, partition.ls_offset, partition.hi_offset) = (END, END, END);
+    let mut topic = rdkafka::statistics::Topic::default();
+    topic.partitions.insert(0, partition);
+    let mut statistics = Statistics::default();
+    statistics.topics.insert("t".into(), topic);
+    statistics
+}
+
+/// A rebalance throws away what the client has fetched, and the client goes on saying that it has come to the end.
+#[test]
+fn an_end_that_is_told_after_a_rebalance_is_not_believed() {
+    let covered = |before: fn(&mut Reading<'_>)| {
+        with_reader(4, |reading| {
+            before(reading);
+            reading.study(&at_its_end());
+            reading.batches.tracks()[0].next
+        })
+    };
+    assert_eq!(covered(|_| {}), END, "compaction took what was there");
+    assert_eq!(covered(|reading| reading.rebalance(Rebalance::Assign(TopicPartitionList::new())).unwrap()), 4);
+    assert_eq!(covered(|reading| reading.examine().unwrap()), 4);
 }
