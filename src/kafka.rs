@@ -205,6 +205,10 @@ impl Troubles {
             code = BrokerTransportFailure;
         }
         tracing::debug!(%code, reason, "kafka client event");
+        // What is gone the broker's own marks tell, to whoever is told of it. Afterwards it explains nothing.
+        if meaning(code).0 == ErrorKind::Gap {
+            return;
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|(kept, _)| rank(*kept) <= rank(code)) {
             *last = Some((code, reason.to_owned()));
@@ -294,6 +298,14 @@ mod tests {
         let client = client_for(&config, &[("linger.ms", "5")], &[("enable.auto.commit", "false")]);
         assert_eq!(client.get("linger.ms"), Some("7"));
         assert_eq!(client.get("enable.auto.commit"), Some("false"));
+    }
+
+    #[test]
+    fn a_gap_that_was_looked_into_explains_nothing_later() {
+        let troubles = Troubles::default();
+        troubles.note(&KafkaError::Global(AutoOffsetReset), "t [0]: offset 4 is out of range");
+        let error = troubles.explain("ask", &KafkaError::OffsetFetch(OperationTimedOut));
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     }
 
     #[test]

@@ -296,13 +296,24 @@ impl Line {
         if !partitions.is_empty() && self.outlets.iter().any(at_large) {
             return Err(Error::unavailable("the kafka sink was left behind and still has batches in hand"));
         }
-        let here = || self.outlets.iter().filter(|place| place.behind.is_none());
+        // Where a topic begins the sink remembers first whose cursor the broker keeps: one that is missing there while
+        // another sink has it was lost, as far as anybody can tell.
+        if partitions.is_empty() {
+            self.commit(partitions, |place| place.outlet.kind == "kafka")?;
+        }
+        self.commit(partitions, |_| true)?;
+        if let Some((dedup, _)) = &mut self.dedup {
+            dedup.forget(partitions);
+        }
+        Ok(())
+    }
+
+    /// Returns when those sinks that are not behind have committed what they have.
+    fn commit(&self, partitions: &[Partition], which: impl Fn(&Place) -> bool) -> Result<()> {
+        let here = || self.outlets.iter().filter(|place| place.behind.is_none() && which(place));
         let asked: Result<Vec<_>> = here().map(|place| place.outlet.release(partitions)).collect();
         for (answer, place) in asked?.into_iter().zip(here()) {
             answer.recv().map_err(|_| place.outlet.error())??;
-        }
-        if let Some((dedup, _)) = &mut self.dedup {
-            dedup.forget(partitions);
         }
         Ok(())
     }

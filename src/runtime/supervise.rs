@@ -136,7 +136,9 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
     let mut behind = BEHIND[0];
     loop {
         let (begun, before) = (Instant::now(), carried(setup));
-        let error = match once(setup, stop, behind, &told) {
+        let ended = once(setup, stop, behind, &told);
+        trouble.lived(begun.elapsed(), setup.bounded, carried(setup) - before);
+        let error = match ended {
             Ok(End::Finished) => {
                 told.set(State::Finished, None);
                 return Ok(());
@@ -157,7 +159,6 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
             Err(error) => error,
         };
         setup.metrics.restarts.with_label_values(&[name, error.kind.name()]).inc();
-        trouble.lived(begun.elapsed(), setup.bounded, carried(setup) - before);
         let since = *trouble.since.get_or_insert_with(Instant::now);
         let helps = trouble.may_pass(error.kind, setup.bounded, since.elapsed());
         if stop.asked() && error.kind.may_pass() {

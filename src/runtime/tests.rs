@@ -32,6 +32,10 @@ struct Told {
     /// Stuck in what follows a commit; and whether it is there.
     untidy: AtomicBool,
     tidying: AtomicBool,
+    /// Commits when it is told to, and not by itself.
+    patient: AtomicBool,
+    /// Does not commit.
+    refusing: AtomicBool,
 }
 
 struct Fake {
@@ -63,9 +67,12 @@ impl Sink for Fake {
         Ok(())
     }
     fn commit_in(&self, _: &Pending) -> Duration {
-        Duration::ZERO
+        if self.told.patient.load(Ordering::SeqCst) { Duration::from_secs(3600) } else { Duration::ZERO }
     }
     fn commit(&mut self, covered: &Covered) -> Result<()> {
+        if self.told.refusing.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("no answer"));
+        }
         self.told.committed.lock().unwrap().extend(covered.intervals.clone());
         Ok(())
     }
@@ -161,6 +168,21 @@ fn each_sink_drops_what_lies_below_its_own_cursor() {
     assert_eq!(intervals(&slow_told.written), [(10, 20), (20, 25)]);
     let whole = intervals(&slow_told.committed);
     assert_eq!((whole.first().unwrap().0, whole.last().unwrap().1), (10, 25));
+}
+
+/// What the archive alone remembers would look, at the next start, as if the broker had forgotten.
+#[test]
+fn where_a_topic_begins_the_kafka_sink_remembers_first() {
+    let permit = Permit::default();
+    let ((archive, archived), (kafka, refused)) = (place("archive", &[10], &permit), place("kafka", &[10], &permit));
+    archived.patient.store(true, Ordering::SeqCst);
+    refused.patient.store(true, Ordering::SeqCst);
+    refused.refusing.store(true, Ordering::SeqCst);
+    let mut line = line(vec![archive, kafka], PATIENCE);
+    line.take_over(&[partition()]).unwrap();
+    line.hand_out(outcome(10, 10)).unwrap();
+    assert_eq!(line.let_go(&[]).unwrap_err().kind, ErrorKind::Unavailable);
+    assert!(intervals(&archived.committed).is_empty());
 }
 
 #[test]
