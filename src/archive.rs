@@ -195,7 +195,8 @@ fn look<T: Serialize>(which: &Which, work: impl Fn(&Tables<'_>, &Config, Tell<'_
     with(&config, which, work)
 }
 
-/// Does something to the tables of each pipeline that has an archive.
+/// Does something to the tables of each pipeline that has an archive. What fails for one is told when the others have had
+/// their turn: they are looked after at night, and nobody is there to ask again.
 fn each<T: Serialize>(
     which: &Which,
     file_size: Option<usize>,
@@ -215,7 +216,7 @@ fn with<T: Serialize>(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.or_unavailable("start the runtime")?;
     let mut archives = 0;
-    let mut none = Vec::new();
+    let (mut none, mut failed) = (Vec::new(), Vec::new());
     for prepared in check::prepare(config, &which.pipelines)? {
         let name: Arc<str> = prepared.pipeline.name.clone();
         let Some(settings) = settings(config, &prepared) else { continue };
@@ -233,10 +234,15 @@ fn with<T: Serialize>(
                 Format::Text => say!("{name}: {words}"),
             }
         };
-        work(&tables, config, &tell)?;
-        if !told.get() {
+        if let Err(error) = work(&tables, config, &tell) {
+            failed.push(error);
+        } else if !told.get() {
             none.push(format!("{name}: there is no table under {} yet", config.archive.location.display()));
         }
+    }
+    if let Some(first) = failed.first() {
+        let all: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        return Err(Error::new(first.kind, all.join("\n")));
     }
     if !none.is_empty() {
         let todo = "`huiju run` makes it; or name another configuration with --config FILE";

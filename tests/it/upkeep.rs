@@ -12,7 +12,7 @@ use crate::{
     other_feed::project,
     support::{
         Huiju,
-        project::{SOURCES, was_killed},
+        project::{SOURCES, copy, was_killed},
         python,
     },
 };
@@ -92,6 +92,36 @@ fn a_compaction_that_is_killed_loses_nothing_and_doubles_nothing() {
 
 /// Half of the messages, then the others' work, then the other half: no cursor is lost, no row comes twice, and what was
 /// deleted does not come back.
+/// Whoever looks after the archive does it at night, and nobody is there to ask again.
+#[test]
+fn a_table_that_fails_does_not_keep_the_others_from_their_turn() {
+    let folder = raw();
+    let folder = folder.path();
+    let again = folder.join("pipelines/zz_orders");
+    copy(&folder.join("pipelines/work_orders"), &again);
+    for name in
+        ["\"hotline.standard.work_orders\"", "\"hotline.rejected.work_orders\"", "\"work_orders\"\npartition_by"]
+    {
+        edit(&again.join("pipeline.toml"), name, &name.replace("work_orders", "zz_orders"));
+    }
+    huiju(folder, &["run", "--until-end"]);
+    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let days = entries(&folder.join("archive/work_orders"));
+    let day = days.iter().find(|path| path.to_string_lossy().contains("ingested_on=")).unwrap();
+    let lost = entries(day).remove(0);
+    fs::write(&lost, "no Parquet").unwrap();
+
+    let (status, compacted) = Huiju::run(folder, &COMPACT, &[]);
+    assert_eq!(status.code(), Some(3), "{}", compacted.stderr());
+    let name = lost.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(compacted.stderr().contains(&name), "{}", compacted.stderr());
+    let lines = compacted.stdout();
+    let accounts = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let other = accounts.filter(|account| account["pipeline"] == "zz_orders").collect::<Vec<_>>();
+    assert_eq!(other.len(), 2, "{lines}");
+    assert!(other[0]["replaced"].as_u64() > Some(1), "{}", other[0]);
+}
+
 #[test]
 fn t07_t29_others_work_on_the_table_between_our_runs() {
     let folder = raw();

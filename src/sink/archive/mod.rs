@@ -69,6 +69,7 @@ mod disk;
 mod entry;
 mod files;
 mod folders;
+mod live;
 mod reader;
 mod rejects;
 mod replay;

@@ -18,8 +18,7 @@
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
-    fs::File,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -28,23 +27,28 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Date32Array, StringArray, new_null_array},
+    array::{Array, AsArray, BooleanArray},
     compute::{cast, filter_record_batch},
-    datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
+    datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
     error::ArrowError,
     record_batch::RecordBatch,
 };
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use deltalake_core::logstore::LogStoreRef;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{
-        ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
-    },
+    arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowFilter},
 };
 use tokio::runtime::Handle;
 
-use super::{bounds::Bounds, disk, replay, schema::TIME, table::Table};
+use super::{
+    bounds::Bounds,
+    disk,
+    live::{self, Live},
+    replay,
+    schema::TIME,
+    table::Table,
+};
 use crate::{
     cursor::Partition,
     error::{Context, Result},
@@ -176,9 +180,7 @@ impl Reader {
         let others = sought.iter().filter(held).count() > open.len();
         let path = self.root.join(&file.path);
         let failed = |e: &dyn std::fmt::Display| disk::failed("read", &path, e);
-        let handle = File::open(&path).map_err(|e| failed(&e))?;
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&handle, options).map_err(|e| failed(&e))?;
+        let (handle, metadata) = live::open(&path)?;
         let groups: Vec<usize> = (0..metadata.metadata().num_row_groups())
             .filter(|&group| {
                 let bounds = Bounds::of_group(metadata.metadata().row_group(group));
@@ -251,62 +253,6 @@ fn mask<'n>(metadata: &ArrowReaderMetadata, names: impl Iterator<Item = &'n str>
     let fields = metadata.schema().fields().iter().enumerate();
     let roots = fields.filter_map(|(index, field)| names.contains(field.name().as_str()).then_some(index));
     ProjectionMask::roots(metadata.parquet_schema(), roots.collect::<Vec<_>>())
-}
-
-/// All rows of a file in the columns `wanted`, batch by batch.
-pub(super) fn whole(
-    root: &Path,
-    file: &Live,
-    wanted: &SchemaRef,
-    each: &mut dyn FnMut(RecordBatch) -> Result<()>,
-) -> Result<()> {
-    let path = root.join(&file.path);
-    let failed = |e: &dyn std::fmt::Display| disk::failed("read", &path, e);
-    let handle = File::open(&path).map_err(|e| failed(&e))?;
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(handle, options).map_err(|e| failed(&e))?;
-    let rows = builder.metadata().file_metadata().num_rows();
-    let mut read = 0;
-    for batch in builder.with_batch_size(8192).build().map_err(|e| failed(&e))? {
-        let batch = batch.map_err(|e| failed(&e))?;
-        read += batch.num_rows() as i64;
-        each(file.complete(&batch, wanted)?)?;
-    }
-    if read == rows { Ok(()) } else { Err(failed(&format_args!("it says {rows} rows and holds {read}"))) }
-}
-
-/// A live file.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub path: String,
-    /// Values of the partition columns, which are not in the file.
-    pub values: HashMap<String, Option<String>>,
-    pub bounds: Bounds,
-}
-
-impl Live {
-    /// Brings a batch into the wanted order and types, with constants for partition columns.
-    fn complete(&self, batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
-        let columns = wanted.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-            Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
-            Some(column) => cast(column, field.data_type()).or_bug(format!("archive: column {}", field.name())),
-            None => self.constant(field, batch.num_rows()),
-        });
-        RecordBatch::try_new(wanted.clone(), columns.collect::<Result<_>>()?).or_bug("archive: read keys")
-    }
-
-    fn constant(&self, field: &Field, rows: usize) -> Result<ArrayRef> {
-        let Some(Some(value)) = self.values.get(field.name()) else {
-            return Ok(new_null_array(field.data_type(), rows));
-        };
-        let texts = StringArray::from_iter_values(std::iter::repeat_n(value, rows));
-        if *field.data_type() == DataType::Date32 {
-            let day: NaiveDate = value.parse().or_bug(format!("archive: partition {}={value}", field.name()))?;
-            let days = day.signed_duration_since(NaiveDate::default()).num_days() as i32;
-            return Ok(Arc::new(Date32Array::from_value(days, rows)));
-        }
-        cast(&texts, field.data_type()).or_bug(format!("archive: partition {}={value}", field.name()))
-    }
 }
 
 /// Rows of these partitions, by their places in `sought`, that are wanted. Notes newer times.

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, path::Path};
 
 use arrow::{
-    array::{Array, AsArray},
+    array::{Array, AsArray, StructArray},
     datatypes::Int64Type,
     record_batch::RecordBatch,
 };
@@ -162,25 +162,42 @@ fn gone(root: &Path) -> Error {
 
 /// Shows the paths of files that were taken out of the table, as far as the log still tells, and when that was.
 pub(super) fn each_tombstone(table: &Table, mut each: impl FnMut(&str, i64)) -> Result<()> {
-    let failed = |e: DeltaTableError| table.failed(format_args!("read the removed files"), e);
+    let time = StructField::nullable("deletionTimestamp", DataType::LONG);
+    each_path(table, "remove", Some(time), |_, path, action, row| {
+        let times = action.column(1).as_primitive::<Int64Type>();
+        each(path, if times.is_valid(row) { times.value(row) } else { 0 });
+    })
+}
+
+/// Shows the paths of files that were ever put into the table, as far as the log still tells: as they stand there, and what
+/// they mean.
+pub(super) fn each_added(table: &Table, mut each: impl FnMut(&str, &str)) -> Result<()> {
+    each_path(table, "add", None, |raw, path, _, _| each(raw, path))
+}
+
+/// Shows the actions of a kind that have a path.
+fn each_path(
+    table: &Table,
+    kind: &str,
+    more: Option<StructField>,
+    mut each: impl FnMut(&str, &str, &StructArray, usize),
+) -> Result<()> {
+    let failed = |e: DeltaTableError| table.failed(format_args!("read the {kind} actions"), e);
     let snapshot = table.snapshot()?.ok_or_else(|| gone(table.root()))?;
     let kernel = snapshot.scan_builder().build().map_err(failed)?.snapshot().clone();
     let engine = table.runtime().block_on(async { table.log().engine(None) });
-    let remove = StructType::try_new([
-        StructField::nullable("path", DataType::STRING),
-        StructField::nullable("deletionTimestamp", DataType::LONG),
-    ]);
-    let wanted = remove.and_then(|remove| StructType::try_new([StructField::nullable("remove", remove)]));
+    let action = StructType::try_new([StructField::nullable("path", DataType::STRING)].into_iter().chain(more));
+    let wanted = action.and_then(|action| StructType::try_new([StructField::nullable(kind, action)]));
     let wanted = wanted.map_err(|e| failed(e.into()))?;
     let actions = kernel.log_segment().read_actions(engine.as_ref(), wanted.into()).map_err(|e| failed(e.into()))?;
     for actions in actions {
         let actions = actions.map_err(|e| failed(e.into()))?.actions;
         let actions: RecordBatch = ArrowEngineData::try_from_engine_data(actions).map_err(|e| failed(e.into()))?.into();
-        let remove = actions.column(0).as_struct();
-        let (paths, times) = (remove.column(0).as_string::<i32>(), remove.column(1).as_primitive::<Int64Type>());
-        for row in (0..remove.len()).filter(|&row| remove.is_valid(row) && paths.is_valid(row)) {
-            let path = percent_encoding::percent_decode_str(paths.value(row)).decode_utf8_lossy();
-            each(&path, if times.is_valid(row) { times.value(row) } else { 0 });
+        let action = actions.column(0).as_struct();
+        let paths = action.column(0).as_string::<i32>();
+        for row in (0..action.len()).filter(|&row| action.is_valid(row) && paths.is_valid(row)) {
+            let raw = paths.value(row);
+            each(raw, &percent_encoding::percent_decode_str(raw).decode_utf8_lossy(), action, row);
         }
     }
     Ok(())

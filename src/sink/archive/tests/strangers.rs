@@ -1,7 +1,7 @@
 //! Tables that others wrote into, or changed. T07.
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::{error::ErrorKind, sink::archive::upkeep::Compact};
 
 /// Puts an entry into the rows table's log, as another program would.
 fn stranger(bench: &Bench, actions: &[serde_json::Value]) {
@@ -170,4 +170,26 @@ fn partition_columns_must_exist_and_make_folders() {
         assert_eq!(error.kind, ErrorKind::Config);
         assert!(error.to_string().contains(text), "{error}");
     }
+}
+
+/// Who writes a path into the log as it is spoken takes nothing away that was written in percent signs, and the reverse.
+#[test]
+fn files_whose_paths_are_spelt_another_way_are_left_alone() {
+    let bench = Bench::partitioned_by(&["city"]);
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    let mut theirs = add(&bench, false);
+    let ours = theirs["add"]["path"].take();
+    let file = percent_encoding::percent_decode_str(ours.as_str().unwrap()).decode_utf8().unwrap();
+    assert_ne!(file, ours.as_str().unwrap());
+    fs::copy(bench.rows().join(&*file), bench.rows().join("city=南昌/spark.parquet")).unwrap();
+    theirs["add"]["path"] = "city=南昌/spark.parquet".into();
+    let remove = serde_json::json!({ "remove": { "path": ours, "dataChange": false, "deletionTimestamp": EVENING } });
+    stranger(&bench, &[info("OPTIMIZE"), remove, theirs]);
+    for step in 1..6 {
+        carry(&mut archive, 0, step * 3, step * 3 + 3).unwrap();
+    }
+    let done = bench.compact(Compact { min_files: 2, remove_replaced: true, ..Compact::default() });
+    assert_eq!((done.files_before, done.replaced, done.files_after), (6, 5, 2));
+    assert_eq!(bench.offsets(), Vec::from_iter(0..18));
 }

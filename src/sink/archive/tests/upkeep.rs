@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// Of the rows table.
-    fn compact(&self, how: Compact) -> Compacted {
+    pub fn compact(&self, how: Compact) -> Compacted {
         let mut all = Vec::new();
         self.upkeep(EVENING).compact(&how, |done| all.push(done.clone())).unwrap();
         all.remove(0)
