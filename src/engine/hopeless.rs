@@ -16,7 +16,6 @@ use arrow::{
     datatypes::{DataType, Schema, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
-use chrono::format::{Item, StrftimeItems};
 use datafusion::{
     common::{
         DataFusionError, ScalarValue,
@@ -52,9 +51,6 @@ const TEXTS: &[&str] = &[
     "{\"a\": [1]}",
     "",
 ];
-
-/// Parts of them are tried too: an expression may complete them.
-const TIMES: &[&str] = &["2026-06-01 08:30:00", "2026-06-01T08:30:00Z", "20260601083000", "2026年06月01日"];
 
 /// Rows in which each column has a text of its own, or none.
 const MIXED: usize = 300;
@@ -216,17 +212,10 @@ impl Looks {
     }
 }
 
-/// Texts that an expression with these literals may want: times in a format that is one of them and parts of such times,
-/// and numbers between what it may look for.
+/// Texts that an expression with these literals may want: numbers between what it may look for.
 fn hinted(literals: &BTreeSet<String>) -> Vec<String> {
     let some: Vec<&str> = literals.iter().take(20).map(String::as_str).collect();
-    let mut texts: Vec<String> = TIMES.iter().map(ToString::to_string).collect();
-    texts.extend(some.iter().filter_map(|format| formatted(format)));
-    for time in texts.clone() {
-        for (at, _) in time.char_indices().skip(1) {
-            texts.extend([time[..at].to_owned(), time[at..].to_owned()]);
-        }
-    }
+    let mut texts: Vec<String> = Vec::new();
     let between = |marks: &[&str]| {
         let mut text = "1".to_owned();
         for mark in marks.iter().chain(marks).chain(marks) {
@@ -242,14 +231,6 @@ fn hinted(literals: &BTreeSet<String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     texts.retain(|text| seen.insert(text.clone()));
     texts
-}
-
-/// A time in a format, if it is one.
-fn formatted(format: &str) -> Option<String> {
-    let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
-    let sound = format.contains('%') && !items.iter().any(|item| matches!(item, Item::Error));
-    let time = chrono::DateTime::parse_from_rfc3339("2026-06-01T08:30:00+08:00").ok()?;
-    sound.then(|| time.format_with_items(items.into_iter()).to_string())
 }
 
 /// A value of a type: the text read as such, or else some other; NULL where none is known.

@@ -83,6 +83,6 @@ fn no_folder(column: &Column) -> Option<String> {
             Some("holds personal data: its values would be names of folders; partition by another column".to_owned())
         }
         Kind::Text | Kind::Date | Kind::Integer => None,
-        kind => Some(format!("is {kind}; use a text, a date or an integer")),
+        kind => Some(format!("is {kind}; use a string, a date or an int")),
     }
 }

@@ -55,7 +55,7 @@ fn check_tells_the_line_of_a_column_that_is_no_column_or_does_not_fit() {
     expect![[r#"
         pipelines/street_lamps/pipeline.toml:6: [dedup] key names column "fault_nr", which contract street_lamp_faults does not have: did you mean "fault_no"?
         pipelines/street_lamps/pipeline.toml:7: [dedup] key: column "cost" is decimal(12,2); a key is made of texts, integers, dates and timestamps
-        pipelines/street_lamps/pipeline.toml:15: [[sink]] partition_by: column "flags" is array<string>; use a text, a date or an integer
+        pipelines/street_lamps/pipeline.toml:15: [[sink]] partition_by: column "flags" is array<string>; use a string, a date or an int
         pipelines/street_lamps/pipeline.toml:16: [[sink]] partition_by: column "reporter_phone" holds personal data: its values would be names of folders; partition by another column
         pipelines/street_lamps/pipeline.toml:16: [[sink]] partition_by names column "fault_kin", which contract street_lamp_faults does not have: did you mean "fault_kind"?
         pipelines/street_lamps/pipeline.toml:21: [[sink]] key names column "falt_no", which contract street_lamp_faults does not have: did you mean "fault_no"?

@@ -2,13 +2,19 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::{
     cursor::{Interval, Partition},
     error::{Context, Error, Result},
 };
 
+/// Bytes of a topic's name, at most: file systems take names of 255, and number and interval want their share.
+const LONGEST: usize = 160;
+
 /// What the name of a partition's files begins with. Different partitions never share it: everything but letters,
-/// digits, `_`, `-` and inner dots is written as `%` and two hexadecimal digits per byte, and `@` parts the number.
+/// digits, `_`, `-` and inner dots is written as `%` and two hexadecimal digits per byte, and `@` parts the number. What
+/// gets too long by that (the name of a file is a topic too) is cut, and ends with `~` and a hash of the whole.
 pub(super) fn of(partition: &Partition) -> String {
     let mut name = String::new();
     for (at, letter) in partition.topic.char_indices() {
@@ -18,6 +24,10 @@ pub(super) fn of(partition: &Partition) -> String {
             let mut bytes = [0; 4];
             letter.encode_utf8(&mut bytes).bytes().for_each(|byte| name.push_str(&format!("%{byte:02X}")));
         }
+    }
+    if name.len() > LONGEST {
+        name.truncate(name.floor_char_boundary(LONGEST - 17));
+        name.push_str(&format!("~{:016x}", xxh3_64(partition.topic.as_bytes())));
     }
     format!("{name}@{}", partition.number)
 }
@@ -91,11 +101,18 @@ mod tests {
         }
 
         #[test]
-        fn a_name_tells_what_it_was_made_of(topic in "\\PC{1,20}", number in 0..i32::MAX, from in 0..i64::MAX, next in 0..i64::MAX) {
+        fn a_name_tells_what_it_was_made_of(topic in "\\PC{1,20}|[a南（~%.]{60,255}", number in 0..i32::MAX, from in 0..i64::MAX, next in 0..i64::MAX) {
             let interval = Interval { partition: Partition::new(topic, number), from, next };
             let (name, own) = (file(&interval), of(&interval.partition));
             prop_assert_eq!(parse(&name), Some((own.as_str(), from, next)));
             prop_assert!(parse(&partial(&interval)).is_none());
+            prop_assert!(name.len() <= 255, "{}", name);
         }
+    }
+    #[test]
+    fn long_names_that_begin_alike_stay_apart() {
+        let name = |end: &str| of(&Partition::new(format!("raw/{}{end}", "（".repeat(80)), 0));
+        assert_ne!(name("一"), name("二"));
+        assert_eq!(name("一"), name("一"));
     }
 }
