@@ -10,7 +10,7 @@ pub use self::free_text::{mask_text, mask_text_of};
 
 use super::{
     Kind, Phone,
-    width::{given, half_width, trim},
+    width::{given, half_width, is_gap, trim},
 };
 
 /// Keeps three and four digits of a mobile, area code and last four of a landline; drops an extension. Service numbers
@@ -36,6 +36,10 @@ pub fn mask_name(typed: &str) -> String {
     match name.chars().count() {
         1 => "*".to_owned(),
         2 => keep_ends(name, 1, 0),
+        // `张 三`, `张·三`: two letters, and between them what is no secret.
+        _ if name.chars().filter(|c| !is_gap(*c) && !matches!(c, '·' | '•' | '.')).count() <= 2 => {
+            keep_ends(name, 1, 0)
+        }
         _ => keep_ends(name, 1, 1),
     }
 }

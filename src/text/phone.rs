@@ -56,14 +56,21 @@ impl Phone {
     pub fn parse(typed: &str, area_code: Option<&str>) -> Result<Phone, NotAPhone> {
         let typed = Typed::read(typed)?;
         let all = typed.digits.as_bytes();
-        if let Some(split) = typed.last_dash() {
+        let whole = typed.national(all, area_code);
+        // What is a number as a whole is none with an extension: `400-8001-234`, `86-797-823-1234`.
+        let is_whole = whole.as_ref().is_ok_and(|(kind, _)| match kind {
+            Kind::Mobile => true,
+            Kind::Service if all.len() == 10 => true,
+            _ => typed.has_country_code() && !typed.fits_without_last_dash(area_code),
+        });
+        if let Some(split) = typed.last_dash().filter(|_| !is_whole) {
             let (number, extension) = all.split_at(split);
             let extension = Digits::from(extension);
             if let (Ok((kind, digits)), Some(extension)) = (typed.national(number, area_code), extension) {
                 return Ok(Phone { kind, digits, extension });
             }
         }
-        let (kind, digits) = typed.national(all, area_code)?;
+        let (kind, digits) = whole?;
         Ok(Phone { kind, digits, extension: typed.extension })
     }
 
@@ -141,6 +148,8 @@ impl Typed {
                 'x' | 'X' if begun && !in_extension && !rest.as_str().starts_with(['x', 'X']) => in_extension = true,
                 '*' | '×' | '•' | '●' | 'x' | 'X' => return Err(NotAPhone::Masked),
                 '/' | '、' | ',' | ';' | '|' => after_list_mark = begun,
+                // Who writes `8622300.0` has a column of numbers, and may have lost a zero in front.
+                '.' if matches!(rest.as_str(), "0" | "00") => return Err(NotAPhone::Characters),
                 '.' | '·' => {}
                 ':' if in_extension => {}
                 c if is_gap(c) => {}
@@ -171,6 +180,17 @@ impl Typed {
         (self.last_dash > 0 && (1..=6).contains(&behind) && self.extension.length == 0).then_some(self.last_dash)
     }
 
+    fn has_country_code(&self) -> bool {
+        let digits = self.digits.as_bytes();
+        self.international || digits.starts_with(b"00") || self.first_dash == 2 && digits.starts_with(b"86")
+    }
+
+    /// Whether what stands before the last dash is a number of a landline with its country code.
+    fn fits_without_last_dash(&self, area_code: Option<&str>) -> bool {
+        self.last_dash()
+            .is_some_and(|split| split > 10 && self.national(&self.digits.as_bytes()[..split], area_code).is_ok())
+    }
+
     /// Takes the country code off.
     fn national(&self, digits: &[u8], area_code: Option<&str>) -> Result<(Kind, Digits<12>), NotAPhone> {
         if self.international {
@@ -193,7 +213,9 @@ impl Typed {
 fn from_abroad(digits: &[u8]) -> Result<(Kind, Digits<12>), NotAPhone> {
     match digits {
         [b'1', b'0', ..] if digits.len() == 10 => classify_with_zero(digits), // Beijing
-        [b'1', ..] | [b'0', ..] | [b'4' | b'8', b'0', b'0', ..] | [b'9', b'5' | b'6', ..] => classify(digits, None),
+        [b'1', ..] | [b'0', ..] | [b'4' | b'8', b'0', b'0', ..] => classify(digits, None),
+        // 951 is Ningxia's too.
+        [b'9', b'5' | b'6', ..] => classify(digits, None).or_else(|_| classify_with_zero(digits)),
         _ => classify_with_zero(digits),
     }
 }

@@ -67,11 +67,19 @@ impl Divisions {
         }
     }
 
-    /// `东湖区、西湖区`: which of the two?
+    /// `东湖区、西湖区`, `东湖区(西湖区)`: which of the two? Without a mark between them, one that is written out and after
+    /// which nothing comes.
     fn another_follows(&self, place: usize, behind: &str, context: Context) -> bool {
-        let next = behind.trim_start_matches(is_gap).strip_prefix(['、', ',', '/', ';', '和', '与', '及', '或']);
-        let step = next.map(|next| self.step(next.trim_start_matches(is_gap), context));
-        matches!(step, Some(Step::Found(other, _)) if other != place && self.in_force[other].level == Level::County)
+        let behind = behind.trim_start_matches(is_gap);
+        let marked = behind.strip_prefix(['、', ',', '/', ';', '和', '与', '及', '或']);
+        let next = marked.unwrap_or(behind).trim_start_matches(|c| is_gap(c) || is_bracket(c));
+        match self.step(next, context) {
+            Step::Found(other, length) if other != place && self.in_force[other].level == Level::County => {
+                let ends = next[length..].chars().all(|c| is_gap(c) || is_bracket(c));
+                marked.is_some() || ends && next[..length].ends_with(['区', '县', '市'])
+            }
+            _ => false,
+        }
     }
 
     fn step(&self, rest: &str, context: Context) -> Step {
@@ -203,6 +211,10 @@ const SUFFIXES: [char; 4] = ['省', '市', '县', '区'];
 
 fn is_separator(c: char) -> bool {
     matches!(c, '-' | '—' | '–' | '_' | '/' | '\\' | '>' | '→' | '|' | ',' | '、' | '.' | '·' | ':' | ';') || is_gap(c)
+}
+
+fn is_bracket(c: char) -> bool {
+    matches!(c, '(' | ')' | '（' | '）' | '[' | ']' | '【' | '】')
 }
 
 /// Whether the next part of a path is written like a county. `高新区`, `某小区` and the like are not counties.

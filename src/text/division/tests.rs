@@ -114,6 +114,11 @@ fn full_names_and_paths() {
     check("江西南昌", NOWHERE, NO_DATE, "360100");
     check("江西-宜春-丰城", NOWHERE, NO_DATE, "360981");
     check("南昌市南昌市东湖区", NOWHERE, NO_DATE, "360102");
+    for two in ["东湖区、南昌县", "东湖区 南昌县", "东湖区南昌县", "东湖区(南昌县)", "东湖区（南昌县）"]
+    {
+        check(&format!("南昌市{two}"), NOWHERE, NO_DATE, "");
+    }
+    check("南昌市东湖区(东湖区)", NOWHERE, NO_DATE, "360102");
 }
 
 #[test]

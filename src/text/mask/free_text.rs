@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::{mask_name, numbers::Run};
-use crate::text::width::{narrow, next_byte, trim};
+use crate::text::width::{is_gap, narrow, next_byte, trim};
 
 /// Masks what identifies a person inside `text`. Separators inside a number stay: `138-****-8000`.
 pub fn mask_text(text: &str) -> Cow<'_, str> {
@@ -27,7 +27,7 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
         }
         at = match ascii {
             '0'..='9' => Run::read(text, at, &mut addresses).mask(&mut masked),
-            'a'..='z' | 'A'..='Z' if text[..at].ends_with(PROVINCES) => {
+            'a'..='z' | 'A'..='Z' if is_behind_province(&text[..at]) => {
                 mask_plate(&mut masked, at).unwrap_or(at + c.len_utf8())
             }
             _ => at + c.len_utf8(),
@@ -36,14 +36,33 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
     masked.finish()
 }
 
-/// The same of a text by somebody whose name we know: it is hidden as [`mask_name`] does. A name of one character, and
-/// other people's names, stay.
+/// The same of a text by somebody whose name we know, and however the cell of the name spells it (`张　三`, `张三先生`,
+/// `张三（业主）`): it is hidden as [`mask_name`] does. A name of one character, and other people's names, stay.
 pub fn mask_text_of<'t>(text: &'t str, name: Option<&str>) -> Cow<'t, str> {
-    match name.map(trim).filter(|name| name.chars().nth(1).is_some() && text.contains(name)) {
-        None => mask_text(text),
-        // Numbers first: behind the star of a name, one would be taken for the rest of a mask.
-        Some(name) => Cow::Owned(mask_text(text).replace(name, &mask_name(name))),
+    let Some(typed) = name.map(trim) else { return mask_text(text) };
+    let bare = typed.split(['(', '（']).next().map_or(typed, trim);
+    let bare = TITLES.iter().find_map(|title| bare.strip_suffix(title)).map_or(bare, trim);
+    let in_one: String = bare.chars().filter(|c| !is_gap(*c)).collect();
+    // Numbers first: behind the star of a name, one would be taken for the rest of a mask.
+    let mut masked = mask_text(text);
+    // What people set apart in a name of letters belongs to it.
+    let in_one = if in_one.is_ascii() { bare } else { &in_one };
+    for (at, name) in [bare, in_one, typed].into_iter().enumerate() {
+        let is_other = at == 0 || name != bare;
+        if is_other && name.chars().nth(1).is_some() && masked.contains(name) {
+            masked = Cow::Owned(masked.replace(name, &mask_name(name)));
+        }
     }
+    masked
+}
+
+/// What people are called behind their names.
+const TITLES: [&str; 6] = ["先生", "女士", "小姐", "同志", "师傅", "老师"];
+
+/// `赣`, `赣-`, `赣 `
+fn is_behind_province(before: &str) -> bool {
+    let near = before.strip_suffix(|c| matches!(narrow(c), '·' | '•' | '.' | '-') || is_gap(c)).unwrap_or(before);
+    near.ends_with(PROVINCES)
 }
 
 /// `，`, `！` and the like: what begins with 0xEF but is no full-width letter or digit.

@@ -8,6 +8,8 @@ use crate::text::{
 
 const MOST_DIGITS: usize = 40;
 const MOST_GROUPS: usize = 16;
+/// A mobile with blanks between all its digits.
+const MOST_AGAIN: usize = 11;
 /// The longest number we know: a bank card.
 const LONGEST: usize = 19;
 /// No mask leaves more digits than this in front of its stars.
@@ -25,6 +27,8 @@ pub(super) struct Run {
     end: usize,
     /// The first group is longer than any number: hidden as a whole.
     endless: bool,
+    /// There was no room for all that stands there.
+    cut: bool,
 }
 
 impl Run {
@@ -38,15 +42,17 @@ impl Run {
             group_count: 0,
             end: start,
             endless: false,
+            cut: false,
         };
         let mut at = start;
         while run.group_count < MOST_GROUPS {
             let before = run.length;
             let end = run.read_group(text, at);
-            let touches_mask = ends_with_star(&text[..at]) || text[end..].starts_with(['*', '＊']);
+            let touches_mask = ends_with_mask(&text[..at]) || text[end..].starts_with(['*', '＊']);
             let is_rest_of_mask = touches_mask && run.length - before <= LONGEST_HEAD;
             if before > 0 && (run.endless || is_rest_of_mask) {
                 // Belongs to nothing before it; the next run begins here.
+                run.cut = run.endless && run.length == MOST_DIGITS;
                 run.length = before;
                 run.endless = false;
                 break;
@@ -64,6 +70,7 @@ impl Run {
             if !goes_on || addresses.at(at).is_some() {
                 break;
             }
+            run.cut = run.group_count == MOST_GROUPS;
         }
         run
     }
@@ -104,6 +111,7 @@ impl Run {
             return self.end;
         }
         let mut first = 0;
+        let mut behind_found = 0;
         while first < self.group_count {
             let found =
                 (first + 1..=self.group_count).rev().find_map(|end| Some((end, self.kept(first, end, masked.text)?)));
@@ -115,9 +123,11 @@ impl Run {
             for (at, width) in &self.places[from + kept.head..to - kept.tail] {
                 masked.star(*at, *width);
             }
-            first = end;
+            (first, behind_found) = (end, end);
         }
-        self.end
+        // The last groups may be the beginning of a number.
+        let again = behind_found.max(self.group_count.saturating_sub(MOST_AGAIN)).max(1);
+        if self.cut && again < self.group_count { self.places[self.groups[again]].0 } else { self.end }
     }
 
     /// What stays visible of these groups when they are one number that we know.
@@ -126,7 +136,7 @@ impl Run {
         if !(7..=LONGEST).contains(&digits.len()) {
             return None;
         }
-        if digits.len() == 18 && digits.first_chunk().is_some_and(is_id) {
+        if digits.len() == 18 && digits.first_chunk().is_some_and(is_id) && self.may_be_id(first, end) {
             return Some(Kept { head: 6, tail: 4 });
         }
         let number = digits.strip_suffix(b"X").unwrap_or(digits);
@@ -152,10 +162,19 @@ impl Run {
         Some(Kept { tail: kept.tail + x, ..kept })
     }
 
-    /// Nobody takes an area code or the first digits of a mobile apart, but `03` and `01` in a date stand apart.
+    /// Nobody takes an area code or the first digits of a mobile apart, and what follows are threes and more, or pairs, but
+    /// `03` and `5` in a date stand apart.
     fn may_be_phone(&self, first: usize, end: usize) -> bool {
-        let mut lengths = self.groups[first..=end].windows(2).map(|group| group[1] - group[0]);
-        self.groups[first + 1] - self.groups[first] >= 3 || lengths.all(|length| length == 1)
+        let lengths = || self.groups[first..=end].windows(2).map(|group| group[1] - group[0]);
+        let first_is_whole = lengths().next().is_some_and(|length| length >= 3);
+        lengths().all(|length| length >= 3)
+            || lengths().all(|length| length == 1)
+            || first_is_whole && lengths().skip(1).all(|length| length == 2)
+    }
+
+    /// An ID number begins with the six digits of its division; dates do not.
+    fn may_be_id(&self, first: usize, end: usize) -> bool {
+        self.groups[first + 1] - self.groups[first] >= 6 || self.apart(first, end, 3)
     }
 
     /// Whether each of these groups has so many digits: parts of numbers do, those of dates and amounts do not.
@@ -166,8 +185,10 @@ impl Run {
     /// `20000元`, `1234567.89元`
     fn is_amount(&self, end: usize, text: &str) -> bool {
         let (at, width) = self.places[self.groups[end] - 1];
-        let behind = text[at + width..].trim_start_matches(|c| matches!(narrow(c), '.' | '0'..='9'));
-        behind.trim_start().starts_with(['元', '万', '块'])
+        const FRACTION: usize = 8;
+        let is_digit = |c: &char| matches!(narrow(*c), '.' | '0'..='9');
+        let behind = text[at + width..].chars().take(FRACTION).take_while(is_digit).map(char::len_utf8).sum::<usize>();
+        text[at + width + behind..].trim_start().starts_with(['元', '万', '块'])
     }
 
     fn is_card_in_fours(&self, first: usize, end: usize, number: &[u8]) -> bool {
@@ -228,21 +249,41 @@ fn passes_luhn(digits: &[u8]) -> bool {
 }
 
 fn is_separator(c: char) -> bool {
-    matches!(narrow(c), '-' | '.' | '(' | ')' | '—' | '–' | '－' | ' ') || is_gap(c) && c != '\n'
+    matches!(narrow(c), '-' | '.' | '(' | ')' | '_' | '·' | ' ' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '─' | 'ー')
+        || is_gap(c) && c != '\n'
 }
 
-fn ends_with_star(text: &str) -> bool {
-    text.ends_with(['*', '＊'])
+/// The stars of a name, `张*`, are one or two; those of a number are more, or stand behind its digits.
+fn ends_with_mask(text: &str) -> bool {
+    let stars = text.chars().rev().take_while(|c| matches!(c, '*' | '＊'));
+    let count = stars.clone().take(3).count();
+    let before = || text.chars().rev().find(|c| !matches!(c, '*' | '＊'));
+    count >= 3 || count > 0 && before().is_some_and(|c| narrow(c).is_ascii_digit() || is_separator(c))
 }
 
 /// What stands before numbers that are never a service's.
-const ACCOUNTS: [&str; 12] =
-    ["微信", "QQ", "qq", "卡号", "账号", "帐号", "账户", "证号", "护照", "通行证", "台胞证", "军官证"];
+const ACCOUNTS: [&str; 14] = [
+    "微信",
+    "QQ",
+    "qq",
+    "卡号",
+    "银行卡",
+    "账号",
+    "帐号",
+    "账户",
+    "身份证",
+    "证号",
+    "护照",
+    "通行证",
+    "台胞证",
+    "军官证",
+];
 
 /// Whether the last few characters of a text say that a number of a person follows, or that it is the next in a list of
 /// such: `电话8622300、8622301`.
 fn is_announced(before: &str, number: &[u8]) -> bool {
-    const WORDS: [&str; 7] = ["电话", "手机", "座机", "联系", "号码", "致电", "打"];
+    const WORDS: [&str; 13] =
+        ["电话", "手机", "座机", "固话", "联系", "号码", "致电", "回电", "打", "传真", "tel", "Tel", "TEL"];
     const MOST_BEFORE: usize = 3;
     let mut before = before;
     for _ in 0..=MOST_BEFORE {
@@ -250,9 +291,11 @@ fn is_announced(before: &str, number: &[u8]) -> bool {
             return true;
         }
         let next = before.trim_end_matches(|c| matches!(narrow(c), '、' | ',' | '/' | ';' | '或' | '和' | ' '));
-        let one = next.trim_end_matches(|c| narrow(c).is_ascii_digit());
-        let digits = next[one.len()..].chars().take(LONGEST).count();
-        if next.len() == before.len() || !matches!(digits, 7 | 8 | 11) || !is_local(number) {
+        let in_number = |c: &char| narrow(*c).is_ascii_digit() || is_separator(*c);
+        let length = next.chars().rev().take(LONGEST + 6).take_while(in_number).map(char::len_utf8).sum::<usize>();
+        let one = &next[..next.len() - length];
+        let digits = next[one.len()..].chars().filter(|c| narrow(*c).is_ascii_digit()).count();
+        if next.len() == before.len() || !matches!(digits, 7 | 8 | 10..=12) || !is_local(number) {
             return false;
         }
         before = one;

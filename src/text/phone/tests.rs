@@ -111,6 +111,8 @@ fn service_numbers_stay_as_they_are() {
         check(number, &format!("Service {number}"));
     }
     check("400-800-1234", "Service 4008001234");
+    check("400-8001-234", "Service 4008001234");
+    check("4006-092-942", "Service 4006092942");
     check("0791-12345", "Service 079112345");
     check("+86 95588", "Service 95588");
 }
@@ -178,4 +180,29 @@ proptest! {
     fn dirty_numbers_never_panic(text in "[0-9+\\-转分机extX#*/、（）（ ０-９\u{200B}]{0,40}") {
         let _ = Phone::parse(&text, Some("0791"));
     }
+}
+
+/// What is a number as a whole is none with an extension.
+#[test]
+fn parts_of_a_number_are_no_extension() {
+    for (typed, expected) in [
+        ("86-797-282-1286", "Landline 07972821286"),
+        ("86-10-8229-0517", "Landline 01082290517"),
+        ("86-178-538-56549", "Mobile 17853856549"),
+        ("86 17272-468884", "Mobile 17272468884"),
+        ("+86-951-601-2345", "Landline 09516012345"),
+        ("0797-8123456-1", "Landline 07978123456 ext 1"),
+        ("86-797-8123456-1", "Landline 07978123456 ext 1"),
+    ] {
+        assert_eq!(show(typed, Some("0797")), expected, "{typed}");
+    }
+}
+
+/// Columns of numbers, as spreadsheets write them.
+#[test]
+fn numbers_with_a_fraction_are_none() {
+    for typed in ["8622300.0", "13800138000.00"] {
+        check(typed, "not a phone: other characters than digits");
+    }
+    check("138.0013.8000", "Mobile 13800138000");
 }
