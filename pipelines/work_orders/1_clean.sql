@@ -25,8 +25,8 @@ SELECT
     given(content)                  AS content,
     given(occur_address)            AS occur_address,
     given(region)                   AS region,
-    given(lng)                      AS lng,
-    given(lat)                      AS lat,
+    nullif(clean_text(lng), '')     AS lng,  -- 0.000000 在别处是占位内容，在这里是没有定位的写法，要标记
+    nullif(clean_text(lat), '')     AS lat,
     given(crs)                      AS crs,
     given(urgency)                  AS urgency,
     given(subject)                  AS subject,

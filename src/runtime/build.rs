@@ -307,11 +307,12 @@ fn has_begun(setup: &Setup, group: Option<&crate::kafka::SharedGroup>) -> Result
 /// The raw columns, each with the column that says what it means.
 fn unread(raw: config::RawTexts, contract: &Contract) -> sink::Unread {
     if raw == config::RawTexts::Always {
-        return sink::Unread::new();
+        return sink::Unread::default();
     }
     let required = |name: &str| contract.columns.iter().any(|column| *column.name == *name && column.required);
     let pairs = contract.columns.iter().filter_map(|column| Some((column.raw.clone()?, column.name.clone())));
-    pairs.filter(|(raw, _)| !required(raw)).collect()
+    let pairs = pairs.filter(|(raw, _)| !required(raw)).collect();
+    sink::Unread { pairs, flags: contract.flags.clone() }
 }
 
 /// Whether a few megabytes can be written and synced under `folder`.

@@ -4,7 +4,7 @@
 //! nearly all of a row, and it writes them through several virtual calls each; this was a fifteenth of all CPU time. It
 //! still writes every other type, and the tests compare with it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, TimestampMicrosecondArray},
@@ -21,8 +21,34 @@ use chrono::{DateTime, Datelike, Timelike};
 
 use crate::error::{Context, Result};
 
-/// Columns that are left out where another column says it already: `(left out, other)`.
-pub type Unread = Vec<(Arc<str>, Arc<str>)>;
+/// Columns that are left out where another column says it already.
+#[derive(Clone, Debug, Default)]
+pub struct Unread {
+    /// What is left out, and what says it.
+    pub pairs: Vec<(Arc<str>, Arc<str>)>,
+    /// The column of flags. One that begins with `other:` finds something in what the other column says, so that nothing is
+    /// left out there.
+    pub flags: Option<Arc<str>>,
+}
+
+impl Unread {
+    /// The rows in which a column is flagged.
+    fn flagged<'r>(&self, rows: &'r RecordBatch) -> HashMap<&'r str, Vec<usize>> {
+        let mut flagged: HashMap<&str, Vec<usize>> = HashMap::new();
+        let column = self.flags.as_ref().and_then(|name| rows.column_by_name(name));
+        if let Some(lists) = column.and_then(|column| column.as_list_opt::<i32>())
+            && let Some(flags) = lists.values().as_string_opt::<i32>()
+        {
+            for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
+                let of_row = lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize;
+                for column in of_row.filter_map(|at| flags.value(at).split_once(':')).map(|(column, _)| column) {
+                    flagged.entry(column).or_default().push(row);
+                }
+            }
+        }
+        flagged
+    }
+}
 
 /// The rows of a batch.
 pub struct Rows {
@@ -34,10 +60,16 @@ impl Rows {
     pub fn new(rows: &RecordBatch, unread: &Unread) -> Result<Rows> {
         let fields = rows.schema_ref().fields();
         let mut columns: Vec<_> = fields.iter().cloned().zip(rows.columns().iter().cloned()).collect();
-        for (name, other) in unread {
+        let flagged = unread.flagged(rows);
+        for (name, other) in &unread.pairs {
             let Some((at, _)) = fields.find(name) else { continue };
-            let Some(other) = rows.column_by_name(other) else { continue };
-            let said = is_not_null(other).or_bug("tell where a column says something")?;
+            let Some(says) = rows.column_by_name(other) else { continue };
+            let mut said = is_not_null(says).or_bug("tell where a column says something")?;
+            if let Some(rows) = flagged.get(&**other) {
+                let mut unsaid = said.values().iter().collect::<Vec<_>>();
+                rows.iter().for_each(|row| unsaid[*row] = false);
+                said = unsaid.into();
+            }
             columns[at].1 = nullif(&columns[at].1, &said).or_bug("leave out what is said already")?;
         }
         // A column without values costs nothing per row.
@@ -210,7 +242,7 @@ mod tests {
         ) {
             let times: Vec<_> = seconds[..texts.len()].iter().map(|s| s.map(|s| s * 1_000_000 + micros)).collect();
             let rows = batch(&texts, &times);
-            prop_assert_eq!(ours(&rows, &Vec::new()), arrows(&rows));
+            prop_assert_eq!(ours(&rows, &Unread::default()), arrows(&rows));
         }
     }
 
@@ -221,8 +253,28 @@ mod tests {
             ("channel_raw", Arc::new(StringArray::from(vec![Some("电话"), Some("飞鸽"), None]))),
         ];
         let rows = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
-        let unread = vec![("channel_raw".into(), "channel".into())];
+        let unread = Unread { pairs: vec![("channel_raw".into(), "channel".into())], flags: None };
         assert_eq!(ours(&rows, &unread), [r#"{"channel":"01"}"#, r#"{"channel_raw":"飞鸽"}"#, "{}"]);
-        assert_eq!(ours(&rows, &Vec::new())[0], r#"{"channel":"01","channel_raw":"电话"}"#);
+        assert_eq!(ours(&rows, &Unread::default())[0], r#"{"channel":"01","channel_raw":"电话"}"#);
+    }
+
+    /// Whoever is told that something is odd about a column can see what stood there.
+    #[test]
+    fn what_is_flagged_is_not_left_out() {
+        let mut flags = ListBuilder::new(StringBuilder::new());
+        flags.append_value([Some("region_code:region_only_city"), Some("title:too_long")]);
+        flags.append_value([Some("region_code_of:other"), Some("title:too_long")]);
+        flags.append_null();
+        let texts = |text: &str| Arc::new(StringArray::from(vec![text; 3]));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("region_code", texts("360100")),
+            ("region_raw", texts("南昌市高新区")),
+            ("flags", Arc::new(flags.finish())),
+        ];
+        let rows = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
+        let pairs = vec![("region_raw".into(), "region_code".into())];
+        let unread = Unread { pairs, flags: Some("flags".into()) };
+        let kept: Vec<bool> = ours(&rows, &unread).iter().map(|row| row.contains("南昌市高新区")).collect();
+        assert_eq!(kept, [true, false, false]);
     }
 }

@@ -44,7 +44,7 @@ fn settings(topic: &str) -> sink::kafka::Settings {
         topic: topic.to_owned(),
         rejected: topic.to_owned(),
         key: Vec::new(),
-        unread: Vec::new(),
+        unread: huiju::sink::Unread::default(),
         contract_version: "orders/1".into(),
         transactional_id: topic.to_owned(),
     }

@@ -23,7 +23,7 @@ fn settings(folder: &TempDir) -> Settings {
         folder: folder.path().to_owned(),
         topic: "clean".into(),
         rejected: "rejected".into(),
-        unread: Vec::new(),
+        unread: Unread::default(),
         interval: Duration::from_secs(60),
     }
 }

@@ -14,7 +14,7 @@ use super::encode::{Encoded, Keys, TOGETHER, TOGETHER_BYTES, by_message, reject_
 use crate::{
     batch::{Fault, Reject},
     cursor::Partition,
-    sink::json::Rows,
+    sink::json::{Rows, Unread},
 };
 
 fn rows() -> RecordBatch {
@@ -35,7 +35,7 @@ fn rows() -> RecordBatch {
 
 #[test]
 fn a_row_is_json_without_nulls_and_with_utc_times() {
-    let rows = Rows::new(&rows(), &Vec::new()).expect("columns");
+    let rows = Rows::new(&rows(), &Unread::default()).expect("columns");
     let mut encoder = rows.encoder().expect("all types can be written");
     let mut written = Vec::new();
     encoder.encode(0, &mut written);
@@ -69,7 +69,7 @@ fn few_rows_are_encoded_at_a_time_and_fewer_when_they_are_long() {
         let columns: [(&str, ArrayRef); 2] =
             [("no", Arc::new(StringArray::from(numbers))), ("text", Arc::new(StringArray::from(vec![text; count])))];
         let batch = RecordBatch::try_from_iter(columns).expect("equal lengths");
-        let rows = Rows::new(&batch, &Vec::new()).expect("columns");
+        let rows = Rows::new(&batch, &Unread::default()).expect("columns");
         let (mut values, keys) = (rows.encoder().expect("texts"), Keys::new(&batch, &["no".into()]).expect("a column"));
         let (mut left, mut encoded, mut sizes, mut next) = (0..count, Encoded::default(), Vec::new(), 0);
         while !left.is_empty() {

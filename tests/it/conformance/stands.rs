@@ -123,7 +123,7 @@ impl KafkaStand {
             topic: self.topic("clean"),
             rejected: self.topic("rejected"),
             key: vec!["order_no".into()],
-            unread: Vec::new(),
+            unread: huiju::sink::Unread::default(),
             contract_version: "work_orders/1".into(),
             transactional_id: self.prefix.clone(),
         };
@@ -292,7 +292,7 @@ impl Stand for FilesStand {
             folder: self.folder.clone(),
             topic: "clean".into(),
             rejected: "rejected".into(),
-            unread: Vec::new(),
+            unread: huiju::sink::Unread::default(),
             interval: Duration::from_secs(60),
         };
         Ok(Box::new(sink::files::Files::open(settings)?))
