@@ -18,6 +18,9 @@ use crate::{
 /// Reads and compiles the pipelines, all or those that are named; all mistakes together.
 pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
     let (pipelines, mut findings) = pipeline::read_all(&config.pipelines, only);
+    if let config::Topics::Files { .. } = config.topics {
+        findings.extend(pipeline::with_files(&pipelines));
+    }
     let library = Library::read(&config.schemas).map_err(|found| findings.extend(found)).ok();
     // What is not compiled for want of something else is read all the same, to tell its mistakes together with that.
     if !findings.is_empty() {

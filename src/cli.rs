@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
         (Err(error), _) => {
             // Only what runs could have changed anything.
             let again =
-                if runs && error.kind == ErrorKind::Config { " and start again; nothing was changed" } else { "" };
+                if runs && error.kind == ErrorKind::Config { " and start again; it goes on where it was" } else { "" };
             out::last(error.kind, &error.to_string(), &format!("{}{again}", error.kind.advice()));
             ExitCode::from(error.kind.exit_code())
         }

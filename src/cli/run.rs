@@ -111,6 +111,9 @@ impl Started {
         let _ = drain.set(config.drain);
         let clock = Clock::system();
         let metrics = Metrics::new();
+        for one in &prepared {
+            statuses.set(&one.pipeline.name, State::Waiting, Some("starting".to_owned()), clock.now());
+        }
         if let Some(listen) = config.listen {
             let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
             info!(%address, "serving /metrics, /health and /ready");

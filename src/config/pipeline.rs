@@ -2,8 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-pub use super::folder::{read, read_all};
 use super::table::place;
+pub use super::{
+    folder::{read, read_all},
+    rules::with_files,
+};
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {

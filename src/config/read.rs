@@ -138,12 +138,15 @@ fn read_archive(path: &Path, mut table: Table<'_>, default: Archive) -> Archive 
     archive
 }
 
-/// A folder relative to the file's own, or a URL as it is.
+/// A folder relative to the file's own.
 fn folder(path: &Path) -> impl Fn(&toml::de::DeValue<'_>) -> Result<PathBuf, String> {
     let base = base(path).to_owned();
     move |value| {
         let text = values::text(value)?;
-        Ok(if text.contains("://") { PathBuf::from(text) } else { base.join(text) })
+        match text.contains("://") {
+            true => Err("is a URL; a folder of this machine is wanted".to_owned()),
+            false => Ok(base.join(text)),
+        }
     }
 }
 

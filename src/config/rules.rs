@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Dedup, Pipeline, Sink};
+use super::{Dedup, Pipeline, Sink, Start};
 use crate::error::Finding;
 
 /// Rules within one pipeline.
@@ -141,6 +141,27 @@ pub(super) fn between(all: &[Pipeline]) -> Vec<Finding> {
         }
     }
     circles(all, &mut findings);
+    findings
+}
+
+/// What goes with Kafka only.
+pub fn with_files(all: &[Pipeline]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for pipeline in all.iter().filter(|pipeline| pipeline.start == Start::End) {
+        let what = "start = \"end\" is for Kafka: of files, move away what is not to be read";
+        findings.push(Finding::new(pipeline.place("start"), what));
+    }
+    let mut rejected: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, sink, at) in sinks(all) {
+        let Sink::Kafka { rejected: topic, .. } = sink else { continue };
+        if let Some(other) = rejected.get(topic.as_str()).filter(|other| **other != name) {
+            let what = format!(
+                "rejected \"{topic}\" is that of the pipeline {other} too: in Kafka they can share it, of files each wants its own"
+            );
+            findings.push(Finding::new(at("rejected"), what));
+        }
+        rejected.entry(topic).or_insert(name);
+    }
     findings
 }
 

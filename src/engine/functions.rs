@@ -138,7 +138,8 @@ impl Library {
             }),
             text(
                 "given",
-                "given(t): clean_text(t), NULL when it only says that there is nothing (未知, 暂无, null, /, -).",
+                "given(t): clean_text(t), NULL when it only says that there is nothing: a word for it (未知, 暂无, 保密, null, nan), or marks \
+                 and seven zeros or more alone (/, -, ??, 0000-00000000).",
                 |t| match width::clean(t) {
                     Cow::Borrowed(t) => width::given(t).map(Cow::Borrowed),
                     Cow::Owned(t) => width::given(&t).map(|t| Cow::Owned(t.to_owned())),

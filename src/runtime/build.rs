@@ -17,13 +17,13 @@ use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, o
 use crate::{
     batch::Budget,
     clock::Clock,
-    config::{self, Config, Pipeline, Start, Topics},
+    config::{self, Config, Pipeline, Topics},
     contract::{Contract, odcs},
     cursor::Partition,
     decode::Decoder,
     dedup::Dedup,
     engine::{Library, Program},
-    error::{Context, Error, Finding, Result},
+    error::{Context, Finding, Result},
     metrics::Metrics,
     sink::{self, Sink},
     source::{self, Permit, Source},
@@ -195,10 +195,6 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
             Ok((Box::new(source), Some(group)))
         }
         Topics::Files { folder } => {
-            if pipeline.start == Start::End {
-                let why = "start = \"end\" is for Kafka: of files, move away what is not to be read";
-                return Err(Error::config(format!("pipeline {}: {why}", pipeline.name)));
-            }
             let topics = topics
                 .flat_map(|(at, source)| source.topics.iter().map(move |topic| (topic.clone(), at, source.time_zone)));
             let settings = source::files::Settings {

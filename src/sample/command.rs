@@ -48,7 +48,7 @@ pub struct Options {
     /// Kafka a day ago, so that retention leaves them alone
     #[arg(long, value_parser = time)]
     start: Option<DateTime<Utc>>,
-    /// Folder for topics of files; without it they go to the Kafka of the configuration
+    /// Folder for topics of files; without it they go where the configuration has its topics, in Kafka or files
     #[arg(long)]
     to: Option<PathBuf>,
     /// Create the topics in Kafka, those of the pipeline's sinks too, with this many partitions

@@ -177,7 +177,9 @@ impl Archive {
             Side::open(table, writer, settings.file_size)
         };
         let [rows, rejects] = places(&settings, &contract, &schema)?;
-        let rows = open(rows, settings.create)?;
+        // The rows' table is made first: rejects are never alone unless somebody has taken it away.
+        let alone = rejects.0.is_there() && !rows.0.is_there();
+        let rows = open(rows, settings.create && !alone)?;
         // Both are made before the first cursor is written.
         let rejects = open(rejects, settings.create && rows.table.apps().next().is_none())?;
         for table in [&rows.table, &rejects.table] {

@@ -59,6 +59,12 @@ pub(super) struct Place {
     pub contract: String,
 }
 
+impl Place {
+    pub fn is_there(&self) -> bool {
+        self.root.join("_delta_log").is_dir()
+    }
+}
+
 pub(super) struct Table {
     place: Place,
     shape: Shape,
@@ -122,7 +128,7 @@ impl Table {
         clock: Clock,
         runtime: Handle,
     ) -> Result<Option<Table>> {
-        if !place.root.join("_delta_log").is_dir() {
+        if !place.is_there() {
             return Ok(None);
         }
         let vanished = |table: &Table| Err(Error::config(format!("archive: no table in {}", table.root().display())));

@@ -99,8 +99,7 @@ impl Upkeep {
         runtime: &Handle,
     ) -> Result<Vec<Created>> {
         let places = places(settings, contract, schema)?;
-        let is_there = |place: &Place| place.root.join("_delta_log").is_dir();
-        let [there, missing] = [true, false].map(|yes| places.iter().find(|(place, _)| is_there(place) == yes));
+        let [there, missing] = [true, false].map(|yes| places.iter().find(|(place, _)| place.is_there() == yes));
         if let Some(((there, _), (missing, _))) = there.zip(missing) {
             return Err(Error::config(format!(
                 "archive: {} is there and {} is not: bring it back, or delete both",
@@ -109,7 +108,7 @@ impl Upkeep {
             )));
         }
         let create = |(place, shape): (Place, Shape)| {
-            let created = !is_there(&place);
+            let created = !place.is_there();
             let table = Table::open(store::local(), place, shape, clock.clone(), runtime.clone())?;
             Ok(Created { table: name(&table), created })
         };
@@ -140,7 +139,7 @@ impl Upkeep {
     ) -> Result<Vec<Widened>> {
         let mut done = Vec::new();
         for (place, shape) in places(settings, contract, schema)? {
-            if place.root.join("_delta_log").is_dir() {
+            if place.is_there() {
                 let table = Table::unread(store.clone(), place, shape, clock.clone(), runtime.clone())?;
                 done.extend(columns::add(&table, dry_run)?);
             }

@@ -99,10 +99,15 @@ fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<K
         let live = Live { path: path.into_owned(), values, bounds: Bounds::default() };
         small.entry(key).or_default().push(Small { live, size });
     })?;
-    // Asked after the files were, so that it knows of all of them.
-    let odd = oddly_spelt(table)?;
-    small.values_mut().for_each(|files| files.retain(|small| !odd.contains(&small.live.path)));
     small.retain(|_, files| files.len() >= how.min_files.max(2));
+    // Letters and digits are spelt one way.
+    let is_plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_.=-".contains(&byte));
+    if small.values().flatten().any(|small| !is_plain(&small.live.path)) {
+        // Asked after the files were, so that it knows of all of them.
+        let odd = oddly_spelt(table)?;
+        small.values_mut().for_each(|files| files.retain(|small| !odd.contains(&small.live.path)));
+        small.retain(|_, files| files.len() >= how.min_files.max(2));
+    }
     Ok(small)
 }
 
