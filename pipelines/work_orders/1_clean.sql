@@ -25,8 +25,14 @@ SELECT
     given(content)                  AS content,
     given(occur_address)            AS occur_address,
     given(region)                   AS region,
-    nullif(clean_text(lng), '')     AS lng,  -- 0.000000 在别处是占位内容，在这里是没有定位的写法，要标记
-    nullif(clean_text(lat), '')     AS lat,
+    CASE
+        WHEN try_cast(half_width(clean_text(lng)) AS double) = 0 THEN clean_text(lng)
+        ELSE given(lng)
+    END                             AS lng,  -- 0.000000 在别处是占位内容，在这里是没有定位的写法，要标记
+    CASE
+        WHEN try_cast(half_width(clean_text(lat)) AS double) = 0 THEN clean_text(lat)
+        ELSE given(lat)
+    END                             AS lat,
     given(crs)                      AS crs,
     given(urgency)                  AS urgency,
     given(subject)                  AS subject,

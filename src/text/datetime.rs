@@ -152,10 +152,11 @@ fn other(mut scan: Scan) -> Option<Moment> {
         return None; // may be day first
     }
     let local = (date + Duration::days(i64::from(time.next_day))).and_time(time.time);
+    let colons = scan.read_so_far().iter().filter(|byte| **byte == b':').count();
     let moment = match scan.zone()? {
         None => Moment::Local(local),
         // `10:00-12:00` is from ten to twelve.
-        Some(..0) if !scan.bytes().contains(&b't') => return None,
+        Some(..0) if colons < 2 && !scan.bytes().contains(&b't') => return None,
         Some(east) => Moment::Instant((local - Duration::seconds(i64::from(east))).and_utc()),
     };
     scan.at_end().then_some(moment)

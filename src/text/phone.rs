@@ -50,7 +50,8 @@ pub enum NotAPhone {
 
 impl Phone {
     /// Reads `+86`, `0086`, a `0` before a mobile, blanks, dashes, brackets, full-width digits, and an extension after
-    /// `转`, `分机`, `#`, `ext`, `x`, or after a last dash where what stands before is a number by itself.
+    /// `转`, `分机`, `#`, `ext`, `x`, or after a last dash where what stands before is a number by itself and all of it is
+    /// no mobile, 400 number or number behind `86-`.
     ///
     /// `area_code` (`0791`) is given to local numbers.
     pub fn parse(typed: &str, area_code: Option<&str>) -> Result<Phone, NotAPhone> {
@@ -60,7 +61,7 @@ impl Phone {
         // What is a number as a whole is none with an extension: `400-8001-234`, `86-797-823-1234`.
         let is_whole = whole.as_ref().is_ok_and(|(kind, _)| match kind {
             Kind::Mobile => true,
-            Kind::Service if all.len() == 10 => true,
+            Kind::Service if matches!(all, [b'4' | b'8', b'0', b'0', ..]) => true,
             _ => typed.has_country_code() && !typed.fits_without_last_dash(area_code),
         });
         if let Some(split) = typed.last_dash().filter(|_| !is_whole) {
@@ -149,7 +150,9 @@ impl Typed {
                 '*' | '×' | '•' | '●' | 'x' | 'X' => return Err(NotAPhone::Masked),
                 '/' | '、' | ',' | ';' | '|' => after_list_mark = begun,
                 // Who writes `8622300.0` has a column of numbers, and may have lost a zero in front.
-                '.' if matches!(rest.as_str(), "0" | "00") => return Err(NotAPhone::Characters),
+                '.' if matches!(rest.as_str(), "0" | "00") && typed.matches('.').count() == 1 => {
+                    return Err(NotAPhone::Characters);
+                }
                 '.' | '·' => {}
                 ':' if in_extension => {}
                 c if is_gap(c) => {}

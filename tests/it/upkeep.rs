@@ -90,8 +90,6 @@ fn a_compaction_that_is_killed_loses_nothing_and_doubles_nothing() {
     assert_eq!(status.code(), Some(2), "{}", refused.stderr());
 }
 
-/// Half of the messages, then the others' work, then the other half: no cursor is lost, no row comes twice, and what was
-/// deleted does not come back.
 /// Whoever looks after the archive does it at night, and nobody is there to ask again.
 #[test]
 fn a_table_that_fails_does_not_keep_the_others_from_their_turn() {
@@ -122,6 +120,8 @@ fn a_table_that_fails_does_not_keep_the_others_from_their_turn() {
     assert!(other[0]["replaced"].as_u64() > Some(1), "{}", other[0]);
 }
 
+/// Half of the messages, then the others' work, then the other half: no cursor is lost, no row comes twice, and what was
+/// deleted does not come back.
 #[test]
 fn t07_t29_others_work_on_the_table_between_our_runs() {
     let folder = raw();

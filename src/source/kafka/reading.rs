@@ -294,7 +294,7 @@ impl<'a> Reading<'a> {
         Ok(true)
     }
 
-    /// Pushes all we have, for at most `patience`. Nothing comes after it, so it is no more than the batch that was begun.
+    /// Pushes all we have, for at most `patience`. It is no more than what was begun, and does not wait for room.
     pub(super) fn push_all(&mut self, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         self.batches.finish_all();

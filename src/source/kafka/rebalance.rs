@@ -33,7 +33,7 @@ impl Reading<'_> {
         // A partition that is assigned while it is paused may stay so for ever.
         self.resume()?;
         self.take_or_give(rebalance)?;
-        if had {
+        if had || self.resumed.is_some() {
             self.resumed = Some(Instant::now());
         }
         Ok(())

@@ -95,6 +95,11 @@ impl Scan {
         &self.bytes[..self.length]
     }
 
+    /// What is read already.
+    pub(super) fn read_so_far(&self) -> &[u8] {
+        &self.bytes[..self.at]
+    }
+
     fn rest(&self) -> &[u8] {
         &self.bytes[self.at..self.length]
     }

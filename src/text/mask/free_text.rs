@@ -42,7 +42,9 @@ pub fn mask_text_of<'t>(text: &'t str, name: Option<&str>) -> Cow<'t, str> {
     let Some(typed) = name.map(trim) else { return mask_text(text) };
     let bare = typed.split(['(', '（']).next().map_or(typed, trim);
     let bare = TITLES.iter().find_map(|title| bare.strip_suffix(title)).map_or(bare, trim);
-    let in_one: String = bare.chars().filter(|c| !is_gap(*c)).collect();
+    let names_nobody = NOBODY.contains(&bare) || bare.bytes().all(|byte| byte.is_ascii_digit());
+    let bare = if names_nobody { typed } else { bare };
+    let in_one: String = bare.chars().filter(|c| !is_gap(*c) && !matches!(c, '·' | '•')).collect();
     // Numbers first: behind the star of a name, one would be taken for the rest of a mask.
     let mut masked = mask_text(text);
     // What people set apart in a name of letters belongs to it.
@@ -58,6 +60,9 @@ pub fn mask_text_of<'t>(text: &'t str, name: Option<&str>) -> Cow<'t, str> {
 
 /// What people are called behind their names.
 const TITLES: [&str; 6] = ["先生", "女士", "小姐", "同志", "师傅", "老师"];
+
+/// Who stands before the name in brackets.
+const NOBODY: [&str; 9] = ["市民", "居民", "群众", "业主", "住户", "村民", "家长", "商户", "热线"];
 
 /// `赣`, `赣-`, `赣 `
 fn is_behind_province(before: &str) -> bool {

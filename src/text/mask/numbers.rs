@@ -162,19 +162,23 @@ impl Run {
         Some(Kept { tail: kept.tail + x, ..kept })
     }
 
-    /// Nobody takes an area code or the first digits of a mobile apart, and what follows are threes and more, or pairs, but
-    /// `03` and `5` in a date stand apart.
+    /// Nobody takes an area code or the first digits of a mobile apart, and no single digit stands among larger groups, but
+    /// `5` in a date does; nor does a number end with a day.
     fn may_be_phone(&self, first: usize, end: usize) -> bool {
         let lengths = || self.groups[first..=end].windows(2).map(|group| group[1] - group[0]);
         let first_is_whole = lengths().next().is_some_and(|length| length >= 3);
+        let ends_with_day = || is_day(&self.digits[self.groups[end].saturating_sub(8)..self.groups[end]]);
         lengths().all(|length| length >= 3)
             || lengths().all(|length| length == 1)
-            || first_is_whole && lengths().skip(1).all(|length| length == 2)
+            || first_is_whole && lengths().all(|length| length >= 2) && !ends_with_day()
     }
 
-    /// An ID number begins with the six digits of its division; dates do not.
+    /// An ID number begins with the six digits of its division, or is in threes and more but for the end, or has the day
+    /// of birth in one; dates are not like that.
     fn may_be_id(&self, first: usize, end: usize) -> bool {
-        self.groups[first + 1] - self.groups[first] >= 6 || self.apart(first, end, 3)
+        let from = self.groups[first];
+        let birth = self.groups[first..=end].windows(2).any(|group| group[0] == from + 6 && group[1] == from + 14);
+        self.groups[first + 1] - from >= 6 || self.apart(first, end - 1, 3) || birth
     }
 
     /// Whether each of these groups has so many digits: parts of numbers do, those of dates and amounts do not.

@@ -192,6 +192,7 @@ fn parts_of_a_number_are_no_extension() {
         ("86 17272-468884", "Mobile 17272468884"),
         ("+86-951-601-2345", "Landline 09516012345"),
         ("0797-8123456-1", "Landline 07978123456 ext 1"),
+        ("0797-95588-1", "Service 079795588 ext 1"),
         ("86-797-8123456-1", "Landline 07978123456 ext 1"),
     ] {
         assert_eq!(show(typed, Some("0797")), expected, "{typed}");
@@ -205,4 +206,5 @@ fn numbers_with_a_fraction_are_none() {
         check(typed, "not a phone: other characters than digits");
     }
     check("138.0013.8000", "Mobile 13800138000");
+    check("138.00.13.80.00", "Mobile 13800138000");
 }
