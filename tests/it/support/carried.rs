@@ -161,9 +161,14 @@ impl Carried {
         for row in archived {
             let contract = row.iter().filter(|(name, _)| !name.starts_with('_') && *name != "ingested_on");
             let mut contract: Map<_, _> = contract.map(|(name, value)| (name.clone(), value.clone())).collect();
-            // `raw = "unread"`: the clean topic does not say again what has been understood.
+            // `raw = "unread"`: the clean topic does not say again what has been understood, and where nothing is odd.
+            let flags = contract.get("quality_flags").and_then(Value::as_array).cloned().unwrap_or_default();
+            let is_flagged = |column: &str| {
+                let of_column = |flag: &Value| flag.as_str().unwrap().split_once(':').unwrap().0 == column;
+                flags.iter().any(of_column)
+            };
             for (raw, column) in raws() {
-                if contract.contains_key(column) {
+                if contract.contains_key(column) && !is_flagged(column) {
                     contract.remove(raw);
                 }
             }
