@@ -105,7 +105,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
         );
     }
     let options = options::read(&form, name, title, kind.as_ref(), findings);
-    let extras = Extras::read(&form, kind.as_ref(), required, tables, findings);
+    let extras = Extras::read(&form, kind.as_ref(), required, options.max_length.is_some(), tables, findings);
     let mut rules = options.rules;
     rules.extend(quality::rules(&form, Some(name), findings));
     let column = Column {
@@ -137,10 +137,12 @@ struct Extras {
 }
 
 impl Extras {
+    /// `limited`: it has a `maxLength`.
     fn read(
         form: &Form<'_>,
         kind: Option<&Kind>,
         required: bool,
+        limited: bool,
         tables: Tables<'_>,
         findings: &mut Findings,
     ) -> Extras {
@@ -197,8 +199,8 @@ impl Extras {
         let must_be_read = required && (typed || extras.raw.is_some() && extras.codes.is_none());
         if let Some((severity, line)) = unknown {
             extras.unknown = severity;
-            if extras.codes.is_none() && extras.raw.is_none() {
-                findings.add(line, format!("{what} has `unknown` but neither `codes` nor `raw`: remove it"));
+            if extras.codes.is_none() && extras.raw.is_none() && !limited {
+                findings.add(line, format!("{what} has `unknown` but no `codes`, `raw` or `maxLength`: remove it"));
             } else if must_be_read && severity == Severity::Warning {
                 let todo = "remove `unknown`, or make the column not required";
                 findings.add(line, format!("{what} is required, so a value that cannot be read is an error: {todo}"));

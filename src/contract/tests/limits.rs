@@ -53,3 +53,12 @@ fn the_json_schema_refuses_no_row_that_is_published() {
     let items = &plain.json_schema(&tables())["properties"]["flags"]["items"];
     assert_eq!(items["type"], serde_json::json!(["string", "null"]));
 }
+
+#[test]
+fn a_text_that_is_too_long_may_be_an_error() {
+    let limit = |schema: serde_json::Value| schema["properties"]["fault_no"].get("maxLength").cloned();
+    assert_eq!(limit(good().json_schema(&tables())), None);
+    let error = "primaryKeyPosition: 1\n        customProperties: [{ property: unknown, value: error }]";
+    let contract = edited("primaryKeyPosition: 1", error).unwrap_or_else(|findings| panic!("{}", lines(&findings)));
+    assert_eq!(limit(contract.json_schema(&tables())), Some(32.into()));
+}

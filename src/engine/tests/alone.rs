@@ -169,3 +169,18 @@ fn both_plans_read_their_own_columns() {
     "#]]
     .assert_eq(&lines(&program, &source, &lamps(), &[message(1, 10), message(2, 0), message(3, 50)]));
 }
+
+/// What `unknown` says of a column is true of `maxLength` too.
+#[test]
+fn a_text_that_is_too_long_is_rejected_where_the_contract_says_so() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut contract = lamps();
+    contract.columns[0].max_length = Some(2);
+    contract.columns[0].unknown = Severity::Error;
+    let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+    let (program, source) = compile_lamps_with(MAP, stage, contract.clone(), &library).unwrap();
+    let payloads = [r#"{"no":"路灯"}"#, r#"{"no":"路灯杆"}"#].map(|text| text.as_bytes().to_vec());
+    expect![[r#"
+        0.0: {"id":"路灯","watts":1,"share":2}
+        1.Some(0): checks [Fault { code: "too_long", field: Some("id"), reason: "「id」(id) 超过 2 个字", value: Some("路灯杆") }] Some(b"{\"no\":\"\xe8\xb7\xaf\xe7\x81\xaf\xe6\x9d\x86\"}")"#]].assert_eq(&outcome(&program, &source, &contract, &payloads, 0).join("\n"));
+}
