@@ -69,6 +69,38 @@ pub fn folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| failed(format_args!("create {}", path.display()), error))
 }
 
+/// The line of a row of CSV. The reader gives the place before any empty lines that it skips.
+pub fn csv_line(text: &str, at: Option<&csv::Position>) -> usize {
+    let Some(at) = at else { return 1 };
+    let rest = text.get(at.byte() as usize..).unwrap_or_default();
+    let skipped = rest.bytes().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n').count();
+    at.line() as usize + skipped
+}
+
+/// What to do about a quote in CSV that is opened and never closed.
+pub const OPEN_QUOTE: &str = "a quote is opened here and never closed: close it, and write each quote inside it twice";
+
+/// The line of a quote in CSV that is never closed: for the reader it goes to the end of the file.
+pub fn open_quote(text: &str) -> Option<usize> {
+    let (mut line, mut begins, mut open) = (1, true, None);
+    for byte in text.bytes() {
+        begins = match byte {
+            b'"' if open.is_some() => {
+                open = None;
+                true // the second of two opens it again
+            }
+            b'"' if begins => {
+                open = Some(line);
+                false
+            }
+            b',' | b'\r' | b'\n' => open.is_none(),
+            _ => false,
+        };
+        line += usize::from(byte == b'\n');
+    }
+    open
+}
+
 /// Whether both name one file that is there.
 pub fn same(one: &Path, other: &Path) -> bool {
     let id = |path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
@@ -193,6 +225,20 @@ mod tests {
         write(&path, b"one").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read(&other).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_has_a_line() {
+        for (text, line) in [
+            ("a,b\n1,\"x", Some(2)),
+            ("a,b\n\"1\",\"x\n2,3\n", Some(2)),
+            ("a,\"b\n\"\"c\",1\n\n2,\"\"\"", Some(4)),
+            ("a,\"b\nc\"\n", None),
+            ("a,\"b \"\"c\"\"\"\nd,\"\"\n", None),
+            ("a,5\" wide, 6\"\"\n", None),
+        ] {
+            assert_eq!(open_quote(text), line, "{text}");
+        }
     }
 
     #[test]

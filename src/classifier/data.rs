@@ -253,19 +253,22 @@ fn object(path: &Path, number: usize, line: &str) -> Result<Map<String, Value>> 
 
 fn table(path: &Path, text: &str, must: &str) -> Result<Rows> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let wrong = |line: u64, what: &str| Error::config(format!("{}:{line}: {what}", path.display()));
-    let line_of = |error: &csv::Error| error.position().map_or(1, csv::Position::line);
+    let wrong = |line: usize, what: &str| Error::config(format!("{}:{line}: {what}", path.display()));
+    let line_of = |error: &csv::Error| file::csv_line(text, error.position());
+    if let Some(line) = file::open_quote(text) {
+        return Err(wrong(line, file::OPEN_QUOTE));
+    }
     let header =
         reader.headers().map_err(|error| wrong(line_of(&error), "this is neither JSON Lines nor CSV"))?.clone();
     if !header.iter().any(|name| name == must) {
         let what = format!("the header has no column `{must}`: write JSON Lines, or CSV with a header");
-        return Err(wrong(1, &what));
+        return Err(wrong(file::csv_line(text, header.position()), &what));
     }
     let mut rows = Vec::new();
     for record in reader.records() {
         let todo = "this row has more or fewer values than the header: a value with a comma in it needs quotes";
         let record = record.map_err(|error| wrong(line_of(&error), todo))?;
-        let line = record.position().map_or(1, csv::Position::line) as usize;
+        let line = file::csv_line(text, record.position());
         let row = header.iter().zip(&record).map(|(name, value)| (name.to_owned(), Value::String(value.to_owned())));
         rows.push((line, row.collect()));
     }

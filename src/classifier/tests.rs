@@ -52,6 +52,9 @@ fn wrong_data_are_refused_with_their_line_and_without_their_text() {
             format!("{LINE}\n{LINE}\n{}", LINE.replace("城建", "教育")),
             "a.jsonl:3: the label of this text has no other text",
         ),
+        ("label,title,content\n\na,\"秘密,c\n".to_owned(), "a.jsonl:3: a quote is opened here and never closed"),
+        ("label,title\n\n\na,秘密,c\n".to_owned(), "a.jsonl:4: this row has more or fewer values"),
+        ("label,title,content\n\n\n ,秘密,c\n".to_owned(), "a.jsonl:4: the label is empty"),
         ("label,title\na,秘密,c\n".to_owned(), "a.jsonl:2: this row has more or fewer values"),
     ] {
         let error = refused("a.jsonl", bytes);

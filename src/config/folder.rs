@@ -91,6 +91,17 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Finding> {
     Ok(paths)
 }
 
+/// That nobody reads a file because its ending has capitals.
+pub(super) fn in_capitals(path: &Path, endings: &[&str]) -> Option<Finding> {
+    let name = file_name(path);
+    let lower = name.to_ascii_lowercase();
+    let ending = endings.iter().find(|ending| lower.ends_with(*ending) && !name.ends_with(*ending))?;
+    Some(Finding::new(
+        path.display().to_string(),
+        format!("nobody reads it: write its ending in small letters, {ending}"),
+    ))
+}
+
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -113,7 +124,10 @@ fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Opt
     let path = folder.join("pipeline.toml");
     let document = match Document::read(&path) {
         Ok(document) => document,
-        Err(finding) => {
+        Err(mut finding) => {
+            if !path.exists() {
+                finding.what += ": each folder in here is a pipeline: write it, or take the folder away";
+            }
             findings.push(finding);
             return None;
         }
@@ -232,18 +246,20 @@ fn read_stages(folder: &Path, findings: &mut Vec<Finding>) -> Vec<Stage> {
     // A folder that cannot be listed has been told about by its pipeline.toml.
     let mut paths = list(folder).unwrap_or_default();
     let listed = !paths.is_empty();
+    let capitals: Vec<Finding> = paths.iter().filter_map(|path| in_capitals(path, &[".sql", ".toml"])).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "sql"));
-    if listed && paths.is_empty() {
+    if listed && paths.is_empty() && capitals.is_empty() {
         let what = "no stages: write at least one, for instance 1_clean.sql with SELECT … FROM raw";
         findings.push(Finding::new(folder.display().to_string(), what));
     }
+    findings.extend(capitals);
     let mut stages: BTreeMap<u64, Stage> = BTreeMap::new();
     for path in &paths {
         let mut refuse = |what: String| findings.push(Finding::new(path.display().to_string(), what));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let Some((number, name)) = stem.split_once('_').and_then(|(n, name)| Some((n.parse::<u64>().ok()?, name)))
         else {
-            refuse(format!("a stage has a number, which says when its turn is: for instance 1_{stem}.sql"));
+            refuse(format!("a stage has a number, which says when its turn is: for instance {}.sql", numbered(&stem)));
             continue;
         };
         if !is_identifier(name) {
@@ -274,6 +290,18 @@ pub(super) fn read_stage(path: &Path, name: &str) -> Result<Stage, Finding> {
         return Err(Finding::new(path.display().to_string(), "is empty: a stage is one SELECT"));
     }
     Ok(Stage { name: name.into(), path: path.to_owned(), sql })
+}
+
+/// A name for a stage that is like this one.
+fn numbered(stem: &str) -> String {
+    let digits: String = stem.chars().take_while(char::is_ascii_digit).collect();
+    let tame: String = stem[digits.len()..].chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let name = match tame.trim_matches('_') {
+        name if is_identifier(name) && !matches!(name, "raw" | "message") => name,
+        _ => "clean",
+    };
+    let number = digits.parse().unwrap_or(1_u64);
+    format!("{number}_{name}")
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -7,12 +7,15 @@ use std::{
 
 use super::{
     Source,
-    folder::{file_name, list, read_stage},
+    folder::{file_name, in_capitals, list, read_stage},
     pipeline::Alias,
     table::{Document, Table, read_text},
     values,
 };
-use crate::error::Finding;
+use crate::{
+    error::Finding,
+    file::{OPEN_QUOTE, csv_line, open_quote},
+};
 
 /// The files of one source.
 #[derive(Default)]
@@ -25,7 +28,10 @@ struct Files {
 pub(super) fn read(folder: &Path, findings: &mut Vec<Finding>) -> Vec<Source> {
     let paths = match list(folder) {
         Ok(paths) => paths,
-        Err(finding) => {
+        Err(mut finding) => {
+            if !folder.exists() {
+                finding.what += ": a pipeline has its sources in it, for instance nanchang.toml with nanchang.sql";
+            }
             findings.push(finding);
             return Vec::new();
         }
@@ -54,8 +60,13 @@ fn group(paths: Vec<PathBuf>, findings: &mut Vec<Finding>) -> BTreeMap<String, F
         } else if let Some(name) = file.strip_suffix(".codes.csv") {
             sources.entry(name.to_owned()).or_default().codes = Some(path);
         } else if let Some(name) = file.strip_suffix(".csv") {
+            // `nanchang_codes.csv`
+            let name = name.trim_end_matches("codes").trim_end_matches(['_', '-', '.', ' ']);
+            let name = if name.is_empty() { "NAME" } else { name };
             let what = format!("nobody reads it: the codes of a source are in {name}.codes.csv");
             findings.push(Finding::new(path.display().to_string(), what));
+        } else {
+            findings.extend(in_capitals(&path, &[".toml", ".sql", ".codes.csv", ".csv"]));
         }
     }
     sources
@@ -126,10 +137,14 @@ fn read_root(name: &str, mut root: Table<'_>) -> Option<Source> {
 fn read_codes(path: &Path, findings: &mut Vec<Finding>) -> Vec<Alias> {
     let Some(text) = noted(read_text(path), findings) else { return Vec::new() };
     let file = path.display().to_string();
+    if let Some(line) = open_quote(&text) {
+        findings.push(Finding::new(format!("{file}:{line}"), OPEN_QUOTE));
+        return Vec::new();
+    }
     let mut reader =
         csv::ReaderBuilder::new().flexible(true).has_headers(false).trim(csv::Trim::All).from_reader(text.as_bytes());
     let mut aliases = Vec::new();
-    let mut seen: HashMap<(String, String), u64> = HashMap::new();
+    let mut seen: HashMap<(String, String), usize> = HashMap::new();
     let mut header = false;
     for record in reader.records() {
         let record = match record {
@@ -139,15 +154,20 @@ fn read_codes(path: &Path, findings: &mut Vec<Finding>) -> Vec<Alias> {
                 break;
             }
         };
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = csv_line(&text, record.position());
         let at = format!("{file}:{line}");
         if !header {
             if record.iter().ne(["table", "alias", "code"]) {
-                findings.push(Finding::new(at, "the first line must be table,alias,code"));
+                let otherwise = record.len() == 1 && record.iter().any(|field| field.contains([';', '\t', '|', '，']));
+                let commas = if otherwise { ": values are separated by commas" } else { "" };
+                findings.push(Finding::new(at, format!("the first line must be table,alias,code{commas}")));
                 return aliases;
             }
             header = true;
             continue;
+        }
+        if record.iter().all(str::is_empty) {
+            continue; // `,,` is how a spreadsheet writes an empty line
         }
         if let Err(what) = read_alias(&record, line, &mut seen).map(|(table, alias, code)| {
             aliases.push(Alias { table, alias, code, at: at.clone() });
@@ -163,8 +183,8 @@ fn read_codes(path: &Path, findings: &mut Vec<Finding>) -> Vec<Alias> {
 
 fn read_alias(
     record: &csv::StringRecord,
-    line: u64,
-    seen: &mut HashMap<(String, String), u64>,
+    line: usize,
+    seen: &mut HashMap<(String, String), usize>,
 ) -> Result<(String, String, String), String> {
     let fields: Vec<&str> = record.iter().collect();
     let [table, alias, code] = fields[..] else {

@@ -14,7 +14,7 @@ use crate::error::Finding;
 
 use super::{
     form::Findings,
-    odcs::stems,
+    odcs::{in_capitals, stems},
     sheet::{self, Row},
 };
 
@@ -130,7 +130,7 @@ impl CodeTables {
     /// Reads `<folder>/codes/*.csv` but not the divisions, which are a list of another kind. No folder, no tables.
     pub fn read(folder: &Path) -> Result<CodeTables, Vec<Finding>> {
         let folder = folder.join("codes");
-        let (mut tables, mut wrong) = (Vec::new(), Vec::new());
+        let (mut tables, mut wrong) = (Vec::new(), in_capitals(&folder, ".csv"));
         for name in stems(&folder, ".csv").into_iter().filter(|name| !name.starts_with("divisions")) {
             match table(&folder, &name) {
                 Ok(table) => tables.push(table),

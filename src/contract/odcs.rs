@@ -4,7 +4,12 @@
 //! what we do not use is left alone. But where we do read, a misspelt key is refused: a `requird` that nobody notices is
 //! a column that nobody checks. All mistakes are found at once, each with its line and what to do.
 
-use std::{collections::HashMap, io, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::error::Finding;
 
@@ -66,6 +71,10 @@ pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
     let bytes = match crate::file::read(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let capitals = in_capitals(folder, ENDING);
+            if !capitals.is_empty() {
+                return Err(capitals);
+            }
             let known = stems(folder, ENDING);
             let todo = match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -101,10 +110,25 @@ pub fn rules_of_others(folder: &Path, name: &str) -> usize {
 /// Names of the files in `folder` that end so, without the ending, sorted.
 pub(super) fn stems(folder: &Path, ending: &str) -> Vec<String> {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let stem = |name: std::ffi::OsString| name.to_str()?.strip_suffix(ending).map(str::to_owned);
+    // What editors and other systems leave is hidden: `.#a.csv`, `._a.csv`.
+    let shown = |name: &&str| !name.starts_with('.');
+    let stem = |name: std::ffi::OsString| name.to_str().filter(shown)?.strip_suffix(ending).map(str::to_owned);
     let mut stems: Vec<String> = names.filter_map(stem).collect();
     stems.sort();
     stems
+}
+
+/// Files in `folder` that nobody reads because their ending has capitals.
+pub(super) fn in_capitals(folder: &Path, ending: &str) -> Vec<Finding> {
+    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let meant = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.to_ascii_lowercase().ends_with(ending) && !name.ends_with(ending) && !name.starts_with('.')
+    };
+    let mut paths: Vec<PathBuf> = paths.filter(meant).collect();
+    paths.sort();
+    let what = format!("nobody reads it: write its ending in small letters, {ending}");
+    paths.into_iter().map(|path| Finding::new(path.display().to_string(), what.clone())).collect()
 }
 
 /// `path` is only for findings.

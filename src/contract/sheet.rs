@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::form::{Findings, hint};
+use crate::file::{OPEN_QUOTE, csv_line, open_quote};
 
 pub(super) struct Row {
     pub line: usize,
@@ -45,6 +46,10 @@ pub(super) fn read(path: &Path, header: &[&str], findings: &mut Findings) -> Vec
 }
 
 fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {
+    if let Some(line) = open_quote(text) {
+        findings.add(line, OPEN_QUOTE);
+        return Vec::new();
+    }
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let mut rows = Vec::new();
@@ -56,7 +61,7 @@ fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {
                 break;
             }
         };
-        let line = fields.position().map_or(1, |at| line_of(at, text));
+        let line = csv_line(text, fields.position());
         if index == 0 {
             if fields.iter().ne(header.iter().copied()) {
                 findings.add(line, wrong_header(&fields, header));
@@ -78,15 +83,13 @@ fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {
     rows
 }
 
-/// The reader gives the place before any empty lines that it skips.
-fn line_of(at: &csv::Position, text: &str) -> usize {
-    let rest = text.get(at.byte() as usize..).unwrap_or_default();
-    let skipped = rest.bytes().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n').count();
-    at.line() as usize + skipped
-}
-
 fn wrong_header(fields: &csv::StringRecord, header: &[&str]) -> String {
     let wanted = header.join(",");
+    if let [one] = fields.iter().collect::<Vec<_>>()[..]
+        && one.contains([';', '\t', '|', '，'])
+    {
+        return format!("the header is `{one}`: values are separated by commas, write `{wanted}` and the rows alike");
+    }
     match fields.iter().find(|field| !header.contains(field)) {
         Some(odd) => format!("the header has `{odd}`: {} The header is `{wanted}`", hint(odd, header, "remove it.")),
         None => format!("the header is `{}`: write `{wanted}`", fields.iter().collect::<Vec<_>>().join(",")),

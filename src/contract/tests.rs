@@ -2,6 +2,7 @@
 //! them: what, where, which value, what to do.
 
 mod limits;
+mod sheets;
 
 use std::path::Path;
 
@@ -98,7 +99,7 @@ fn broken_yaml_has_a_line() {
         "kind: DataContract\n",
         "kind: DataContract\n\tid: 1\n",
         expect![[r#"
-            lamps.odcs.yaml:3: this is not YAML: while scanning a plain scalar, found a tab
+            lamps.odcs.yaml:4: this is not YAML: a tab cannot indent: indent with blanks
         "#]],
     );
     let findings = odcs::parse("", NAME, "lamps.odcs.yaml", None).unwrap_err();

@@ -87,11 +87,26 @@ pub(super) fn parse(source: &str) -> Result<Node, (Option<usize>, String)> {
     };
     let mut node: Node = serde_saphyr::from_str_with_options(source, options).map_err(|e| {
         let line = e.location().map(|at| at.line() as usize);
+        if let Some(line) = line.and_then(|line| tab(source, line)) {
+            return (Some(line), "a tab cannot indent: indent with blanks".to_owned());
+        }
         let what = e.without_snippet().render_with_formatter(&UserMessageFormatter);
         (line, what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what).to_owned())
     })?;
     node.restore(source);
     Ok(node)
+}
+
+/// The line of a tab before the first word of `line`, or of the next line that has any: reading stops before it.
+fn tab(source: &str, line: usize) -> Option<usize> {
+    let indent = |text: &str| text.len() - text.trim_start().len();
+    let lines = (1..).zip(source.lines()).skip(line.saturating_sub(1));
+    let words = lines.filter(|(number, text)| {
+        let text = text.trim_start();
+        *number == line || !text.is_empty() && !text.starts_with('#')
+    });
+    let mut near = words.take(2);
+    near.find(|(_, text)| text[..indent(text)].contains('\t')).map(|(number, _)| number)
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -370,8 +370,8 @@ fn a_folder_is_no_pipeline_without_its_file() {
     check_folder(
         &[("pipeline.toml", "-")],
         expect![[r#"
-        p/pipeline.toml: cannot be read: No such file or directory (os error 2)
-    "#]],
+            p/pipeline.toml: cannot be read: No such file or directory (os error 2): each folder in here is a pipeline: write it, or take the folder away
+        "#]],
     );
 }
 
@@ -396,6 +396,27 @@ fn mistakes_of_all_pipelines_are_told_together() {
             ./b/sources/nanchang.toml: nanchang.sql is missing: the SELECT … FROM message that maps the feed's fields
             ./c d: the folder's name is the pipeline's: letters a to z, digits, dashes and underscores
             ./c d/pipeline.toml:6: the pipeline b writes to the topic "clean" already
+        "#]],
+    );
+}
+
+#[test]
+fn files_of_stages_with_odd_names_are_told_a_name_that_is_taken() {
+    check_folder(
+        &[
+            ("1_clean.sql", "-"),
+            ("1_clean.SQL", "x"),
+            ("2-clean-more.sql", "x"),
+            ("3.sql", "x"),
+            ("清洗.sql", "x"),
+            ("tidy.sql", "x"),
+        ],
+        expect![[r#"
+            p/1_clean.SQL: nobody reads it: write its ending in small letters, .sql
+            p/2-clean-more.sql: a stage has a number, which says when its turn is: for instance 2_clean_more.sql
+            p/3.sql: a stage has a number, which says when its turn is: for instance 3_clean.sql
+            p/tidy.sql: a stage has a number, which says when its turn is: for instance 1_tidy.sql
+            p/清洗.sql: a stage has a number, which says when its turn is: for instance 1_clean.sql
         "#]],
     );
 }

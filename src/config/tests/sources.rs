@@ -12,11 +12,20 @@ fn source_files_that_miss_each_other() {
             ("sources/b.toml", "topics = [\"b\"]"),
             ("sources/c.codes.csv", "table,alias,code"),
             ("sources/nanchang.csv", "x"),
+            ("sources/north_codes.csv", "x"),
+            ("sources/codes.csv", "x"),
+            ("sources/east.SQL", "x"),
+            ("sources/east.codes.CSV", "x"),
+            ("sources/.#east.SQL", "x"),
             ("sources/d e.toml", "topics = [\"d\"]"),
             ("sources/d e.sql", "x"),
         ],
         expect![[r#"
+            p/sources/codes.csv: nobody reads it: the codes of a source are in NAME.codes.csv
+            p/sources/east.SQL: nobody reads it: write its ending in small letters, .sql
+            p/sources/east.codes.CSV: nobody reads it: write its ending in small letters, .codes.csv
             p/sources/nanchang.csv: nobody reads it: the codes of a source are in nanchang.codes.csv
+            p/sources/north_codes.csv: nobody reads it: the codes of a source are in north.codes.csv
             p/sources/a.sql: belongs to no source: a.toml is missing
             p/sources/b.toml: b.sql is missing: the SELECT … FROM message that maps the feed's fields
             p/sources/c.codes.csv: belongs to no source: c.toml is missing
@@ -32,8 +41,8 @@ fn source_files_that_miss_each_other() {
     check_folder(
         &[("sources/nanchang.sql", "-"), ("sources/nanchang.toml", "-")],
         expect![[r#"
-        p/sources: cannot be read: No such file or directory (os error 2)
-    "#]],
+            p/sources: cannot be read: No such file or directory (os error 2): a pipeline has its sources in it, for instance nanchang.toml with nanchang.sql
+        "#]],
     );
 }
 
@@ -79,8 +88,21 @@ fn wrong_codes() {
     check_folder(
         &[("sources/nanchang.codes.csv", "table;alias;code\n")],
         expect![[r#"
-        p/sources/nanchang.codes.csv:1: the first line must be table,alias,code
+            p/sources/nanchang.codes.csv:1: the first line must be table,alias,code: values are separated by commas
+        "#]],
+    );
+    let blanks = "\n\ntable,alias,code\n\n,,\nchannel,电话,01\n\n\nchannel,电话,02\n";
+    check_folder(
+        &[("sources/nanchang.codes.csv", blanks)],
+        expect![[r#"
+        p/sources/nanchang.codes.csv:9: "电话" of channel has a code already, in line 6
     "#]],
+    );
+    check_folder(
+        &[("sources/nanchang.codes.csv", "table,alias,code\n\nchannel,\"电话,01\nchannel,x,02\n")],
+        expect![[r#"
+            p/sources/nanchang.codes.csv:3: a quote is opened here and never closed: close it, and write each quote inside it twice
+        "#]],
     );
     check_folder(
         &[("sources/nanchang.codes.csv", "")],
