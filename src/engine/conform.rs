@@ -11,12 +11,13 @@ use datafusion::{
 };
 
 use super::{
+    case,
     chain::endless,
     lint, meta,
     mistakes::nearest,
     numbers,
     step::RULE,
-    words::{in_words, shorten},
+    words::{in_words, not_sql, shorten},
 };
 use crate::{config::Stage, contract::Contract, error::Finding};
 
@@ -54,13 +55,7 @@ pub(super) fn conform(contract: &Contract, last: &Stage, plan: LogicalPlan) -> R
             continue;
         };
         if !converts(found.data_type(), field.data_type()) {
-            let hint = match field.data_type() {
-                DataType::Timestamp(..) => ": use local_time()",
-                DataType::Date32 => ": use local_date()",
-                DataType::Boolean => ": use flag_yes()",
-                DataType::Utf8 => ": use CAST(… AS VARCHAR)",
-                _ => ": use TRY_CAST(… AS …)",
-            };
+            let hint = instead(found.data_type(), field.data_type());
             let text = format!(
                 "column \"{}\" is {}, contract {} wants {}{hint}",
                 field.name(),
@@ -118,8 +113,17 @@ fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<E
         return Err(lengths.join("; "));
     }
     // Lines that the parser counts are those of the condition, not of its file.
-    let why = |error| shorten(&error).split(" at Line: ").next().unwrap_or_default().to_owned();
-    let expr = context.state().create_logical_expr(sql, schema).map_err(why)?;
+    let why = |said: String| match said.split_once(" at Line: ") {
+        Some((what, place)) if sql.trim().contains('\n') => {
+            format!("{what}, in line {} of the condition", place.split(',').next().unwrap_or_default())
+        }
+        Some((what, _)) => what.to_owned(),
+        None => said,
+    };
+    let expr = context.state().create_logical_expr(sql, schema).map_err(|error| {
+        let inside = case::inside(sql, &error.to_string());
+        why(inside.map_or_else(|| shorten(&error), |error| not_sql(&error.to_string())))
+    })?;
     let changes = lint::immutable(&expr);
     if !changes.is_empty() {
         return Err(changes.join("; "));
@@ -128,6 +132,26 @@ fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<E
         Ok(DataType::Boolean) => lint::plannable(expr, schema, &context.state()).map_err(|error| shorten(&error)),
         Ok(other) => Err(format!("\"{sql}\" is {}, not a condition", in_words(&other))),
         Err(error) => Err(shorten(&error)),
+    }
+}
+
+/// What makes one of the other.
+fn instead(from: &DataType, to: &DataType) -> &'static str {
+    use DataType::*;
+    match (from, to) {
+        // A cast would make a list with the whole text as its only element.
+        (Utf8 | Utf8View | LargeUtf8, List(_)) => {
+            ": use string_to_array(…, ','), with what stands between its elements"
+        }
+        (List(_), List(_)) => ": use CAST(… AS VARCHAR[])",
+        (_, List(_)) => ": use make_array(CAST(… AS VARCHAR))",
+        (List(_), Utf8) => ": use array_to_string(…, ',')",
+        (List(_), _) => ": use one of its elements, …[1]",
+        (_, Timestamp(..)) => ": use local_time()",
+        (_, Date32) => ": use local_date()",
+        (_, Boolean) => ": use flag_yes()",
+        (_, Utf8) => ": use CAST(… AS VARCHAR)",
+        _ => ": use TRY_CAST(… AS …)",
     }
 }
 

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{self, AccessExpr, Spanned, Subscript, visi
 use super::{
     lint::{MESSAGE, Mistake, line},
     meta,
+    words::call_as_name,
 };
 use crate::decode::{Field, Fields};
 
@@ -32,7 +33,9 @@ pub(super) fn fields(select: &ast::Select) -> Result<Fields, Vec<Mistake>> {
             ast::Expr::CompoundFieldAccess { root, access_chain } => {
                 roots.insert(root.span().start);
                 let path = subscripts(root, access_chain);
-                if path.is_none() && matches!(**root, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)) {
+                let named = matches!(**root, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_));
+                // A word of SQL among the names is told by `lint`.
+                if path.is_none() && named && call_as_name(expr).is_none() {
                     let text =
                         format!("\"{expr}\" is no field: of an object it is {root}['name'], a list is its JSON text");
                     wrong.push((line(expr.span()), text));

@@ -24,6 +24,7 @@ use datafusion::{
 };
 
 use super::{
+    case,
     chain::{deepest, endless, first_line, last_line},
     meta, words,
 };
@@ -86,6 +87,7 @@ pub(super) fn parse(stage: &Stage, from: &str, known: &SessionState) -> Result<P
 
 fn parse_query(sql: &str) -> Result<ast::Query, Mistake> {
     let not_sql = |error: ParserError| {
+        let error = case::inside(sql, &error.to_string()).unwrap_or(error);
         let text = error.to_string();
         let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
         let line = line.or_else(|| if text.contains("recursion limit") { deepest(sql) } else { last_line(sql) });
@@ -240,6 +242,10 @@ impl Visitor for Calls<'_> {
         }
         if let Some(what) = text_length(expr) {
             self.wrong.push((line(expr.span()), what));
+        }
+        if let Some(word) = words::call_as_name(expr) {
+            self.wrong.push((line(expr.span()), words::wants_quotes(&word)));
+            return ControlFlow::Break(()); // the engine would say more of it, in other words
         }
         let ast::Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
         let (name, known) = (call.name.to_string().to_lowercase(), self.known);

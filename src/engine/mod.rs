@@ -8,6 +8,7 @@
 //! `now()` folded to a literal), and each execution builds streams that a projection does not need.
 
 mod bounded;
+mod case;
 mod chain;
 mod checks;
 mod choose;

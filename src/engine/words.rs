@@ -1,7 +1,10 @@
 //! What the engine and its parser say, in words for those who write SQL.
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::DataFusionError;
+use datafusion::{
+    common::DataFusionError,
+    sql::sqlparser::ast::{self, AccessExpr, FunctionArguments},
+};
 
 use super::mistakes::nearest;
 
@@ -56,14 +59,65 @@ pub(super) fn not_sql(said: &str) -> String {
         let place = said.rsplit_once(" at Line: ").map_or(String::new(), |(_, place)| format!(" at Line: {place}"));
         return format!("this is not SQL: {word} is no operator{place}");
     }
-    format!("this is not SQL: {}", said.replace("found: EOF", "found: the end"))
+    let (what, place) = said.rfind(" at Line: ").map_or((said, ""), |at| said.split_at(at));
+    format!("this is not SQL: {}{}{place}", what.replace("found: EOF", "found: the end"), otherwise(what))
 }
+
+/// What to write in place of the word or the sign that was found.
+fn otherwise(said: &str) -> String {
+    let Some((_, found)) = said.rsplit_once("found: ") else { return String::new() };
+    if let Some((wide, plain)) = found.chars().next().and_then(|wide| Some((wide, half_width(wide)?))) {
+        return format!(" (write {plain} in place of {wide})");
+    }
+    match NAMES.iter().any(|name| name.eq_ignore_ascii_case(found)) {
+        true => format!(" (a word of SQL: if it names a field, write it in double quotes, \"{found}\")"),
+        false => String::new(),
+    }
+}
+
+/// The sign of SQL that a Chinese keyboard writes so.
+fn half_width(wide: char) -> Option<char> {
+    Some(match wide {
+        '‘' | '’' | '＇' => '\'',
+        '“' | '”' | '＂' => '"',
+        '，' | '、' => ',',
+        '。' => '.',
+        '；' => ';',
+        '！'..='～' => char::from_u32(u32::from(wide) - 0xFEE0)?,
+        _ => return None,
+    })
+}
+
+/// Words of SQL that fields are named by, and at which the columns end unless they are in quotes.
+const NAMES: &[&str] = &["order", "group", "values", "select", "with", "view", "sort", "cluster", "lateral"];
 
 /// That a function is not there, and the one that the engine takes for meant if it is like it.
 fn no_function(said: &str, hint: &str) -> String {
     let quoted = |text: &str| text.split('\'').nth(1).unwrap_or_default().to_owned();
     let (function, meant) = (quoted(said), quoted(hint));
     format!("{}{}", said.trim_end_matches('.'), nearest(&function, std::iter::once(meant.as_str())))
+}
+
+/// That a name is taken for a word of SQL.
+pub(super) fn wants_quotes(word: &str) -> String {
+    format!("{word} is a word of SQL: write the name of a field in double quotes, \"{word}\"")
+}
+
+/// A word in a path of names that is a call without brackets: `user` in `caller.user` and in `user.name`.
+pub(super) fn call_as_name(expr: &ast::Expr) -> Option<String> {
+    if let ast::Expr::Function(call) = expr {
+        let bare = matches!(call.args, FunctionArguments::None) && call.name.0.len() > 1;
+        return call.name.0.last().filter(|_| bare).map(ToString::to_string);
+    }
+    let ast::Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let dots = access_chain.iter().filter_map(|access| match access {
+        AccessExpr::Dot(expr) => Some(expr),
+        AccessExpr::Subscript(_) => None,
+    });
+    std::iter::once(root.as_ref()).chain(dots).find_map(|part| match part {
+        ast::Expr::Function(call) if matches!(call.args, FunctionArguments::None) => Some(call.name.to_string()),
+        _ => None,
+    })
 }
 
 /// Names that are calls unless they are in quotes.
@@ -91,9 +145,12 @@ fn plain(said: &str) -> String {
             other => format!("{} is not there", other.to_uppercase()),
         };
     }
+    if said.contains("Unsupported interval argument") {
+        return "INTERVAL wants a text behind it, '1 day'; the name of a field wants quotes, \"interval\"".to_owned();
+    }
     // `… Substring { expr: Identifier(Ident { value: "id", …`
     match said.split_once(" { ") {
-        Some((before, rest)) if rest.contains("Ident {") => {
+        Some((before, _)) if said.contains("Ident {") => {
             before.rsplit_once(' ').map_or(before, |(words, _)| words).to_owned()
         }
         _ => said.to_owned(),

@@ -73,7 +73,7 @@ fn what_the_engine_does_not_have_is_told_without_its_own_words() {
         CAST(w AS BIGINT UNSIGNED) => :3: column "share" is BIGINT UNSIGNED, contract lamps wants BIGINT: use TRY_CAST(… AS …)
         named_struct('x', w, 'y', 1) => :3: column "share" is STRUCT of x VARCHAR, y BIGINT, contract lamps wants BIGINT: use TRY_CAST(… AS …)
         map([w], [1]) => :3: column "share" is MAP of VARCHAR to BIGINT, contract lamps wants BIGINT: use TRY_CAST(… AS …)
-        make_array(CAST(w AS SMALLINT)) => :3: column "share" is ARRAY of SMALLINT, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        make_array(CAST(w AS SMALLINT)) => :3: column "share" is ARRAY of SMALLINT, contract lamps wants BIGINT: use one of its elements, …[1]
         CAST(w AS TIME) => :3: column "share" is TIME, contract lamps wants BIGINT: use TRY_CAST(… AS …)
         to_timestamp(w) => :3: column "share" is TIMESTAMP WITHOUT TIME ZONE, contract lamps wants BIGINT: use TRY_CAST(… AS …)
         _timestamp => :3: column "share" is TIMESTAMP WITH TIME ZONE, contract lamps wants BIGINT: use TRY_CAST(… AS …)
@@ -118,8 +118,9 @@ fn mistakes_without_a_place_have_a_line() {
         :3: a stage is exactly one SELECT: "EXPLAIN SELECT id FROM raw" is none
         :2: a stage is exactly one SELECT: "SHOW TABLES" is none
         :2: this CASE has no END
-        lamps/street.sql:1: No field named user: user is a word of SQL, the name of a field wants quotes, "user"
-        lamps/street.sql:1: No field named power.user: user is a word of SQL, the name of a field wants quotes, "user""#]].assert_eq(&all);
+        lamps/street.sql:1: user is a word of SQL: write the name of a field in double quotes, "user"
+        lamps/street.sql:1: No field named user: user is a word of SQL, the name of a field wants quotes, "user""#]]
+    .assert_eq(&all);
 }
 
 /// Of all that the parser nests as often as it is written.
@@ -156,4 +157,122 @@ fn operators_that_are_words_are_counted() {
     let fine = format!("CASE WHEN {} THEN 1 END", vec!["id LIKE 'x' AND w IS NULL"; 120].join(" OR "));
     let deep = std::thread::Builder::new().stack_size(8 << 20).spawn(move || told(&fine));
     assert_eq!(deep.unwrap().join().unwrap(), "");
+}
+
+/// The parser takes a CASE that it cannot read for a name, and complains of the word behind it.
+#[test]
+fn a_mistake_in_a_case_is_told_of_its_own_place() {
+    let good =
+        "CASE\n  WHEN id = 'a' THEN 1\n  WHEN id = 'b' THEN coalesce(\n    TRY_CAST(w AS BIGINT), 2)\n  ELSE 3\nEND";
+    assert_eq!(told(good), "");
+    let mut all = String::new();
+    for (from, to) in [
+        ("'b' THEN", "'b' THAN"),
+        ("'b' THEN", "'b' THEN,"),
+        ("WHEN id = 'a'", "WHEN , id = 'a'"),
+        ("WHEN id = 'a'", "id WHN id = 'a'"),
+        ("WHEN id = 'a'", "WHEN 'a'\n = = id"),
+        ("'b'", "‘b’"),
+        ("'b'", "“b”"),
+        ("BIGINT),", "BIGINT)"),
+        ("coalesce(", "coalesce（"),
+        ("ELSE 3", "ELS 3"),
+        ("ELSE 3", "ELSE CASE id WHEN 'c' THEN\n CASE WHEN id = 'd' THN 4 END END"),
+        ("ELSE 3", "ELSE CASE id WHEN 'c' THEN 4 END 5"),
+    ] {
+        let wrong = good.replace(from, to);
+        all += &format!("{to} => {}\n", told(&wrong));
+        let cast = told(&format!("CAST(f({wrong}) AS BIGINT)"));
+        assert_eq!(cast.split(" at ").next(), told(&wrong).split(" at ").next());
+    }
+    expect![[r#"
+        'b' THAN => :5: this is not SQL: Expected: THEN, found: THAN at Line: 5, Column: 17
+        'b' THEN, => :5: this is not SQL: Expected: an expression, found: , at Line: 5, Column: 21
+        WHEN , id = 'a' => :4: this is not SQL: Expected: an expression, found: , at Line: 4, Column: 8
+        id WHN id = 'a' => :4: this is not SQL: Expected: WHEN, found: WHN at Line: 4, Column: 6
+        WHEN 'a'
+         = = id => :5: this is not SQL: Expected: an expression, found: = at Line: 5, Column: 4
+        ‘b’ => :5: this is not SQL: Expected: an expression, found: ‘ (write ' in place of ‘) at Line: 5, Column: 13
+        “b” => :5: this is not SQL: Expected: an expression, found: “ (write " in place of “) at Line: 5, Column: 13
+        BIGINT) => :6: this is not SQL: Expected: ), found: 2 at Line: 6, Column: 27
+        coalesce（ => :5: this is not SQL: Expected: END, found: （ (write ( in place of （) at Line: 5, Column: 30
+        ELS 3 => :7: this is not SQL: Expected: END, found: ELS at Line: 7, Column: 3
+        ELSE CASE id WHEN 'c' THEN
+         CASE WHEN id = 'd' THN 4 END END => :8: this is not SQL: Expected: THEN, found: THN at Line: 8, Column: 21
+        ELSE CASE id WHEN 'c' THEN 4 END 5 => :7: this is not SQL: Expected: END, found: 5 at Line: 7, Column: 36
+    "#]]
+    .assert_eq(&all);
+    let mut contract = lamps();
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+    let mut of_rule = |predicate: &str| {
+        contract.rules[0].predicate = predicate.into();
+        compile_lamps_with(MAP, stage, contract.clone(), &library).map(|_| ()).unwrap_err() + "\n"
+    };
+    let said = of_rule("CASE WHEN id = 'a'\n THAN true END")
+        + &of_rule("CASE WHEN id = 'a' THAN true END")
+        + &of_rule("id = ‘a’");
+    expect![[r#"
+        schemas/lamps.odcs.yaml:9: rule too_bright: this is not SQL: Expected: THEN, found: THAN, in line 2 of the condition
+        schemas/lamps.odcs.yaml:9: rule too_bright: this is not SQL: Expected: THEN, found: THAN
+        schemas/lamps.odcs.yaml:9: rule too_bright: this is not SQL: Expected: an expression, found: ‘ (write ' in place of ‘)
+    "#]].assert_eq(&said);
+}
+
+#[test]
+fn names_that_are_words_of_sql_are_told_to_want_quotes() {
+    let mut all = String::new();
+    for name in [
+        "order",
+        "group",
+        "values",
+        "select",
+        "with",
+        "view",
+        "interval",
+        "user.name",
+        "user.order.name",
+        "power.user",
+        "power.user.id",
+    ] {
+        let map = format!("SELECT no AS id,\n {name} AS w FROM message");
+        let said = compile_lamps(&map, "SELECT id, 1 AS watts, 2 AS share FROM raw").map(|_| ()).unwrap_err();
+        all += &format!("{name}: {}\n", said.replace("lamps/street.sql", ""));
+    }
+    expect![[r#"
+        order: :2: this is not SQL: Expected: end of statement, found: order (a word of SQL: if it names a field, write it in double quotes, "order") at Line: 2, Column: 2
+        group: :2: this is not SQL: Expected: end of statement, found: group (a word of SQL: if it names a field, write it in double quotes, "group") at Line: 2, Column: 2
+        values: :2: this is not SQL: Expected: end of statement, found: values (a word of SQL: if it names a field, write it in double quotes, "values") at Line: 2, Column: 2
+        select: :2: this is not SQL: Expected: end of statement, found: select (a word of SQL: if it names a field, write it in double quotes, "select") at Line: 2, Column: 2
+        with: :2: this is not SQL: Expected: end of statement, found: with (a word of SQL: if it names a field, write it in double quotes, "with") at Line: 2, Column: 2
+        view: :2: this is not SQL: Expected: end of statement, found: view (a word of SQL: if it names a field, write it in double quotes, "view") at Line: 2, Column: 2
+        interval: :2: INTERVAL wants a text behind it, '1 day'; the name of a field wants quotes, "interval"
+        user.name: :2: user is a word of SQL: write the name of a field in double quotes, "user"
+        user.order.name: :2: user is a word of SQL: write the name of a field in double quotes, "user"
+        power.user: :2: user is a word of SQL: write the name of a field in double quotes, "user"
+        power.user.id: :2: user is a word of SQL: write the name of a field in double quotes, "user"
+    "#]].assert_eq(&all);
+}
+
+/// A cast would make a list with the whole text in it.
+#[test]
+fn a_text_is_no_list_of_texts() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut contract = lamps();
+    contract.columns[2].kind = Kind::Texts;
+    let mut all = String::new();
+    for expression in ["w", "make_array(1)", "1"] {
+        let stage = format!("SELECT id, 1 AS watts,\n {expression} AS share FROM raw");
+        all += &(compile_lamps_with(MAP, &stage, contract.clone(), &library).map(|_| ()).unwrap_err() + "\n");
+    }
+    all += &told_of("SELECT make_array(w) AS id, 1 AS watts, 2 AS share FROM raw");
+    expect![[r#"
+        lamps/clean.sql:2: column "share" is VARCHAR, contract lamps wants ARRAY of VARCHAR: use string_to_array(…, ','), with what stands between its elements
+        lamps/clean.sql:2: column "share" is ARRAY of BIGINT, contract lamps wants ARRAY of VARCHAR: use CAST(… AS VARCHAR[])
+        lamps/clean.sql:2: column "share" is BIGINT, contract lamps wants ARRAY of VARCHAR: use make_array(CAST(… AS VARCHAR))
+        :1: column "id" is ARRAY of VARCHAR, contract lamps wants VARCHAR: use array_to_string(…, ',')"#]].assert_eq(&all);
+    for fine in ["string_to_array(w, ',')", "CAST(make_array(1) AS VARCHAR[])", "make_array(CAST(1 AS VARCHAR))"] {
+        let stage = format!("SELECT id, 1 AS watts,\n {fine} AS share FROM raw");
+        assert!(compile_lamps_with(MAP, &stage, contract.clone(), &library).is_ok(), "{fine}");
+    }
 }
