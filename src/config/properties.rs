@@ -35,6 +35,9 @@ const OURS: [(&str, &str); 16] = [
     ("delivery.report.only.error", "a batch is done when every delivery is reported"),
 ];
 
+/// How a secret is named.
+const SECRET: &str = "{ env = \"NAME_OF_A_VARIABLE\" } or { file = \"/run/secrets/kafka\" }";
+
 /// Milliseconds, above which librdkafka 2.12 finds no topic: it reckons their age, three times the interval, as microseconds
 /// in 31 bits (`rdkafka_metadata_cache.c`).
 const LONGEST: [(&str, i64); 2] =
@@ -97,6 +100,13 @@ impl Reader<'_, '_> {
         if let DeValue::Table(inner) = value
             && !is_reference(inner)
         {
+            let named = |name: &str| inner.contains_key(name);
+            if named("env") || named("file") || USUAL.contains(&key) || is_secret(key) {
+                let names: Vec<&str> = inner.keys().map(|name| name.get_ref().as_ref()).collect();
+                let what = format!("{key}: write {SECRET}, one key: this has {}", names.join(", "));
+                self.table.fault_at(offset, what);
+                return;
+            }
             for (name, value) in inner {
                 self.read(name.span().start, &format!("{key}.{}", name.get_ref()), value.get_ref());
             }
@@ -126,9 +136,7 @@ impl Reader<'_, '_> {
             return Err(format!("above {longest} librdkafka finds no topic, because a number of its own overflows"));
         }
         if is_secret(key) {
-            return Err("a secret does not belong in this file: write { env = \"NAME_OF_A_VARIABLE\" } or \
-                        { file = \"/run/secrets/kafka\" }"
-                .into());
+            return Err(format!("a secret does not belong in this file: write {SECRET}"));
         }
         accepted(key, Secret::new(value))
     }

@@ -64,16 +64,42 @@ impl Document {
     /// The top table; none when the file is not TOML, because what follows a slip of syntax is guesswork.
     pub fn parse(&self) -> Option<DeTable<'_>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
-        let mut last = 0;
+        let (mut last, mut told) = (0, 0);
         for error in &errors {
             let offset = error.span().map_or(0, |span| span.start);
             let line = self.line(offset);
-            if line != last {
-                self.add(offset, format!("not TOML: {}", error.message()));
+            // Keys of a table that is there twice are, too.
+            if line != last && offset >= told {
+                let word = error.span().and_then(|span| self.text.get(span)).unwrap_or_default().trim();
+                let what = match error.message() {
+                    "duplicate key" => {
+                        let (what, until) = self.twice(offset, word);
+                        told = until;
+                        what
+                    }
+                    other => other.to_owned(),
+                };
+                self.add(offset, format!("not TOML: {what}"));
             }
             last = line;
         }
         errors.is_empty().then(|| root.into_inner())
+    }
+
+    /// That a key or the name of a table is there already, and where what belongs to it ends.
+    fn twice(&self, offset: usize, word: &str) -> (String, usize) {
+        let begin = self.text[..offset].rfind('\n').map_or(0, |end| end + 1);
+        if !self.text[begin..].trim_start().starts_with('[') {
+            return (format!("the key {word} is there already: keep one"), offset);
+        }
+        let what = match word {
+            "sink" => "[sink] is there twice: write [[sink]], with two brackets, for each sink".to_owned(),
+            _ => format!("[{word}] is there already: write its keys under one"),
+        };
+        let next = self.text[offset..]
+            .match_indices('\n')
+            .find(|(at, _)| self.text[offset + at..].trim_start().starts_with('['));
+        (what, next.map_or(self.text.len(), |(at, _)| offset + at))
     }
 
     pub fn root<'d>(&'d self, entries: &'d DeTable<'d>) -> Table<'d> {

@@ -203,8 +203,27 @@ fn what_is_not_toml_has_its_line() {
     check(
         "drain = \"10s\"\ndrain = \"10s\"",
         expect![[r#"
-        huiju.toml:2: not TOML: duplicate key
-    "#]],
+            huiju.toml:2: not TOML: the key drain is there already: keep one
+        "#]],
+    );
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_named() {
+    check(
+        "[files]\nfolder = \"a\"\nfolder = \"b\"\n\n[archive]\n\n [files]\nfolder = \"c\"\n",
+        expect![[r#"
+            huiju.toml:3: not TOML: the key folder is there already: keep one
+            huiju.toml:7: not TOML: [files] is there already: write its keys under one
+        "#]],
+    );
+    let pipeline = "owner = \"a\"\nowner = \"b\"\n\n[sink]\nkind = \"kafka\"\n\n[sink]\nkind = \"archive\"\n";
+    folder::check_folder(
+        &[("pipeline.toml", pipeline)],
+        expect![[r#"
+            p/pipeline.toml:2: not TOML: the key owner is there already: keep one
+            p/pipeline.toml:7: not TOML: [sink] is there twice: write [[sink]], with two brackets, for each sink
+        "#]],
     );
 }
 
@@ -299,6 +318,9 @@ bootstrap.servers = "x"
 "sasl.oauthbearer.config" = "principal=geheim"
 "sasl.oauthbearer.assertion.private.key.pem" = "geheim"
 "sasl.oauthbearer.assertion.private.key.passphrase" = "geheim"
+ssl.truststore.password = { enviroment = "geheim" }
+"ssl.truststore.location" = { env = "HOME", file = "geheim" }
+ssl.certificate.location = { path = "geheim" }
 "#,
             ),
             expect![[r#"
@@ -312,6 +334,9 @@ bootstrap.servers = "x"
                 huiju.toml:12: sasl.oauthbearer.config: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
                 huiju.toml:13: sasl.oauthbearer.assertion.private.key.pem: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
                 huiju.toml:14: sasl.oauthbearer.assertion.private.key.passphrase: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+                huiju.toml:15: ssl.truststore.password: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has enviroment
+                huiju.toml:16: ssl.truststore.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has env, file
+                huiju.toml:17: ssl.certificate.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has path
             "#]],
         );
     }
