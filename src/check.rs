@@ -1,6 +1,6 @@
 //! `huiju check` and `huiju docs`: what can be said without a broker.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -18,6 +18,12 @@ use crate::{
 /// Reads and compiles the pipelines, all or those that are named; all mistakes together.
 pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
     let (pipelines, mut findings) = pipeline::read_all(&config.pipelines, only);
+    // Of the folder as a whole: it is huiju.toml that names it, or does not.
+    for finding in findings.iter_mut().filter(|finding| Path::new(&finding.at) == config.pipelines) {
+        let todo = if config.pipelines.exists() { "" } else { ": name the folder in which the pipelines lie" };
+        finding.what = format!("pipelines: {}: {}{todo}", finding.at, finding.what);
+        finding.at = config.place("pipelines");
+    }
     if let config::Topics::Files { .. } = config.topics {
         findings.extend(pipeline::with_files(&pipelines));
     }

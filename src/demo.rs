@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> Result<()> {
     done.store(true, Ordering::SeqCst);
     let summary = summary?;
     if options.format == Format::Text && summary.failed.is_none() {
-        next(dir, &summary);
+        next(dir, total, &summary);
     }
     summary.print(options.format);
     summary.failed.map_or(Ok(()), Err)
@@ -237,9 +237,11 @@ fn watch(accounts: Vec<(Arc<str>, Accounts)>, total: u64, done: Arc<AtomicBool>)
     });
 }
 
-fn next(dir: &Path, summary: &Summary) {
+fn next(dir: &Path, messages: u64, summary: &Summary) {
     let dir = dir.display();
-    if summary.total().total.input == 0 {
+    if messages == 0 {
+        say!("Nothing in {dir}/topics: no messages were wanted (--messages 0), so there is nothing to carry over.\n");
+    } else if summary.total().total.input == 0 {
         say!("Nothing new in {dir}/topics: everything was carried over by an earlier run, nothing is written twice.\n");
     }
     say!("What you have now, in {dir}/:");

@@ -1,13 +1,15 @@
 //! JSON as it is written: numbers keep all their digits, a key that is there twice is a mistake, and a member that is
 //! `null` is as if it were not there.
 
-use std::{collections::BTreeMap, fmt, fs, io, path::Path};
+use std::{collections::BTreeMap, fmt, io, path::Path};
 
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::{error::Category, value::RawValue};
+
+use crate::file;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Json {
@@ -108,12 +110,19 @@ fn why(line: &str, error: &serde_json::Error) -> String {
 /// otherwise.
 pub(super) fn lines<T>(path: &Path, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<(usize, T)>, Vec<String>> {
     let shown = path.display();
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let bytes = match file::read(path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(vec![format!("{shown}: {error}")]),
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            return Err(vec![format!("{shown}:{line}: this is not UTF-8: save the file as UTF-8")]);
+        }
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut values, mut wrong) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         match read(line) {

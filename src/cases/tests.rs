@@ -113,3 +113,12 @@ fn a_row_that_is_missing_or_one_too_many_is_told_as_such() {
     assert_eq!(told[1], "row 2: what: expected \"灯\", got \"杆\"");
     assert_eq!(differences("", &all[0]).len(), 1);
 }
+
+#[test]
+fn a_file_that_is_not_utf_8_has_its_line_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input.jsonl");
+    fs::write(&path, b"{\"a\":1}\n\n{\"a\":\"\xb5\xe7\"}\n").unwrap();
+    let wrong = json::lines(&path, json::entries).unwrap_err();
+    assert_eq!(wrong, [format!("{}:3: this is not UTF-8: save the file as UTF-8", path.display())]);
+}

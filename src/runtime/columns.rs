@@ -8,6 +8,8 @@ use crate::{
 };
 
 const FOLDERS: &str = "[[sink]] partition_by";
+/// The day a row came: a column of the archive's own.
+const INGESTED_ON: &str = "ingested_on";
 
 /// Some names of columns in one place.
 struct Names<'p> {
@@ -27,7 +29,8 @@ pub(super) fn check(pipeline: &Pipeline, contract: &Contract) -> Vec<Finding> {
         for (number, name) in names.iter().enumerate() {
             let wrong = match find(name, contract) {
                 Ok(column) => unfit(column).map(|why| format!("{what}: column \"{name}\" {why}")),
-                Err(_) if what == FOLDERS && name == "ingested_on" => None, // the archive has it, no contract does
+                Err(_) if what == FOLDERS && name == INGESTED_ON => None, // the archive has it, no contract does
+                Err(_) if what == FOLDERS => Some(format!("{what} names {}", none(name, contract, Some(INGESTED_ON)))),
                 Err(why) => Some(format!("{what} names {why}")),
             };
             findings.extend(wrong.map(|wrong| Finding::new(at(number), wrong)));
@@ -65,10 +68,13 @@ fn named(pipeline: &Pipeline) -> Vec<Names<'_>> {
 /// A column of the contract by its name; `Err` says that there is none.
 pub(super) fn find<'c>(name: &str, contract: &'c Contract) -> Result<&'c Column, String> {
     let found = contract.columns.iter().find(|column| *column.name == *name);
-    found.ok_or_else(|| {
-        let near = crate::engine::nearest(name, contract.columns.iter().map(|column| column.name.as_ref()));
-        format!("column \"{name}\", which contract {} does not have{near}", contract.name)
-    })
+    found.ok_or_else(|| none(name, contract, None))
+}
+
+/// That there is no such column, and which one may be meant: of the contract's, and `more`.
+fn none(name: &str, contract: &Contract, more: Option<&str>) -> String {
+    let near = crate::engine::nearest(name, contract.columns.iter().map(|column| column.name.as_ref()).chain(more));
+    format!("column \"{name}\", which contract {} does not have{near}", contract.name)
 }
 
 fn no_key(column: &Column) -> Option<String> {

@@ -61,6 +61,33 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
+/// Where the objects of the first list behind the key `section` begin.
+pub fn objects(text: &str, section: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let Some(list) = text.rfind(section).and_then(|at| Some(at + text[at..].find('[')?)) else { return found };
+    let (mut depth, mut quoted, mut escaped) = (0, false, false);
+    for (at, byte) in text.bytes().enumerate().skip(list) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => {
+                if byte == b'{' && depth == 1 {
+                    found.push(at);
+                }
+                depth += 1;
+            }
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    found
+}
+
 /// Appends a text as a JSON string.
 pub fn quote(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');

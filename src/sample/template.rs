@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     damage::{Damage, Damages, Kind},
-    json::{Json, quote},
+    json::{Json, objects, quote},
     parts::{GENERATORS, Part, Parts, Scope, closing, parse, range_of},
 };
 use crate::error::Finding;
@@ -118,6 +118,7 @@ impl Template {
         let reader = Reader {
             at,
             text: &text,
+            from: 0,
             lists: pipeline.join("sample"),
             names: Vec::new(),
             lets: Arc::default(),
@@ -135,6 +136,8 @@ impl Template {
 struct Reader<'a> {
     at: String,
     text: &'a str,
+    /// Where in the text that begins which is being read.
+    from: usize,
     lists: PathBuf,
     /// The `let` values made so far.
     names: Vec<String>,
@@ -182,13 +185,13 @@ impl Reader<'_> {
             }
             self.field(&pad.field).map(|field| Pad { field, with })
         });
-        let bad = self.damages(written.bad, true);
+        let bad = self.damages("\"bad\"", written.bad, true);
         let (untidy, untidy_share) = match written.untidy {
             Some(untidy) => {
                 if !(0.0..=1.0).contains(&untidy.share) {
                     self.find("share", format!("share {} is not between 0 and 1", untidy.share));
                 }
-                (self.damages(untidy.kinds, false), untidy.share)
+                (self.damages("\"untidy\"", untidy.kinds, false), untidy.share)
             }
             None => (Damages::default(), 0.0),
         };
@@ -198,9 +201,10 @@ impl Reader<'_> {
         Ok(Template { key, lets: self.lets, message, pad, bad, untidy, untidy_share })
     }
 
-    /// Records a mistake at the first line that holds `text`.
+    /// Records a mistake at the first line that holds `text`, of what is being read if it is there.
     fn find(&mut self, text: &str, what: String) {
-        let at = match self.text.find(text) {
+        let here = self.text[self.from..].find(text).map(|at| self.from + at);
+        let at = match here.or_else(|| self.text.find(text)) {
             Some(at) => format!("{}:{}", self.at, self.text[..at].matches('\n').count() + 1),
             None => self.at.clone(),
         };
@@ -313,9 +317,11 @@ impl Reader<'_> {
         Node::Repeat { from, to, node: Box::new(node.expect("there are two elements")), lets: Arc::clone(&self.lets) }
     }
 
-    fn damages(&mut self, written: Vec<WrittenDamage>, always_there: bool) -> Damages {
+    fn damages(&mut self, section: &str, written: Vec<WrittenDamage>, always_there: bool) -> Damages {
         let mut damages = Damages::default();
-        for damage in written {
+        let begins = objects(self.text, section);
+        for (number, damage) in written.into_iter().enumerate() {
+            self.from = begins.get(number).copied().unwrap_or_default();
             if let Some(kind) = self.kind(&damage) {
                 let whole = matches!(kind, Kind::Truncated | Kind::TwoObjects | Kind::Trailing | Kind::Empty);
                 if whole != damage.fields.is_empty() {
@@ -344,6 +350,7 @@ impl Reader<'_> {
                 damages.push(damage.weight.max(1), Damage { kind, fields: groups });
             }
         }
+        self.from = 0;
         damages
     }
 

@@ -196,7 +196,7 @@ fn mistakes_are_found_with_file_line_and_text() {
         sources/s.sample.json:7: `${int:9-1` has no closing brace
         sample/list.txt:2: `${nme}`: no `let` value `nme` is made before this; there are: a, b, late
         sources/s.sample.json:9: the message has no field `xx`; did you mean `x`?
-        sources/s.sample.json:8: `bad` names `f`, which is not in every message
+        sources/s.sample.json:10: `bad` names `f`, which is not in every message
         sources/s.sample.json:11: no kind `truncate`; there are truncated, two_objects, trailing, empty, missing, replace, insert, spaces, full_width"#]]
     .assert_eq(
         &findings(
@@ -278,4 +278,25 @@ fn files_hold_all_messages_by_day_and_key() {
     assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "jsonl")), "{left:?}");
     let lines_now: usize = left.iter().map(|path| fs::read_to_string(path).unwrap().lines().count()).sum();
     assert_eq!(lines_now, 2_000, "nothing was replaced or added");
+}
+
+#[test]
+fn a_wrong_field_is_told_where_it_is_damaged() {
+    let template = r#"{"message": {"order": "1", "bad": "2",
+ "tel": "\"[{"},
+ "untidy": {"share": 0.5, "kinds": [
+  {"kind": "missing", "fields": ["tel"]},
+  {"kind": "missing", "fields": ["tell"]}]},
+ "bad": [{"kind": "missing", "fields": ["order"]},
+  {"kind": "spaces", "fields": ["tel"]},
+  {"fields": ["telly"], "kind": "missing"},
+  {"kind": "missing"}]}"#;
+    assert_eq!(
+        findings(template, &[]),
+        [
+            "sources/s.sample.json:8: the message has no field `telly`; did you mean `tel`?",
+            "sources/s.sample.json:9: kind `missing` needs `fields`",
+            "sources/s.sample.json:5: the message has no field `tell`; did you mean `tel`?",
+        ]
+    );
 }

@@ -204,3 +204,38 @@ fn mistakes_of_other_pipelines_and_contracts_without_one_are_told_by_check_alone
     fs::remove_dir_all(folder.path().join("pipelines/other")).unwrap();
     assert!(told(folder.path()).contains("schemas/spare.odcs.yaml"));
 }
+
+#[test]
+fn check_tells_what_names_a_folder_that_is_not_there() {
+    let folder = project();
+    edit(folder.path(), "huiju.toml", "pipelines = \"pipelines\"", "pipelines = \"nope\"");
+    expect![[r#"
+        huiju.toml:2: pipelines: nope: cannot be read: No such file or directory (os error 2): name the folder in which the pipelines lie
+        fix what is named above
+    "#]]
+    .assert_eq(&told(folder.path()));
+    fs::create_dir(folder.path().join("nope")).unwrap();
+    expect![[r#"
+        huiju.toml:2: pipelines: nope: no pipelines: a pipeline is a folder in here with a pipeline.toml in it
+        fix what is named above
+    "#]]
+    .assert_eq(&told(folder.path()));
+    fs::create_dir(folder.path().join("nope/lamps")).unwrap();
+    expect![[r#"
+        nope/lamps/pipeline.toml: cannot be read: No such file or directory (os error 2): each folder in here is a pipeline: write it, or take the folder away
+        nope/lamps/sources: cannot be read: No such file or directory (os error 2): a pipeline has its sources in it, for instance nanchang.toml with nanchang.sql
+        fix what is named above
+    "#]]
+    .assert_eq(&told(folder.path()));
+}
+
+#[test]
+fn the_day_a_row_came_is_a_column_that_may_be_meant() {
+    let folder = project();
+    let days = HEAD
+        .replace("\"ingested_on\", \"flags\"", "\"ingested_at\"")
+        .replace(",\n                \"reporter_phone\", \"fault_kin\"", "");
+    edit(folder.path(), "pipelines/street_lamps/pipeline.toml", "", &days);
+    let said = told(folder.path());
+    expect![[r#"pipelines/street_lamps/pipeline.toml:15: [[sink]] partition_by names column "ingested_at", which contract street_lamp_faults does not have: did you mean "ingested_on"?"#]].assert_eq(said.lines().find(|line| line.contains("partition_by")).unwrap_or_default());
+}

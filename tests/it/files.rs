@@ -115,6 +115,15 @@ fn demo_carries_everything_once_and_the_second_time_nothing() {
 }
 
 #[test]
+fn a_demo_without_messages_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &["demo", "--messages", "0"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    let said = huiju.stdout();
+    assert!(said.contains("no messages were wanted (--messages 0)") && !said.contains("earlier run"), "{said}");
+}
+
+#[test]
 fn a_demo_replaces_nothing_that_is_no_demo() {
     let folder = tempfile::tempdir().unwrap();
     let demo = folder.path().join("demo");
