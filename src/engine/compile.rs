@@ -10,7 +10,7 @@
 //!
 //! Meta columns (`_offset`, `_timestamp`, …) pass through every stage without being written down.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::{
@@ -47,6 +47,8 @@ pub(super) struct Compiled {
     pub fields: Fields,
     /// Columns the first step reads: decoded fields and meta columns, by name.
     pub input: SchemaRef,
+    /// Those of them that anything is computed from.
+    pub read: HashSet<usize>,
     /// The last one yields the contract's columns (without the flags column), then one boolean per rule.
     pub steps: Steps,
 }
@@ -104,7 +106,7 @@ pub(super) fn compile(
                 return Err(hopeless.into_iter().map(tell).collect());
             }
         }
-        Ok(Compiled { fields, input, steps })
+        Ok(Compiled { fields, input, read: steps.read(), steps })
     })
 }
 

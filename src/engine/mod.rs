@@ -36,8 +36,8 @@ mod words;
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::ArrayRef,
-    datatypes::{DataType, SchemaRef},
+    array::{ArrayRef, new_null_array},
+    datatypes::{DataType, FieldRef, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 pub use functions::{Library, function_docs};
@@ -167,13 +167,14 @@ impl Program {
 
     /// The columns that the first step reads.
     fn input(&self, fetched: &Fetched, decoded: &Decoded) -> RecordBatch {
-        let schema = &self.compiled.input;
-        let column = |name: &String| match decoded.rows.column_by_name(name) {
+        let (schema, rows) = (&self.compiled.input, decoded.origins.len());
+        let column = |(at, field): (usize, &FieldRef)| match decoded.rows.column_by_name(field.name()) {
             Some(column) => column.clone(),
-            None => meta::column(name, &self.source, fetched, &decoded.origins, &decoded.places),
+            None if !self.compiled.read.contains(&at) => new_null_array(field.data_type(), rows),
+            None => meta::column(field.name(), &self.source, fetched, &decoded.origins, &decoded.places),
         };
-        let columns = schema.fields().iter().map(|field| column(field.name())).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(decoded.origins.len()));
+        let columns = schema.fields().iter().enumerate().map(column).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(schema.clone(), columns, &options)
             .expect("decoded and meta columns have the types they were planned with")
     }

@@ -90,13 +90,15 @@ pub struct Encoder<'a> {
 }
 
 struct Column<'a> {
-    /// `,"name":`
+    /// `,"name":`, and the quote with which a text begins.
     name: Vec<u8>,
     nulls: Option<&'a NullBuffer>,
     values: Values<'a>,
 }
 
 enum Values<'a> {
+    /// None of them has anything to escape.
+    Plain(&'a StringArray),
     Text(&'a StringArray),
     Truth(&'a BooleanArray),
     /// In UTC; what is not of a whole second in a year of four digits goes the other way.
@@ -108,6 +110,7 @@ impl<'a> Column<'a> {
     fn new(field: &'a FieldRef, array: &'a ArrayRef, options: &'a EncoderOptions) -> Result<Column<'a>> {
         let other = || make_encoder(field, array, options).or_bug("write rows as JSON");
         let values = match field.data_type() {
+            DataType::Utf8 if plain(array.as_string()) => Values::Plain(array.as_string()),
             DataType::Utf8 => Values::Text(array.as_string()),
             DataType::Boolean => Values::Truth(array.as_boolean()),
             DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if matches!(&**zone, "UTC" | "+00:00") => {
@@ -116,7 +119,8 @@ impl<'a> Column<'a> {
             _ => Values::Other(other()?),
         };
         let name = serde_json::to_string(field.name()).expect("a name is text");
-        Ok(Column { name: format!(",{name}:").into_bytes(), nulls: array.nulls(), values })
+        let quote = if matches!(values, Values::Plain(_) | Values::Text(_)) { "\"" } else { "" };
+        Ok(Column { name: format!(",{name}:{quote}").into_bytes(), nulls: array.nulls(), values })
     }
 }
 
@@ -130,6 +134,10 @@ impl Encoder<'_> {
             }
             out.extend_from_slice(&column.name);
             match &mut column.values {
+                Values::Plain(texts) => {
+                    out.extend_from_slice(texts.value(row).as_bytes());
+                    out.push(b'"');
+                }
                 Values::Text(texts) => text(texts.value(row), out),
                 Values::Truth(truths) => out.extend_from_slice(if truths.value(row) { b"true" } else { b"false" }),
                 Values::Time(times, other) => {
@@ -149,15 +157,27 @@ impl Encoder<'_> {
     }
 }
 
+/// Appends the rest of a text whose first quote is there.
 fn text(text: &str, out: &mut Vec<u8>) {
-    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-    // Without an early end, so that it compiles to a few wide comparisons: almost no text has any.
-    if text.bytes().fold(false, |any, byte| any | special(byte)) {
+    if special(text.as_bytes()) {
+        out.pop();
         return serde_json::to_writer(out, text).expect("text goes into memory");
     }
-    out.push(b'"');
     out.extend_from_slice(text.as_bytes());
     out.push(b'"');
+}
+
+/// Whether no text of a batch has anything to escape: one look at all of them costs far less than one at each.
+fn plain(texts: &StringArray) -> bool {
+    let offsets = texts.value_offsets();
+    let (from, to) = (offsets[0] as usize, offsets[texts.len()] as usize);
+    // Blocks, so that a column of long texts is given up where the first line ends.
+    !texts.value_data()[from..to].chunks(4096).any(special)
+}
+
+/// Without an early end, so that it compiles to a few wide comparisons: almost no text has any.
+fn special(text: &[u8]) -> bool {
+    text.iter().fold(false, |any, &byte| any | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
 }
 
 /// Appends a whole second, unless its year has not four digits; tells whether it did.
@@ -166,6 +186,7 @@ fn time(micros: i64, out: &mut Vec<u8>) -> bool {
         return false;
     }
     let Some(time) = DateTime::from_timestamp(micros.div_euclid(1_000_000), 0) else { return false };
+    let time = time.naive_utc();
     let year = time.year();
     if !(1000..=9999).contains(&year) {
         return false;
