@@ -45,7 +45,7 @@ use super::{
     bounds::Bounds,
     disk,
     live::{self, Live},
-    replay,
+    replay::Newest,
     schema::TIME,
     table::Table,
 };
@@ -94,7 +94,7 @@ struct Limits {
 impl Reader {
     pub(super) fn new(table: &Table) -> Reader {
         let (root, columns) = (table.root().to_path_buf(), table.shape().columns.clone());
-        Reader { log: table.log(), known: table.known(), root, columns, runtime: table.runtime().clone() }
+        Reader { log: table.log().clone(), known: table.known(), root, columns, runtime: table.runtime().clone() }
     }
 
     /// Hands over `columns` and [`LINEAGE`] of the rows that came from `partitions`, of each those below an offset, batch
@@ -153,7 +153,7 @@ impl Reader {
     fn files(&self) -> Result<Vec<Live>> {
         let mut live = Vec::new();
         let known = self.known.load(Ordering::SeqCst);
-        replay::each_live(&self.log, &self.runtime, &self.root, known, |file| {
+        Newest::of(&self.log, &self.runtime, &self.root, known)?.each_live(|file| {
             let bounds = file.stats().map(|stats| Bounds::of_file(&stats)).unwrap_or_default();
             live.push(Live { path: file.path().into_owned(), values: file.partition_values_map(), bounds });
         })?;

@@ -130,29 +130,16 @@ pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
 
 fn any_live(table: &Table, files: &[String]) -> Result<bool> {
     let mut found = false;
-    each_live(&table.log(), table.runtime(), table.root(), table.version(), |file| {
-        found |= files.iter().any(|path| path.as_str() == file.path());
-    })?;
+    Newest::of_table(table)?.each_live(|file| found |= files.iter().any(|path| path.as_str() == file.path()))?;
     Ok(found)
 }
 
-/// Shows the live files of a version that is at least `known`, one after the other, and tells which it is.
-pub(super) fn each_live(
-    log: &LogStoreRef,
-    runtime: &Handle,
-    root: &Path,
-    known: u64,
-    mut each: impl FnMut(&LogicalFileView),
-) -> Result<u64> {
-    let failed = |e: DeltaTableError| disk::failed("read the log of", root, e);
-    let snapshot = snapshot(log, runtime, known).map_err(failed)?.ok_or_else(|| gone(root))?;
-    runtime.block_on(async {
-        let mut live = snapshot.file_views(log.as_ref(), None);
-        while let Some(file) = live.next().await {
-            each(&file.map_err(failed)?);
-        }
-        Ok(snapshot.version())
-    })
+/// The newest version of a table that is there, and what the log tells of its files.
+pub(super) struct Newest<'a> {
+    log: &'a LogStoreRef,
+    runtime: &'a Handle,
+    root: &'a Path,
+    snapshot: Snapshot,
 }
 
 /// A table that was opened is in no list: it has vanished, or the list is late.
@@ -160,45 +147,65 @@ fn gone(root: &Path) -> Error {
     Error::unavailable(format!("archive: there is no table in {} any more", root.display()))
 }
 
-/// Shows the paths of files that were taken out of the table, as far as the log still tells, and when that was.
-pub(super) fn each_tombstone(table: &Table, mut each: impl FnMut(&str, i64)) -> Result<()> {
-    let time = StructField::nullable("deletionTimestamp", DataType::LONG);
-    each_path(table, "remove", Some(time), |_, path, action, row| {
-        let times = action.column(1).as_primitive::<Int64Type>();
-        each(path, if times.is_valid(row) { times.value(row) } else { 0 });
-    })
-}
-
-/// Shows the paths of files that were ever put into the table, as far as the log still tells: as they stand there, and what
-/// they mean.
-pub(super) fn each_added(table: &Table, mut each: impl FnMut(&str, &str)) -> Result<()> {
-    each_path(table, "add", None, |raw, path, _, _| each(raw, path))
-}
-
-/// Shows the actions of a kind that have a path.
-fn each_path(
-    table: &Table,
-    kind: &str,
-    more: Option<StructField>,
-    mut each: impl FnMut(&str, &str, &StructArray, usize),
-) -> Result<()> {
-    let failed = |e: DeltaTableError| table.failed(format_args!("read the {kind} actions"), e);
-    let snapshot = table.snapshot()?.ok_or_else(|| gone(table.root()))?;
-    let kernel = snapshot.scan_builder().build().map_err(failed)?.snapshot().clone();
-    let engine = table.runtime().block_on(async { table.log().engine(None) });
-    let action = StructType::try_new([StructField::nullable("path", DataType::STRING)].into_iter().chain(more));
-    let wanted = action.and_then(|action| StructType::try_new([StructField::nullable(kind, action)]));
-    let wanted = wanted.map_err(|e| failed(e.into()))?;
-    let actions = kernel.log_segment().read_actions(engine.as_ref(), wanted.into()).map_err(|e| failed(e.into()))?;
-    for actions in actions {
-        let actions = actions.map_err(|e| failed(e.into()))?.actions;
-        let actions: RecordBatch = ArrowEngineData::try_from_engine_data(actions).map_err(|e| failed(e.into()))?.into();
-        let action = actions.column(0).as_struct();
-        let paths = action.column(0).as_string::<i32>();
-        for row in (0..action.len()).filter(|&row| action.is_valid(row) && paths.is_valid(row)) {
-            let raw = paths.value(row);
-            each(raw, &percent_encoding::percent_decode_str(raw).decode_utf8_lossy(), action, row);
-        }
+impl<'a> Newest<'a> {
+    /// At least version `known`.
+    pub fn of(log: &'a LogStoreRef, runtime: &'a Handle, root: &'a Path, known: u64) -> Result<Newest<'a>> {
+        let snapshot = snapshot(log, runtime, known).map_err(|e| disk::failed("read the log of", root, e))?;
+        Ok(Newest { log, runtime, root, snapshot: snapshot.ok_or_else(|| gone(root))? })
     }
-    Ok(())
+
+    pub fn of_table(table: &'a Table) -> Result<Newest<'a>> {
+        Newest::of(table.log(), table.runtime(), table.root(), table.version())
+    }
+
+    /// Shows the live files, one after the other.
+    pub fn each_live(&self, mut each: impl FnMut(&LogicalFileView)) -> Result<()> {
+        self.runtime.block_on(async {
+            let mut live = self.snapshot.file_views(self.log.as_ref(), None);
+            while let Some(file) = live.next().await {
+                each(&file.map_err(|e| disk::failed("read the log of", self.root, e))?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Shows the paths of files that were taken out of the table, as far as the log still tells, and when that was.
+    pub fn each_tombstone(&self, mut each: impl FnMut(&str, i64)) -> Result<()> {
+        let time = StructField::nullable("deletionTimestamp", DataType::LONG);
+        let paths = self.each_path("remove", Some(time), |_, path, action, row| {
+            let times = action.column(1).as_primitive::<Int64Type>();
+            each(path, if times.is_valid(row) { times.value(row) } else { 0 });
+        });
+        paths.map_err(|e| disk::failed("read the remove actions of", self.root, e))
+    }
+
+    /// Shows the paths of files that were ever put into the table, as far as the log still tells: as they stand there, and
+    /// what they mean.
+    pub fn each_added(&self, mut each: impl FnMut(&str, &str)) -> Result<()> {
+        let paths = self.each_path("add", None, |raw, path, _, _| each(raw, path));
+        paths.map_err(|e| disk::failed("read the add actions of", self.root, e))
+    }
+
+    /// Shows the actions of a kind that have a path.
+    fn each_path(
+        &self,
+        kind: &str,
+        more: Option<StructField>,
+        mut each: impl FnMut(&str, &str, &StructArray, usize),
+    ) -> DeltaResult<()> {
+        let kernel = self.snapshot.scan_builder().build()?.snapshot().clone();
+        let engine = self.runtime.block_on(async { self.log.engine(None) });
+        let action = StructType::try_new([StructField::nullable("path", DataType::STRING)].into_iter().chain(more))?;
+        let wanted = StructType::try_new([StructField::nullable(kind, action)])?;
+        for actions in kernel.log_segment().read_actions(engine.as_ref(), wanted.into())? {
+            let actions: RecordBatch = ArrowEngineData::try_from_engine_data(actions?.actions)?.into();
+            let action = actions.column(0).as_struct();
+            let paths = action.column(0).as_string::<i32>();
+            for row in (0..action.len()).filter(|&row| action.is_valid(row) && paths.is_valid(row)) {
+                let raw = paths.value(row);
+                each(raw, &percent_encoding::percent_decode_str(raw).decode_utf8_lossy(), action, row);
+            }
+        }
+        Ok(())
+    }
 }

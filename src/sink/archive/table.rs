@@ -438,8 +438,8 @@ impl Table {
     pub fn known(&self) -> Arc<AtomicU64> {
         self.version.clone()
     }
-    pub fn log(&self) -> LogStoreRef {
-        self.log.clone()
+    pub fn log(&self) -> &LogStoreRef {
+        &self.log
     }
     pub fn runtime(&self) -> &Handle {
         &self.runtime

@@ -16,9 +16,8 @@ use crate::{
         disk,
         folders::Key,
         live::{self, Live},
-        replay,
+        replay::Newest,
         side::Side,
-        table::Table,
     },
 };
 
@@ -86,7 +85,8 @@ pub(super) fn compact(side: &mut Side, how: &Compact, clock: &Clock) -> Result<C
 fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<Key, Vec<Small>>> {
     let table = &side.table;
     let mut small: BTreeMap<Key, Vec<Small>> = BTreeMap::new();
-    replay::each_live(&table.log(), table.runtime(), table.root(), table.version(), |file| {
+    let newest = Newest::of_table(table)?;
+    newest.each_live(|file| {
         *all += 1;
         let size = file.size().max(0) as u64;
         let path = file.path();
@@ -103,8 +103,7 @@ fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<K
     // Letters and digits are spelt one way.
     let is_plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_.=-".contains(&byte));
     if small.values().flatten().any(|small| !is_plain(&small.live.path)) {
-        // Asked after the files were, so that it knows of all of them.
-        let odd = oddly_spelt(table)?;
+        let odd = oddly_spelt(&newest)?;
         small.values_mut().for_each(|files| files.retain(|small| !odd.contains(&small.live.path)));
         small.retain(|_, files| files.len() >= how.min_files.max(2));
     }
@@ -115,9 +114,9 @@ fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<K
 ///
 /// Why they are left alone: the log is read by the letters of a path, so an entry that takes the file away under our
 /// spelling would take nothing away, and its rows would be there twice.
-fn oddly_spelt(table: &Table) -> Result<HashSet<String>> {
+fn oddly_spelt(newest: &Newest<'_>) -> Result<HashSet<String>> {
     let mut odd = HashSet::new();
-    replay::each_added(table, |raw, path| {
+    newest.each_added(|raw, path| {
         let ours = serde_json::to_value(remove(path, 0, HashMap::new(), 0)).expect("an action is plain data");
         if ours["path"] != raw {
             odd.insert(path.to_owned());

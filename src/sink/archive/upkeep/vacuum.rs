@@ -14,7 +14,7 @@ use super::{LEAST_RETENTION, name};
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    sink::archive::{disk, replay, staging, store, table::Table},
+    sink::archive::{disk, replay::Newest, staging, store, table::Table},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -95,11 +95,12 @@ fn hash(path: &str) -> u128 {
 
 /// All files that a version at or after `horizon` refers to: the live ones, and those taken out since.
 fn referenced(table: &Table, horizon: i64, needed: &mut Paths) -> Result<()> {
-    replay::each_live(&table.log(), table.runtime(), table.root(), table.version(), |file| {
+    let newest = Newest::of_table(table)?;
+    newest.each_live(|file| {
         needed.insert(hash(&file.path()));
     })?;
     // A checkpoint forgets what was taken out longer ago than a week, entries do not; and entries may be cleaned up.
-    replay::each_tombstone(table, |path, at_ms| {
+    newest.each_tombstone(|path, at_ms| {
         if at_ms >= horizon {
             needed.insert(hash(path));
         }
