@@ -161,12 +161,14 @@ impl Started {
             threads.push(thread.or_unavailable("start a thread")?);
         }
         watch(accounts.clone());
-        let mut failed = None;
+        let (mut failed, mut at_end) = (None, !threads.is_empty());
         for thread in threads {
-            let ended = thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")));
-            failed = failed.or(ended.err());
+            match thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked"))) {
+                Ok(reached) => at_end &= reached,
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        if bounded && failed.is_none() && stop.asked() {
+        if bounded && failed.is_none() && !at_end {
             failed = Some(Error::unavailable("told to stop before the end was reached"));
         }
         runtime.shutdown_background();

@@ -13,7 +13,7 @@ use std::{
 };
 
 pub use super::slot::Slot;
-use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, outlet, values::Values};
+use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, outlet, probe::Probe, values::Values};
 use crate::{
     batch::Budget,
     clock::Clock,
@@ -28,9 +28,6 @@ use crate::{
     sink::{self, Sink},
     source::{self, Permit, Source},
 };
-
-/// Asks whether a sink that failed could be opened now.
-pub(super) type Probe = Box<dyn FnMut() -> Result<()> + Send>;
 
 /// Batches that may wait for an outlet: enough to keep it busy, few enough to notice that it is slow.
 const DEPTH: usize = 4;
@@ -256,7 +253,7 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
                 transactional_id: setup.slot.transactional_id(&kafka.group, &pipeline.name),
             };
             let group = group.expect("a Kafka sink goes with a Kafka source").clone();
-            let probe: Probe = Box::new(|| Ok(())); // building the line anew is the only way to find out
+            let probe = Probe::new(|| Ok(())); // building the line anew is the only way to find out
             Ok((Box::new(sink::kafka::Kafka::open(kafka, settings, group)?), probe, None))
         }
         (config::Sink::Kafka { topic, rejected, raw, .. }, Topics::Files { folder }) => {
@@ -268,7 +265,7 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
                 interval: setup.config.archive.interval,
             };
             let at = folder.clone();
-            Ok((Box::new(sink::files::Files::open(settings)?), Box::new(move || writable(&at)), None))
+            Ok((Box::new(sink::files::Files::open(settings)?), Probe::new(move || writable(&at)), None))
         }
         (config::Sink::Archive { path, partition_by }, _) => {
             let settings = sink::archive::Settings::new(&setup.config, path, partition_by, &pipeline.name);
@@ -283,7 +280,7 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
             let opened = open(create)?;
             setup.archived.store(true, Ordering::SeqCst);
             let at = setup.config.archive.location.clone();
-            let probe: Probe = Box::new(move || writable(&at).and_then(|()| open(false).map(drop)));
+            let probe = Probe::new(move || writable(&at).and_then(|()| open(false).map(drop)));
             let reader = opened.reader();
             let columns = pipeline.dedup.as_ref().map(|dedup| dedup.key.clone()).unwrap_or_default();
             let keys: Keys =

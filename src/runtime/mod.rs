@@ -31,6 +31,7 @@ mod breaker;
 pub mod build;
 mod columns;
 mod outlet;
+mod probe;
 mod slot;
 pub mod supervise;
 #[cfg(test)]
@@ -103,7 +104,7 @@ struct Place {
     /// Left behind, and why: takes nothing more until the line is built anew.
     behind: Option<String>,
     /// Tells, asked again and again, whether a sink that failed could be opened now.
-    probe: build::Probe,
+    probe: probe::Probe,
     next_probe: Instant,
     pause: Duration,
 }
@@ -157,8 +158,8 @@ impl Line {
         if let Some((dedup, _)) = &mut self.dedup {
             dedup.strike_out(&mut checked)?;
             cpu::spent(Step::Dedup);
-            self.metrics.dedup_keys.with_label_values(&[&self.pipeline]).set(dedup.keys() as i64);
         }
+        self.tell_keys();
         let outcome = checked.finish(&self.schema)?;
         self.breaker.observe(&outcome)?;
         cpu::spent(Step::Checks);
@@ -208,7 +209,6 @@ impl Line {
         place.behind = Some(why);
         place.outlet.close();
         place.next_probe = Instant::now() + place.pause;
-        self.metrics.sink_up.with_label_values(&[&self.pipeline, place.outlet.kind]).set(0);
         Ok(())
     }
 
@@ -221,19 +221,20 @@ impl Line {
             }
             let place = &mut self.outlets[at];
             if place.behind.is_some() && place.outlet.ended() && Instant::now() >= place.next_probe {
-                match (place.probe)() {
-                    Ok(()) => {
+                match place.probe.look() {
+                    None => {}
+                    Some(Ok(())) => {
                         info!(pipeline = %self.pipeline, sink = place.outlet.kind, "sink can take rows again");
                         self.let_go(&[])?;
                         return Ok(true);
                     }
-                    Err(error) if error.kind == ErrorKind::Unavailable => {
+                    Some(Err(error)) if error.kind == ErrorKind::Unavailable => {
                         place.pause = (place.pause * 2).min(Duration::from_secs(30));
                         place.next_probe = Instant::now() + place.pause;
                         warn!(pipeline = %self.pipeline, sink = place.outlet.kind, %error, "sink still not answering");
                         place.behind = Some(error.to_string());
                     }
-                    Err(error) => return Err(error),
+                    Some(Err(error)) => return Err(error),
                 }
             }
         }
@@ -281,7 +282,7 @@ impl Line {
             let recent = Recent { window: dedup.reach(), latest: dedup.latest() };
             keys(&before, recent, &mut |batch| dedup.learn(batch))?;
         }
-        let keys = self.dedup.as_ref().map_or(0, |(dedup, _)| dedup.keys());
+        let keys = self.tell_keys();
         info!(pipeline = %self.pipeline, partitions = partitions.len(), keys, took_ms = begun.elapsed().as_millis() as u64, "partitions taken over");
         Ok(cursors)
     }
@@ -305,7 +306,15 @@ impl Line {
         if let Some((dedup, _)) = &mut self.dedup {
             dedup.forget(partitions);
         }
+        self.tell_keys();
         Ok(())
+    }
+
+    /// How many keys dedup remembers.
+    fn tell_keys(&self) -> usize {
+        let Some((dedup, _)) = &self.dedup else { return 0 };
+        self.metrics.dedup_keys.with_label_values(&[&self.pipeline]).set(dedup.keys() as i64);
+        dedup.keys()
     }
 
     /// Returns when those sinks that are not behind have committed what they have.

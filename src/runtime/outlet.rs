@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus::IntGauge;
 use tracing::debug;
 
 use super::values::{self, Values};
@@ -48,6 +49,8 @@ pub(super) struct Outlet {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<Error>>>,
+    /// 1 while the sink takes rows.
+    up: IntGauge,
     /// Bytes of the batches that wait for it and of the one in work.
     holds: Arc<AtomicUsize>,
     /// How many it may hold: more would leave the others no room to read on, and then nobody notices that it hangs.
@@ -78,8 +81,9 @@ impl Outlet {
         let (jobs, queue) = mpsc::sync_channel(depth);
         let failure = Arc::new(Mutex::new(None));
         let kind = sink.kind();
-        watch.metrics.sink_up.with_label_values(&[&watch.pipeline, kind]).set(1);
-        let keep = failure.clone();
+        let up = watch.metrics.sink_up.with_label_values(&[&watch.pipeline, kind]);
+        up.set(1);
+        let (keep, down) = (failure.clone(), up.clone());
         let name = format!("{kind}-{}", watch.pipeline);
         let holds = Arc::new(AtomicUsize::new(0));
         let mut worker =
@@ -89,13 +93,13 @@ impl Outlet {
             let ran = catch_unwind(AssertUnwindSafe(|| worker.run(&queue).inspect_err(|_| worker.sink.abort())));
             let ran = ran.unwrap_or_else(|_| Err(Error::bug(format!("the {kind} sink panicked"))));
             if let Err(error) = ran {
-                worker.watch.metrics.sink_up.with_label_values(&[&worker.watch.pipeline, kind]).set(0);
+                down.set(0);
                 *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         };
         let thread = std::thread::Builder::new().name(name).spawn(body);
         let thread = thread.map_err(|error| Error::unavailable(format!("start a thread for {kind}: {error}")))?;
-        Ok(Outlet { kind, jobs: Some(jobs), thread: Some(thread), failure, holds, share })
+        Ok(Outlet { kind, jobs: Some(jobs), thread: Some(thread), failure, up, holds, share })
     }
 
     /// Hands a batch over without waiting; `false` when it holds as much as it may.
@@ -151,6 +155,7 @@ impl Outlet {
 
     /// Takes no more; the thread ends when it has committed what it holds.
     pub fn close(&mut self) {
+        self.up.set(0);
         self.jobs = None;
     }
 
@@ -161,7 +166,7 @@ impl Outlet {
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -122,8 +122,8 @@ impl Told {
     }
 }
 
-/// Runs a pipeline until it is told to stop, has reached its end, or cannot go on.
-pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
+/// Runs a pipeline until it is told to stop, has reached its end, or cannot go on; tells whether it has reached its end.
+pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<bool> {
     let name = &setup.prepared.pipeline.name;
     let told = Told {
         pipeline: name.clone(),
@@ -139,21 +139,21 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
         let ended = once(setup, stop, behind, &told);
         trouble.lived(begun.elapsed(), setup.bounded, carried(setup) - before);
         let error = match ended {
-            Ok(End::Finished) => {
+            Ok((End::Finished, at_end)) => {
                 told.set(State::Finished, None);
-                return Ok(());
+                return Ok(at_end);
             }
-            Ok(End::Rejoin) => {
+            Ok((End::Rejoin, _)) => {
                 setup.metrics.restarts.with_label_values(&[name, "rejoin"]).inc();
                 behind = left_behind_next(behind, begun.elapsed());
                 continue;
             }
-            Ok(End::Lacking(sink, why)) if stop.asked() => {
+            Ok((End::Lacking(sink, why), _)) if stop.asked() => {
                 warn!(pipeline = %name, sink, why, "stopped while the sink is behind: it takes up what it lacks at the next start");
                 told.set(State::Stopped, None);
-                return Ok(());
+                return Ok(false);
             }
-            Ok(End::Lacking(sink, why)) => {
+            Ok((End::Lacking(sink, why), _)) => {
                 Error::unavailable(format!("the {sink} sink is behind, it lacks rows up to the end: {why}"))
             }
             Err(error) => error,
@@ -165,7 +165,7 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
             told.set(State::Stopped, Some(error.to_string()));
-            return Ok(());
+            return Ok(false);
         }
         if !helps {
             error!(pipeline = %name, %error, "pipeline stopped");
@@ -177,7 +177,7 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<()> {
         told.set(State::Waiting, Some(error.to_string()));
         stop.wait(pause);
         if stop.asked() {
-            return Ok(());
+            return Ok(false);
         }
     }
 }
@@ -233,8 +233,8 @@ fn left_behind_next(pause: Duration, lived: Duration) -> Duration {
     if lived > RECOVERED + pause { BEHIND[0] } else { (pause * 2).min(BEHIND[1]) }
 }
 
-/// One line, from building to its end. A sink that fails is left behind for `pause`.
-fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<End> {
+/// One line, from building to its end, and whether that was the source's. A sink that fails is left behind for `pause`.
+fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End, bool)> {
     let name = setup.prepared.pipeline.name.clone();
     let permit = Permit::default();
     let build::Built { mut source, mut line, budget } = build::build(setup, &permit, pause)?;
@@ -269,12 +269,13 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<End>
         // Whatever is still in flight must not be committed behind our back while a new line is built.
         permit.kill();
     }
+    let at_end = intake.is_at_end();
     drop(intake);
     let ended = line.join().unwrap_or_else(|_| Err(Error::bug(format!("the line of {name} panicked"))));
     match (ended, fetched) {
         // The line knows best why it ended; "the source has stopped" is only an echo.
         (Ok(_), Err(fetched)) if !fetched.kind.may_pass() => Err(fetched),
-        (Ok(end), _) => Ok(end),
+        (Ok(end), _) => Ok((end, at_end)),
         (Err(line), _) if !line.kind.may_pass() => Err(line),
         (Err(_), Err(fetched)) if fetched.kind != ErrorKind::Unavailable => Err(fetched),
         (Err(line), Err(fetched)) if line.kind == ErrorKind::Unavailable && echo(&line) => Err(fetched),

@@ -115,7 +115,7 @@ fn place_of(kind: &'static str, cuts: &[i64], permit: &Permit, depth: usize) -> 
     let fake = Fake { kind, cuts: cuts.to_vec(), told: told.clone() };
     let outlet = Outlet::start(Box::new(fake), depth, SHARE, permit.clone(), watch).unwrap();
     let asked = told.clone();
-    let probe: build::Probe = Box::new(move || match asked.broken.load(Ordering::SeqCst) {
+    let probe = probe::Probe::new(move || match asked.broken.load(Ordering::SeqCst) {
         true => Err(Error::unavailable("disk full")),
         false => Ok(()),
     });

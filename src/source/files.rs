@@ -188,6 +188,7 @@ impl Source for Files {
             }
             if self.settings.bounded {
                 if !more {
+                    intake.reached_end();
                     return intake.finish(LAST_COMMIT);
                 }
                 continue;
@@ -208,7 +209,7 @@ impl Topic {
     /// A warning, once for each file, and no more than [`TOLD`] of them.
     fn tell(&mut self, what: &'static str, name: &str) {
         if self.told.len() < TOLD && self.told.insert((what, name.to_owned())) {
-            warn!(topic = %self.name, path = %self.folder.join(name).display(), "{what}");
+            warn!(topic = %self.name, path = ?self.folder.join(name), "{what}");
         }
     }
 

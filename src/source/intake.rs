@@ -67,6 +67,8 @@ pub struct Intake {
     drain: Duration,
     /// How long taking partitions over may take.
     takeover: Duration,
+    /// Whether the source has read all that it was to read.
+    at_end: bool,
     begun: Option<Box<dyn FnOnce() + Send>>,
     failed: Option<TellFailed>,
 }
@@ -75,7 +77,19 @@ impl Intake {
     /// An intake and the line's end of it. `depth` batches may wait in between.
     pub fn new(depth: usize, budget: Arc<Budget>, permit: Permit, drain: Duration) -> (Intake, Receiver<Feed>) {
         let (feed, fed) = mpsc::sync_channel(depth);
-        (Intake { feed, budget, permit, drain, takeover: Duration::from_secs(120), begun: None, failed: None }, fed)
+        (
+            Intake {
+                feed,
+                budget,
+                permit,
+                drain,
+                takeover: Duration::from_secs(120),
+                at_end: false,
+                begun: None,
+                failed: None,
+            },
+            fed,
+        )
     }
 
     /// What is to be done once the source has found all it reads from.
@@ -88,6 +102,15 @@ impl Intake {
         if let Some(tell) = self.begun.take() {
             tell();
         }
+    }
+
+    /// The source has read all that it was to read, and does not end for another reason.
+    pub fn reached_end(&mut self) {
+        self.at_end = true;
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.at_end
     }
 
     /// What is to be done once the source cannot go on.
@@ -174,6 +197,7 @@ impl Intake {
             match self.feed.try_send(feed) {
                 Ok(()) => break,
                 Err(TrySendError::Disconnected(_)) => return Err(gone()),
+                Err(TrySendError::Full(_)) if stop.is_some_and(Stop::asked) => return Err(stopped()),
                 Err(TrySendError::Full(back)) if Instant::now() < deadline => feed = back,
                 Err(TrySendError::Full(_)) => return Err(late(patience, stop)),
             }
@@ -184,9 +208,7 @@ impl Intake {
             match answer.recv_timeout(if stop.is_some() { left.min(LOOK) } else { left }) {
                 Ok(answer) => return answer,
                 Err(RecvTimeoutError::Disconnected) => return Err(gone()),
-                Err(RecvTimeoutError::Timeout) if stop.is_some_and(Stop::asked) => {
-                    return Err(Error::unavailable("stopped while partitions were being taken over"));
-                }
+                Err(RecvTimeoutError::Timeout) if stop.is_some_and(Stop::asked) => return Err(stopped()),
                 Err(RecvTimeoutError::Timeout) if left <= LOOK || stop.is_none() => {
                     return Err(late(patience, stop));
                 }
@@ -201,6 +223,10 @@ fn gone() -> Error {
     Error::unavailable("the line behind the source has stopped")
 }
 
+fn stopped() -> Error {
+    Error::unavailable("stopped while partitions were being taken over")
+}
+
 /// A stop ends only a take-over early: what is given to others, or finished, has its time.
 fn late(patience: Duration, takes_over: Option<&Stop>) -> Error {
     let what =
@@ -211,6 +237,17 @@ fn late(patience: Duration, takes_over: Option<&Stop>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_ends_a_take_over_that_the_line_has_not_heard_of() {
+        let (mut intake, _line) = Intake::new(1, Budget::new(10), Permit::default(), LOOK);
+        assert!(intake.insist(Fetched::default()).unwrap().is_none(), "now its queue is full");
+        let stop = Stop::new();
+        stop.ask();
+        let begun = Instant::now();
+        assert!(intake.assign(Vec::new(), &stop).is_err());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
 
     #[test]
     fn a_batch_is_given_back_while_there_is_no_room_but_for_the_last_ones() {

@@ -80,7 +80,7 @@ impl Tail {
                 if gaps == Gaps::Stop || *cut != position {
                     return Err(changed(&path, format!("was read up to byte {cut} before, but no line begins there")));
                 }
-                warn!(path = %path.display(), position, "no line begins at the cursor, what is left of the line is recorded as a gap");
+                warn!(?path, position, "no line begins at the cursor, what is left of the line is recorded as a gap");
                 torn = true;
             }
         }
@@ -205,8 +205,13 @@ impl Tail {
                     if is_whole(&arena[start..]) {
                         return Ok(Line::Whole(read));
                     }
-                    let (path, position) = (self.path.display(), self.position);
-                    warn!(%path, position, bytes = read, "the last line has no newline and is not whole: left for the next run");
+                    let (path, position) = (&self.path, self.position);
+                    warn!(
+                        ?path,
+                        position,
+                        bytes = read,
+                        "the last line has no newline and is not whole: left for the next run"
+                    );
                 }
                 arena.truncate(start);
                 return Ok(Line::None);

@@ -127,11 +127,15 @@ impl<'a> Reading<'a> {
         self.subscribe()?;
         self.intake.begun();
         let mut patience = IDLE;
-        let mut taken = 0_u32;
+        let (mut taken, mut now) = (0_u32, Instant::now());
         loop {
-            let found = match self.client.poll(patience) {
+            let polled = self.client.poll(patience);
+            if !patience.is_zero() {
+                now = Instant::now();
+            }
+            let found = match polled {
                 Some(Ok(message)) => {
-                    self.take(&message)?;
+                    self.take(&message, now)?;
                     taken = taken.wrapping_add(1);
                     patience = Duration::ZERO;
                     // Looking after the rest costs more than a message does.
@@ -150,6 +154,7 @@ impl<'a> Reading<'a> {
                 Some(wait) => patience = wait,
                 None => return self.finish(),
             }
+            now = Instant::now();
         }
     }
 
@@ -197,7 +202,7 @@ impl<'a> Reading<'a> {
         other.map_or(Ok(()), |(topic, _)| Err(begin::created_anew(topic, "while we read it")))
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
+    fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) -> Result<()> {
         if self.trouble.is_some() {
             self.recovered();
         }
@@ -211,7 +216,7 @@ impl<'a> Reading<'a> {
             key: message.key(),
             payload: message.payload(),
         };
-        self.batches.add(at, incoming, Instant::now());
+        self.batches.add(at, incoming, now);
         Ok(())
     }
 
@@ -251,6 +256,7 @@ impl<'a> Reading<'a> {
         }
         // Also while messages come in: a topic that is written all the time would never be at its end.
         if self.settings.bounded && self.ended(now) {
+            self.intake.reached_end();
             return Ok(None);
         }
         if found {

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Offset, TopicPartitionList,
-    consumer::{Consumer, RebalanceProtocol},
-};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
 
 use super::{
     batches::Track,
@@ -164,34 +161,17 @@ impl Reading<'_> {
         member::release(self.client, list).map_err(|error| self.explain("release", &error))
     }
 
-    /// The broker says that an offset is out of range, but not in which partition: looks at all of them, records what
-    /// is gone, and sets the client to the right places.
-    pub(super) fn examine(&mut self) -> Result<()> {
-        self.resume()?;
-        let mut moved = Vec::new();
-        for at in 0..self.batches.tracks().len() {
-            let Track { partition, next, .. } = &self.batches.tracks()[at];
-            let (partition, next) = (partition.clone(), *next);
-            let marks = self.marks(&partition)?;
-            if let Begin::After(_, low) = begin(&partition, &[next], marks, Start::Beginning, self.settings.gaps)? {
-                self.lose(at, low);
-                moved.push(at);
-            }
+    /// The broker says that an offset is out of range, but not in which partition: what is gone by policy is told, and
+    /// everything else is found at the cursors, where the next line begins.
+    ///
+    /// Why nothing is mended in place: such a partition is not fetched any more until it is assigned again, and
+    /// librdkafka takes any giving up of partitions for the answer to a revocation, though we have not heard of it yet.
+    /// The group would go on without us while we still commit.
+    pub(super) fn examine(&self) -> Result<()> {
+        for Track { partition, next, .. } in self.batches.tracks() {
+            begin(partition, &[*next], self.marks(partition)?, Start::Beginning, self.settings.gaps)?;
         }
-        if moved.is_empty() || !matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            moved = (0..self.batches.tracks().len()).collect();
-        }
-        let mut list = TopicPartitionList::new();
-        for at in moved {
-            let Track { partition, next, .. } = &self.batches.tracks()[at];
-            list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(*next))
-                .map_err(|error| self.explain("assign", &error))?;
-        }
-        // A partition that failed this way is not fetched any more, and cannot be sought: it has to be assigned again.
-        self.release(&list)?;
-        member::assign(self.client, &list).map_err(|error| self.explain("assign", &error))?;
-        self.resumed = Some(Instant::now());
-        Ok(())
+        Err(Error::unavailable("the broker lacks an offset that we asked for: reading begins anew at the cursors"))
     }
 
     /// What the partition holds for readers of committed messages.
