@@ -204,6 +204,7 @@ impl Troubles {
         if code == Authentication && reason.contains("handshake failed: Local:") {
             code = BrokerTransportFailure;
         }
+        let reason = without_secrets(reason);
         tracing::debug!(%code, reason, "kafka client event");
         // What is gone the broker's own marks tell, to whoever is told of it. Afterwards it explains nothing.
         if meaning(code).0 == ErrorKind::Gap {
@@ -268,6 +269,12 @@ impl Troubles {
     }
 }
 
+/// What librdkafka says, but what it repeats of `sasl.oauthbearer.config`, which may have a secret in it.
+fn without_secrets(reason: &str) -> &str {
+    const PROPERTY: &str = "sasl.oauthbearer.config";
+    reason.find(PROPERTY).map_or(reason, |at| &reason[..at + PROPERTY.len()])
+}
+
 /// How much a code tells: a timeout says least, a refusal most.
 fn rank(code: RDKafkaErrorCode) -> u8 {
     match code {
@@ -282,7 +289,10 @@ fn rank(code: RDKafkaErrorCode) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::{consumer::BaseConsumer, error::KafkaError};
+    use rdkafka::{
+        consumer::{BaseConsumer, Consumer},
+        error::KafkaError,
+    };
 
     use super::*;
     use crate::config::Secret;
@@ -315,6 +325,31 @@ mod tests {
         let (kind, text) = classify(&error);
         assert_eq!(kind, ErrorKind::Config);
         assert!(text.contains("sasl.password.file") && !text.contains("geheim"), "{text}");
+    }
+
+    #[test]
+    fn what_is_said_of_a_token_repeats_nothing_of_what_it_is_made_of() {
+        let config = kafka(&[
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
+            ("sasl.oauthbearer.config", "principal=huiju geheim=abcdef"),
+        ]);
+        struct Told(Troubles);
+        impl rdkafka::ClientContext for Told {
+            fn error(&self, error: KafkaError, reason: &str) {
+                self.0.note(&error, reason);
+            }
+        }
+        impl rdkafka::consumer::ConsumerContext for Told {}
+        let client: BaseConsumer<Told> = client(&config).create_with_context(Told(Troubles::default())).unwrap();
+        let begun = std::time::Instant::now();
+        while client.context().0.last().is_none() {
+            client.poll(std::time::Duration::from_millis(50));
+            assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the token is not complained of");
+        }
+        let (_, reason) = client.context().0.last().unwrap();
+        assert!(reason.ends_with("Unrecognized sasl.oauthbearer.config"), "{reason}");
     }
 
     #[test]

@@ -45,6 +45,8 @@ struct Checked {
     of: usize,
     /// Position of the raw column in the computed batch.
     raw: Option<usize>,
+    /// Whether what the source said of it is personal, be it the column itself or the raw one.
+    personal: bool,
     codes: Option<Codes>,
     unknown: Arc<str>,
     too_long: Arc<str>,
@@ -100,9 +102,11 @@ impl Checks {
                 }
             });
             let code = if codes.is_some() { "unknown_code" } else { "unreadable" };
+            let raw = column.raw.as_ref().and_then(|raw| contract.columns.iter().find(|other| other.name == *raw));
             columns.push(Checked {
                 of,
                 raw: column.raw.as_deref().and_then(position),
+                personal: column.personal || raw.is_some_and(|raw| raw.personal),
                 codes,
                 unknown: format!("{}:{code}", column.name).into(),
                 too_long: format!("{}:too_long", column.name).into(),
@@ -135,7 +139,8 @@ impl Checks {
             if let (Some(codes), Some(text)) = (&checked.codes, array.as_string_opt::<i32>()) {
                 let unknown = |i: &usize| text.is_valid(*i) && !codes.contains(text.value(*i));
                 for row in (0..text.len()).filter(unknown) {
-                    found.add(row, column, "unknown_code", &checked.unknown, column.unknown, array, None);
+                    let value = || shown(column.personal, array, row);
+                    found.add(row, column, "unknown_code", &checked.unknown, column.unknown, value);
                 }
             }
         }
@@ -157,7 +162,7 @@ impl Checks {
                         code: rule.name.clone(),
                         field: rule.column.clone(),
                         reason: rule.description.clone(),
-                        value: about.and_then(|(at, column)| shown(column, batch.column(at), row)),
+                        value: about.and_then(|(at, column)| shown(column.personal, batch.column(at), row)),
                     }),
                 }
             }
@@ -216,7 +221,8 @@ impl Checks {
                 Some(raw) => {
                     let code = if checked.codes.is_some() { "unknown_code" } else { "unreadable" };
                     let raw: ArrayRef = Arc::new(raw.slice(row, 1));
-                    found.add(row, column, code, &checked.unknown, column.unread(), &raw, Some(0));
+                    found
+                        .add(row, column, code, &checked.unknown, column.unread(), || shown(checked.personal, &raw, 0));
                 }
                 None if column.required => found.errors.entry(row as u32).or_default().push(Fault {
                     code: "missing".into(),
@@ -250,7 +256,8 @@ fn texts(column: &Column, checked: &Checked, text: &StringArray, found: &mut Fou
             });
         } else if bytes > limit && text.is_valid(row) && text.value(row).chars().count() > limit {
             let array: ArrayRef = Arc::new(text.slice(row, 1));
-            found.add(row, column, "too_long", &checked.too_long, column.unknown, &array, Some(0));
+            let value = || shown(column.personal, &array, 0);
+            found.add(row, column, "too_long", &checked.too_long, column.unknown, value);
         }
     }
 }
@@ -280,7 +287,6 @@ fn years(column: &Column, array: &ArrayRef, found: &mut Found) {
 }
 
 impl Found {
-    #[allow(clippy::too_many_arguments)]
     fn add(
         &mut self,
         row: usize,
@@ -288,8 +294,7 @@ impl Found {
         code: &'static str,
         flag: &Arc<str>,
         severity: Severity,
-        array: &ArrayRef,
-        at: Option<usize>,
+        value: impl FnOnce() -> Option<String>,
     ) {
         if severity == Severity::Warning {
             self.flags.push((row as u32, flag.clone()));
@@ -307,7 +312,7 @@ impl Found {
             code: code.into(),
             field: Some(name.clone()),
             reason,
-            value: shown(column, array, at.unwrap_or(row)),
+            value: value(),
         });
     }
 
@@ -376,14 +381,14 @@ fn is_flags(contract: &Contract, column: &Column) -> bool {
 }
 
 /// The value as a reject may show it: short, and masked when it is personal.
-fn shown(column: &Column, array: &ArrayRef, row: usize) -> Option<String> {
+fn shown(personal: bool, array: &ArrayRef, row: usize) -> Option<String> {
     if array.is_null(row) {
         return None;
     }
     let formatter = ArrayFormatter::try_new(array, &FormatOptions::default()).ok()?;
     let text = formatter.value(row).to_string();
     let short: String = text.chars().take(SHOWN).collect();
-    Some(if column.personal { text::mask::mask_value(&short) } else { short })
+    Some(if personal { text::mask::mask_value(&short) } else { short })
 }
 
 fn in_chinese(kind: &Kind) -> &'static str {
