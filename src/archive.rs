@@ -86,7 +86,7 @@ struct Which {
 pub struct CompactOptions {
     #[command(flatten)]
     which: Which,
-    /// Files below half of this are small [default: file_size of the configuration]
+    /// Files below half of this are small; at least 64KiB [default: file_size of the configuration]
     #[arg(long, value_parser = config::size)]
     file_size: Option<usize>,
     /// Fewer small files in a partition than this are left alone
@@ -101,7 +101,7 @@ pub struct CompactOptions {
 pub struct VacuumOptions {
     #[command(flatten)]
     which: Which,
-    /// How old a version, or a file that is in none, may be
+    /// How old a version, or a file that is in none, may be; at least 1h
     #[arg(long, default_value = "7d", value_parser = config::duration)]
     retention: Duration,
     /// Only say what would go

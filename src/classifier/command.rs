@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    data::{self, Fields},
+    data::{self, Fields, TextFields},
     report,
 };
 use crate::{
@@ -64,7 +64,7 @@ pub struct Classify {
     #[command(flatten)]
     weights: Weights,
     #[command(flatten)]
-    fields: Fields,
+    fields: TextFields,
     /// How many features to show, the strongest
     #[arg(long, default_value_t = 5)]
     reasons: usize,

@@ -17,15 +17,22 @@ use crate::{
     text::classify::{Example, most_classes},
 };
 
-/// Which fields hold what.
+/// Which fields hold a text.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Fields {
+pub struct TextFields {
     /// Field of the title; a text without it has none
     #[arg(long, default_value = "title")]
     pub title: String,
     /// Field of the content
     #[arg(long, default_value = "content")]
     pub content: String,
+}
+
+/// Which fields hold a labelled text.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Fields {
+    #[command(flatten)]
+    pub texts: TextFields,
     /// Field of the label
     #[arg(long, default_value = "label")]
     pub label: String,
@@ -116,7 +123,7 @@ fn with_labels(path: &Path, fields: &Fields) -> Result<Vec<(usize, Text, String)
             }
             None => return Err(missing(&at(), &fields.label)),
         };
-        all.push((line, text(&at(), row, fields)?, label));
+        all.push((line, text(&at(), row, &fields.texts)?, label));
     }
     Ok(all)
 }
@@ -134,7 +141,7 @@ pub fn name(name: &str) -> Result<(), &'static str> {
 
 /// Hands out texts to classify as they come, and whether the next one has to be waited for; `None` is standard input. Lines
 /// that are no JSON objects are contents without a title. Tells whether more are wanted: whoever takes them says so.
-pub fn each(path: Option<&Path>, fields: &Fields, mut take: impl FnMut(&Text, bool) -> bool) -> Result<bool> {
+pub fn each(path: Option<&Path>, fields: &TextFields, mut take: impl FnMut(&Text, bool) -> bool) -> Result<bool> {
     let Some(path) = path else {
         return lines(Path::new("standard input"), std::io::stdin().lock(), fields, take);
     };
@@ -154,7 +161,7 @@ pub fn each(path: Option<&Path>, fields: &Fields, mut take: impl FnMut(&Text, bo
 /// What a line may have; it is held in memory.
 const LONGEST: usize = 16 << 20;
 
-fn lines(path: &Path, from: impl Read, fields: &Fields, mut take: impl FnMut(&Text, bool) -> bool) -> Result<bool> {
+fn lines(path: &Path, from: impl Read, fields: &TextFields, mut take: impl FnMut(&Text, bool) -> bool) -> Result<bool> {
     let plain = |content: &str| Text { title: String::new(), content: content.to_owned() };
     let mut reader = BufReader::new(from);
     let mut bytes = Vec::new();
@@ -197,7 +204,7 @@ fn lines(path: &Path, from: impl Read, fields: &Fields, mut take: impl FnMut(&Te
     Ok(objects.is_some() || (0..empty).all(|_| take(&plain(""), false)))
 }
 
-fn text(at: &str, mut row: Map<String, Value>, fields: &Fields) -> Result<Text> {
+fn text(at: &str, mut row: Map<String, Value>, fields: &TextFields) -> Result<Text> {
     let mut take = |name: &str| match row.remove(name) {
         Some(Value::String(text)) => Ok(Some(text)),
         Some(Value::Null) | None => Ok(None),

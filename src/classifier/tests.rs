@@ -2,10 +2,11 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::data::{self, Fields, Text};
+use super::data::{self, Fields, Text, TextFields};
 
 fn fields() -> Fields {
-    Fields { title: "title".into(), content: "content".into(), label: "label".into() }
+    let texts = TextFields { title: "title".into(), content: "content".into() };
+    Fields { texts, label: "label".into() }
 }
 
 fn file(name: &str, bytes: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
@@ -80,7 +81,7 @@ fn data_are_files() {
 
 fn texts(path: &Path) -> Result<Vec<Text>, String> {
     let mut texts = Vec::new();
-    let done = data::each(Some(path), &fields(), |text, _| {
+    let done = data::each(Some(path), &fields().texts, |text, _| {
         texts.push(text.clone());
         true
     });

@@ -138,7 +138,17 @@ impl Reader<'_, '_> {
         if is_secret(key) {
             return Err(format!("a secret does not belong in this file: write {SECRET}"));
         }
+        let value = if is_path(key, &value) { self.file(&value)? } else { value };
         accepted(key, Secret::new(value))
+    }
+
+    /// The path of a file that librdkafka reads: from the folder of the configuration, as all paths in it. What it says of
+    /// one that is not there are OpenSSL's words, when the pipeline starts.
+    fn file(&self, written: &str) -> Result<String, String> {
+        let path = base(self.path).join(written);
+        let there = std::fs::File::open(&path).map(drop);
+        there.map_err(|e| format!("the file {} cannot be read: {e}", path.display()))?;
+        path.into_os_string().into_string().map_err(|path| format!("the path {} is not UTF-8", path.display()))
     }
 
     fn look_up(&self, reference: &DeTable<'_>) -> Result<Secret, String> {
@@ -148,7 +158,9 @@ impl Reader<'_, '_> {
         };
         let (from, value) = if key.get_ref() == "env" {
             let value = (self.env)(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
-            (format!("the environment variable {name}"), value)
+            let from = format!("the environment variable {name}");
+            let value = value.into_string().map_err(|_| format!("{from} is not UTF-8 text"))?;
+            (from, value)
         } else {
             let path = base(self.path).join(name);
             let from = format!("the file {}", path.display());
@@ -169,6 +181,11 @@ fn is_secret(key: &str) -> bool {
     const ENDS: [&str; 4] = ["password", "passphrase", "secret", "key.pem"];
     // The last is what a token is made of, or its secret.
     ENDS.iter().any(|end| key.ends_with(end)) || key == "sasl.oauthbearer.config"
+}
+
+/// `probe` has librdkafka look for the system's certificates.
+fn is_path(key: &str, value: &str) -> bool {
+    key.starts_with("ssl.") && key.ends_with(".location") && value != "probe"
 }
 
 /// Asks librdkafka whether it knows the property and takes the value.

@@ -3,6 +3,7 @@
 //! Everything that is not written has a default; `huiju.example.toml` shows them all, and a test keeps it true.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,12 +16,12 @@ use super::{
 use crate::error::{Finding, Result, refuse};
 
 /// Looks up an environment variable; tests bring their own.
-pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
+pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<OsString>;
 
 impl Config {
     /// Reads `huiju.toml`; all its mistakes are reported together, a line each.
     pub fn read(path: &Path) -> Result<Config> {
-        let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let env = |name: &str| std::env::var_os(name);
         let document = Document::read(path).map_err(|mut finding| {
             if !path.exists() {
                 finding.what += ": name yours with --config FILE, or begin one from huiju.example.toml; \

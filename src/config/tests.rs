@@ -1,6 +1,6 @@
 //! The messages people get for what they wrote.
 
-use std::{fs, path::Path};
+use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt, path::Path};
 
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
@@ -8,10 +8,11 @@ use tempfile::TempDir;
 use super::{Config, Topics, pipeline, read, table::Document};
 use crate::error::Finding;
 
-fn env(name: &str) -> Option<String> {
+fn env(name: &str) -> Option<OsString> {
     match name {
         "HUIJU_KAFKA_PASSWORD" => Some("geheim".into()),
-        "EMPTY" => Some(String::new()),
+        "EMPTY" => Some(OsString::new()),
+        "LATIN" => Some(OsString::from_vec(b"ge\xFCheim".to_vec())),
         _ => None,
     }
 }
@@ -321,6 +322,8 @@ bootstrap.servers = "x"
 ssl.truststore.password = { enviroment = "geheim" }
 "ssl.truststore.location" = { env = "HOME", file = "geheim" }
 ssl.certificate.location = { path = "geheim" }
+"sasl.mechanism" = { env = "LATIN" }
+"ssl.keystore.location" = "no/such/store"
 "#,
             ),
             expect![[r#"

@@ -285,6 +285,9 @@ pub(super) fn table_path(value: &DeValue<'_>) -> Result<String, String> {
 /// Whether tables can lie in a folder, by where it really is: links are followed as far as they lead anywhere.
 pub(super) fn folder_of_tables(folder: &Path) -> Result<(), String> {
     let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    if let Some(file) = whole.ancestors().find(|there| there.exists()).filter(|there| !there.is_dir()) {
+        return Err(format!("{file:?} cannot hold tables: it is a file, and they lie in folders"));
+    }
     let real = |there: &Path| Some(there.canonicalize().ok()?.join(whole.strip_prefix(there).ok()?));
     let real = whole.ancestors().find_map(real).unwrap_or_else(|| whole.clone());
     let fit = real.to_str().ok_or_else(|| "it is not UTF-8: name it otherwise".to_owned()).and_then(unmistakable);

@@ -9,7 +9,7 @@ use crate::error::Finding;
 
 use super::{
     form::{Findings, hint},
-    odcs::stems,
+    odcs::{in_capitals, stems},
     sheet::{self, Row},
 };
 
@@ -156,8 +156,10 @@ fn month(row: &Row, column: usize, code: &str, findings: &mut Findings) -> Optio
 }
 
 /// Names of the rule sets in `rules/`.
-pub fn rule_sets(folder: &Path) -> Vec<String> {
-    stems(&folder.join("rules"), ".csv")
+pub fn rule_sets(folder: &Path) -> Result<Vec<String>, Vec<Finding>> {
+    let folder = folder.join("rules");
+    let capitals = in_capitals(&folder, ".csv");
+    if capitals.is_empty() { Ok(stems(&folder, ".csv")) } else { Err(capitals) }
 }
 
 /// Reads `rules/<set>.csv`. The order of the file counts: the earlier rule wins on equal match counts.

@@ -7,14 +7,14 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{error::Finding, text::classify::Trained};
 
-use super::odcs::stems;
+use super::odcs::{in_capitals, stems};
 
 const ENDING: &str = ".weights";
 
 /// All weights of a schemas folder, by name. No folder, no weights.
 pub fn read_all(folder: &Path) -> Result<BTreeMap<String, Trained>, Vec<Finding>> {
     let folder = folder.join("weights");
-    let (mut all, mut wrong) = (BTreeMap::new(), Vec::new());
+    let (mut all, mut wrong) = (BTreeMap::new(), in_capitals(&folder, ENDING));
     for name in stems(&folder, ENDING) {
         match read(&folder.join(format!("{name}{ENDING}"))) {
             Ok(trained) => drop(all.insert(name, trained)),

@@ -55,7 +55,7 @@ impl Library {
         let tables = CodeTables::read(schemas).map_err(&mut keep).unwrap_or_default();
         let (in_force, retired) = codes::read_divisions(schemas).map_err(&mut keep).unwrap_or_default();
         let mut rules = BTreeMap::new();
-        for set in codes::rule_sets(schemas) {
+        for set in codes::rule_sets(schemas).map_err(&mut keep).unwrap_or_default() {
             let rows = codes::read_keyword_rules(schemas, &set).map_err(&mut keep).unwrap_or_default();
             let rows = rows.into_iter().map(|row| KeywordRule {
                 rule: row.rule,
@@ -256,8 +256,13 @@ impl Library {
     /// With a wrong home no local phone and no bare name would be read, and nothing would say why.
     fn knows_home(&self, source: &Source) -> Result<(), Finding> {
         let Some(home) = &source.home else { return Ok(()) };
-        if self.divisions.in_force().is_empty() || self.divisions.lookup(home, None, None).is_some() {
+        if self.divisions.lookup(home, None, None).is_some() {
             return Ok(());
+        }
+        if self.divisions.in_force().is_empty() {
+            let what =
+                format!("home = \"{home}\" needs codes/divisions.csv, which has no division in force or is not there");
+            return Err(Finding::new(source.place("home"), what));
         }
         let near = super::nearest(home, self.divisions.in_force().iter().map(|it| it.code.as_str()));
         Err(Finding::new(

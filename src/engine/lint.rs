@@ -88,6 +88,9 @@ pub(super) fn parse(stage: &Stage, from: &str, known: &SessionState) -> Result<P
 fn parse_query(sql: &str) -> Result<ast::Query, Mistake> {
     let not_sql = |error: ParserError| {
         let error = case::inside(sql, &error.to_string()).unwrap_or(error);
+        if let Some((line, word)) = words::taken_for_sql(sql) {
+            return (Some(line), words::wants_quotes(&word));
+        }
         let text = error.to_string();
         let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
         let line = line.or_else(|| if text.contains("recursion limit") { deepest(sql) } else { last_line(sql) });

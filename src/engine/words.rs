@@ -3,7 +3,13 @@
 use arrow::datatypes::{DataType, Field};
 use datafusion::{
     common::DataFusionError,
-    sql::sqlparser::ast::{self, AccessExpr, FunctionArguments},
+    sql::sqlparser::{
+        ast::{self, AccessExpr, FunctionArguments},
+        dialect::GenericDialect,
+        keywords::Keyword,
+        parser::Parser,
+        tokenizer::{Token, Tokenizer},
+    },
 };
 
 use super::mistakes::nearest;
@@ -101,6 +107,32 @@ fn no_function(said: &str, hint: &str) -> String {
 /// That a name is taken for a word of SQL.
 pub(super) fn wants_quotes(word: &str) -> String {
     format!("{word} is a word of SQL: write the name of a field in double quotes, \"{word}\"")
+}
+
+/// The first column of a text that is nothing but a word, which SQL takes for the begin of something else: `limit` in
+/// `SELECT id, limit AS upto`. And its line.
+pub(super) fn taken_for_sql(sql: &str) -> Option<(usize, String)> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    let tokens: Vec<_> = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    let is_column = |word: &str| {
+        let parsed = Parser::parse_sql(&GenericDialect {}, &format!("SELECT {word} AS x FROM t")).ok();
+        let parsed = parsed.and_then(|mut parsed| parsed.pop());
+        let Some(ast::Statement::Query(query)) = parsed else { return false };
+        let ast::SetExpr::Select(select) = *query.body else { return false };
+        matches!(&select.projection[..], [ast::SelectItem::ExprWithAlias { .. }]) && select.into.is_none()
+    };
+    let word = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.clone()),
+        _ => None,
+    };
+    let is = |token: &Token, keyword: Keyword| word(token).is_some_and(|word| word.keyword == keyword);
+    tokens.windows(3).find_map(|three| {
+        let [before, name, behind] = [&three[0].token, &three[1].token, &three[2].token];
+        let begins = *before == Token::Comma || is(before, Keyword::SELECT);
+        let ends = *behind == Token::Comma || is(behind, Keyword::AS) || is(behind, Keyword::FROM);
+        let name = word(name).filter(|name| begins && ends && name.keyword != Keyword::NoKeyword)?;
+        (!is_column(&name.value)).then(|| (three[1].span.start.line as usize, name.value))
+    })
 }
 
 /// A word in a path of names that is a call without brackets: `user` in `caller.user` and in `user.name`.

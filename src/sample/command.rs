@@ -85,6 +85,10 @@ pub fn run(options: &Options) -> Result<()> {
     let generators = generators(options, &pipeline, &config.topics)?;
     match (&options.to, &config.topics) {
         (Some(folder), _) | (None, Topics::Files { folder }) => {
+            if options.partitions.is_some() {
+                let what = "--partitions is for topics in Kafka, and these messages become files: leave it out";
+                return Err(Error::config(what));
+            }
             if let Some(path) = taken(self::generators(options, &pipeline, &config.topics)?, folder, 1) {
                 return Err(in_the_way(&path));
             }
