@@ -123,6 +123,9 @@ fn checks(column: &Column, contract: &Contract) -> String {
         let code = if column.codes.is_some() { "unknown_code" } else { "unreadable" };
         parts.push(format!("`{code}`：{}", consequence(column.unread())));
     }
+    if column.max_length.is_some() {
+        parts.push(format!("`too_long`：{}", consequence(column.unknown)));
+    }
     let own = contract.rules.iter().filter(|rule| rule.column.as_ref() == Some(&column.name));
     parts.extend(own.map(|rule| format!("`{}`：{}", rule.name, consequence(rule.severity))));
     parts.join("；")
@@ -202,7 +205,7 @@ fn reject_codes(text: &mut String) {
     line!(text);
     line!(
         text,
-        "除上面的质量规则外，数据可能因以下原因被拒收；`unknown_code`、`unreadable` 也可能只作标记，见各字段的校验。"
+        "除上面的质量规则外，数据可能因以下原因被拒收；`unknown_code`、`unreadable`、`too_long` 也可能只作标记，见各字段的校验。"
     );
     line!(text);
     line!(text, "| 代码 | 含义 |");
@@ -258,7 +261,7 @@ mod tests {
         let contract = read(&text.replace("          - { property: unknown, value: warning }\n", "")).expect("good");
         let said = dictionary(&contract, &CodeTables::default());
         let line = said.lines().find(|line| line.starts_with("| `fault_kind` ")).expect("its line");
-        assert!(line.ends_with("| `unreadable`：拒收 |"), "{line}");
+        assert!(line.ends_with("| `unreadable`：拒收；`too_long`：保留并标记 |"), "{line}");
         let schema = contract.json_schema(&CodeTables::default());
         assert!(schema["required"].as_array().expect("a list").contains(&"fault_kind".into()), "{schema}");
     }

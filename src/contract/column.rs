@@ -69,7 +69,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
     };
     let form = Form::open(node, what, KEYS, findings)?;
     let (name, line) = form.need("name", "write its name", findings)?;
-    if name.starts_with('_') || name == "ingested_on" {
+    if name.starts_with('_') || name.eq_ignore_ascii_case("ingested_on") {
         findings.add(line, format!("`{name}` is a name huiju uses itself: name the column otherwise"));
     } else if !is_name(name) {
         findings.add(line, format!("`{name}` cannot name a column: use letters, digits and `_`, a letter first"));
@@ -180,6 +180,10 @@ impl Extras {
                 }
                 "role" if text == "flags" => {
                     extras.is_flags = true;
+                    if required {
+                        let todo = "the checks fill it, and leave it empty where nothing is flagged: remove `required`";
+                        findings.add(node.line, format!("{what} has `role: flags` and is required: {todo}"));
+                    }
                     if kind.is_some_and(|kind| *kind != Kind::Texts) {
                         let todo = "write `logicalType: array`, `physicalType: array<string>`";
                         findings.add(node.line, format!("{what} has `role: flags` but is no list of texts: {todo}"));

@@ -192,6 +192,13 @@ fn extras_fit_the_type() {
         "#]],
     );
     check(
+        "          - { property: role, value: flags }",
+        "          - { property: role, value: flags }\n        required: true",
+        expect![[r#"
+            lamps.odcs.yaml:148: column `flags` has `role: flags` and is required: the checks fill it, and leave it empty where nothing is flagged: remove `required`
+        "#]],
+    );
+    check(
         "value: repaired_on_raw }",
         "value: repaired_on_raw }\n          - { property: unknown, value: warning }\n        required: true",
         expect![[r#"

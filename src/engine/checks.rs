@@ -174,16 +174,17 @@ impl Checks {
     fn sizes(&self, batch: &RecordBatch, found: &mut Found) {
         let texts: Vec<Texts> = batch.columns()[..self.width()].iter().filter_map(Texts::of).collect();
         let keys: Vec<Texts> = self.keys.iter().filter_map(|at| Texts::of(batch.column(*at))).collect();
-        let all: usize = texts.iter().chain(&keys).map(|texts| texts.values.values().len()).sum();
+        let all: usize = texts.iter().chain(&keys).map(Texts::most).sum();
         if all < LARGEST_ROW / 6 {
             return; // not even if every character had to be escaped
         }
         for row in 0..batch.num_rows() {
-            let raw: usize = texts.iter().chain(&keys).map(|texts| texts.bytes(row).len()).sum();
+            let raw: usize = texts.iter().chain(&keys).map(|texts| texts.bytes(row).len() + texts.signs(row)).sum();
             if raw < LARGEST_ROW / 6 {
                 continue;
             }
-            let escaped = |texts: &Texts| texts.bytes(row).iter().copied().map(json_length).sum::<usize>();
+            let escaped =
+                |texts: &Texts| texts.bytes(row).iter().copied().map(json_length).sum::<usize>() + texts.signs(row);
             let key: usize = keys.iter().map(|texts| texts.bytes(row).len()).sum();
             let length = texts.iter().map(escaped).sum::<usize>() + key;
             if length > LARGEST_ROW {
@@ -337,6 +338,9 @@ impl Found {
     }
 }
 
+/// Bytes that JSON needs for a text in a list beside the text itself: `"",`, and `null,` for one that is none.
+const SIGNS: usize = 5;
+
 /// A column of texts, or of lists of them.
 struct Texts<'a> {
     /// Which rows have any: beneath a NULL may be anything.
@@ -354,6 +358,21 @@ impl<'a> Texts<'a> {
             Some(list) => {
                 Some(Texts { nulls, values: list.values().as_string_opt()?, rows: Some(list.value_offsets()) })
             }
+        }
+    }
+
+    /// What all rows come to, with what stands between the texts of a list.
+    fn most(&self) -> usize {
+        self.values.values().len() + if self.rows.is_some() { self.values.len() * SIGNS } else { 0 }
+    }
+
+    /// Bytes between the texts of a row's list.
+    fn signs(&self, row: usize) -> usize {
+        match self.rows {
+            Some(rows) if self.nulls.is_none_or(|nulls| nulls.is_valid(row)) => {
+                (rows[row + 1] - rows[row]) as usize * SIGNS
+            }
+            _ => 0,
         }
     }
 

@@ -109,17 +109,17 @@ pub(super) fn wants_quotes(word: &str) -> String {
     format!("{word} is a word of SQL: write the name of a field in double quotes, \"{word}\"")
 }
 
-/// The first column of a text that is nothing but a word, which SQL takes for the begin of something else: `limit` in
+/// The first column of a text that is nothing but a word, at which SQL ends the columns or begins something else: `limit` in
 /// `SELECT id, limit AS upto`. And its line.
 pub(super) fn taken_for_sql(sql: &str) -> Option<(usize, String)> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
     let tokens: Vec<_> = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
     let is_column = |word: &str| {
-        let parsed = Parser::parse_sql(&GenericDialect {}, &format!("SELECT {word} AS x FROM t")).ok();
+        let parsed = Parser::parse_sql(&GenericDialect {}, &format!("SELECT a, {word} AS x FROM t")).ok();
         let parsed = parsed.and_then(|mut parsed| parsed.pop());
         let Some(ast::Statement::Query(query)) = parsed else { return false };
         let ast::SetExpr::Select(select) = *query.body else { return false };
-        matches!(&select.projection[..], [ast::SelectItem::ExprWithAlias { .. }]) && select.into.is_none()
+        matches!(&select.projection[..], [_, ast::SelectItem::ExprWithAlias { .. }])
     };
     let word = |token: &Token| match token {
         Token::Word(word) if word.quote_style.is_none() => Some(word.clone()),
@@ -128,7 +128,7 @@ pub(super) fn taken_for_sql(sql: &str) -> Option<(usize, String)> {
     let is = |token: &Token, keyword: Keyword| word(token).is_some_and(|word| word.keyword == keyword);
     tokens.windows(3).find_map(|three| {
         let [before, name, behind] = [&three[0].token, &three[1].token, &three[2].token];
-        let begins = *before == Token::Comma || is(before, Keyword::SELECT);
+        let begins = *before == Token::Comma;
         let ends = *behind == Token::Comma || is(behind, Keyword::AS) || is(behind, Keyword::FROM);
         let name = word(name).filter(|name| begins && ends && name.keyword != Keyword::NoKeyword)?;
         (!is_column(&name.value)).then(|| (three[1].span.start.line as usize, name.value))

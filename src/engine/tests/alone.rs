@@ -44,6 +44,43 @@ fn a_row_is_as_large_as_what_it_has() {
     .assert_eq(&all);
 }
 
+/// What stands between the texts of a list counts: without it a broker would refuse the row, again and again.
+#[test]
+fn a_list_is_as_large_as_it_is_written() {
+    let mut contract = lamps();
+    contract.columns.push(lamp("parts", Kind::Texts));
+    let stage = format!(
+        "SELECT substr(id, 1, 5) AS id, {NUMBER} AS watts, 2 AS share, string_to_array(id, ',') AS parts FROM raw"
+    );
+    let (program, source) = compile_lamps_with(MAP, &stage, contract.clone(), &library()).unwrap();
+    let large = |parts: usize| message(&",".repeat(parts), "1");
+    let all = lines(&program, &source, &contract, &[large(250_000), large(2), large(100_000)]);
+    let short: String = all.lines().map(|line| line.replace(",\"\"", "").replace("[\"\"]", "[…]") + "\n").collect();
+    expect![[r#"
+        0.Some(0): checks [Fault { code: "too_large", field: None, reason: "整行约 1250 KB，超过 1000 KB", value: None }]
+        1.0: {"id":",,","watts":1,"share":2,"parts":[…]}
+        2.0: {"id":",,,,,","watts":1,"share":2,"parts":[…]}
+    "#]].assert_eq(&short);
+}
+
+/// What was read of a personal text shows no more of it than the text's own column does.
+#[test]
+fn what_a_personal_text_says_is_masked_whatever_was_to_be_read_of_it() {
+    let mut contract = lamps();
+    contract.columns.push(Column { raw: Some("cert".into()), unknown: Severity::Error, ..lamp("born", Kind::Date) });
+    contract.columns.push(Column { personal: true, ..lamp("cert", Kind::Text) });
+    let stage = format!(
+        "SELECT '1' AS id, {NUMBER} AS watts, 2 AS share, local_date(substr(id, 7, 8)) AS born, id AS cert FROM raw"
+    );
+    let (program, source) = compile_lamps_with(MAP, &stage, contract.clone(), &library()).unwrap();
+    let all =
+        lines(&program, &source, &contract, &[message("360102199013410014", "1"), message("360102199001010014", "1")]);
+    expect![[r#"
+        0.Some(0): checks [Fault { code: "unreadable", field: Some("born"), reason: "「born」(born) 无法识别为日期", value: Some("3****************4") }]
+        1.0: {"id":"1","watts":1,"share":2,"born":"1990-01-01","cert":"360102199001010014"}
+    "#]].assert_eq(&all);
+}
+
 /// What a condition keeps from being computed is not computed because another rule has it too.
 #[test]
 fn a_rule_does_not_fail_of_another() {

@@ -129,7 +129,7 @@ fn a_code_that_is_not_there_is_named_with_those_that_are() {
         .assert_eq(&answers(&[("K7", "7")], &[]));
 }
 
-/// A retired code has a successor, whose phones are meant; without divisions there is nothing to look it up in.
+/// A retired code has a successor, whose phones are meant. Without divisions no home means anything.
 #[test]
 fn a_home_that_is_no_division_is_refused() {
     let library = Library::read(&root().join("schemas")).unwrap();
@@ -147,7 +147,7 @@ fn a_home_that_is_no_division_is_refused() {
     "#]]
     .assert_eq(&told);
     let none = Library::read(&root().join("tests/fixtures/no_such_folder")).unwrap();
-    assert!(none.check(&source).is_empty());
+    expect![[r#"lamps/street.toml: home = "110000" needs codes/divisions.csv, which has no division in force or is not there"#]].assert_eq(&none.check(&source)[0].to_string());
 }
 
 /// It would be read as a time in UTC, whatever the source's zone, and reject the row where it is written otherwise.

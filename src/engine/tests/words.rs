@@ -34,6 +34,35 @@ fn a_length_of_a_text_type_is_refused() {
     assert_eq!(told("length(CAST(w AS VARCHAR)) + length(w::TEXT)"), "");
 }
 
+/// What the parser complains of is a word behind it, or the next line.
+#[test]
+fn a_word_of_sql_that_stands_for_a_field_is_named() {
+    let mut all = String::new();
+    for word in ["where", "limit", "union", "exists", "having", "into", "struct", "order", "name", "null", "case"] {
+        all += &format!("{word} => {}\n", told(word));
+    }
+    all += &format!(
+        "limit, => {}\n",
+        told_of("SELECT id, TRY_CAST(w AS BIGINT) AS watts,\n limit,\n 2 AS share FROM raw")
+    );
+    all += &format!("null, another mistake => {}\n", told_of("SELECT id, NULL AS watts, 2 ++* AS share FROM raw"));
+    expect![[r#"
+        where => :3: where is a word of SQL: write the name of a field in double quotes, "where"
+        limit => :3: limit is a word of SQL: write the name of a field in double quotes, "limit"
+        union => :3: union is a word of SQL: write the name of a field in double quotes, "union"
+        exists => :3: exists is a word of SQL: write the name of a field in double quotes, "exists"
+        having => :3: having is a word of SQL: write the name of a field in double quotes, "having"
+        into => :3: into is a word of SQL: write the name of a field in double quotes, "into"
+        struct => :3: struct is a word of SQL: write the name of a field in double quotes, "struct"
+        order => :3: order is a word of SQL: write the name of a field in double quotes, "order"
+        name => :3: No field named name. (for source street)
+        null => 
+        case => :3: this CASE has no END
+        limit, => :2: limit is a word of SQL: write the name of a field in double quotes, "limit"
+        null, another mistake => :1: this is not SQL: Expected: an expression, found: * at Line: 1, Column: 31
+    "#]].assert_eq(&all);
+}
+
 #[test]
 fn what_the_engine_does_not_have_is_told_without_its_own_words() {
     let mut all = String::new();
@@ -240,12 +269,12 @@ fn names_that_are_words_of_sql_are_told_to_want_quotes() {
         all += &format!("{name}: {}\n", said.replace("lamps/street.sql", ""));
     }
     expect![[r#"
-        order: :2: this is not SQL: Expected: end of statement, found: order (a word of SQL: if it names a field, write it in double quotes, "order") at Line: 2, Column: 2
-        group: :2: this is not SQL: Expected: end of statement, found: group (a word of SQL: if it names a field, write it in double quotes, "group") at Line: 2, Column: 2
-        values: :2: this is not SQL: Expected: end of statement, found: values (a word of SQL: if it names a field, write it in double quotes, "values") at Line: 2, Column: 2
-        select: :2: this is not SQL: Expected: end of statement, found: select (a word of SQL: if it names a field, write it in double quotes, "select") at Line: 2, Column: 2
-        with: :2: this is not SQL: Expected: end of statement, found: with (a word of SQL: if it names a field, write it in double quotes, "with") at Line: 2, Column: 2
-        view: :2: this is not SQL: Expected: end of statement, found: view (a word of SQL: if it names a field, write it in double quotes, "view") at Line: 2, Column: 2
+        order: :2: order is a word of SQL: write the name of a field in double quotes, "order"
+        group: :2: group is a word of SQL: write the name of a field in double quotes, "group"
+        values: :2: values is a word of SQL: write the name of a field in double quotes, "values"
+        select: :2: select is a word of SQL: write the name of a field in double quotes, "select"
+        with: :2: with is a word of SQL: write the name of a field in double quotes, "with"
+        view: :2: view is a word of SQL: write the name of a field in double quotes, "view"
         interval: :2: INTERVAL wants a text behind it, '1 day'; the name of a field wants quotes, "interval"
         user.name: :2: user is a word of SQL: write the name of a field in double quotes, "user"
         user.order.name: :2: user is a word of SQL: write the name of a field in double quotes, "user"

@@ -53,7 +53,7 @@ impl Shape {
             columns.push(column(DAY, DataType::Date32, "消息日期"));
         }
         let mut names = std::collections::HashSet::new();
-        if let Some(twice) = columns.iter().find(|c| !names.insert(c.name().clone())) {
+        if let Some(twice) = columns.iter().find(|c| !names.insert(c.name().to_ascii_lowercase())) {
             return Err(Error::config(format!(
                 "archive: the contract's column `{}` has a name that the archive uses itself",
                 twice.name()

@@ -91,10 +91,10 @@ fn bounds(groups: &[(&Statistics, i64)], kind: &DataType) -> Option<Bounds> {
         }),
         DataType::Timestamp(..) => {
             let (min, max) = range(groups, int64)?;
-            Some((
-                quoted(&time(min.div_euclid(1000))?)?,
-                quoted(&time(max.div_euclid(1000) + i64::from(max.rem_euclid(1000) > 0))?)?,
-            ))
+            let rounded = max.div_euclid(1000) + i64::from(max.rem_euclid(1000) > 0);
+            // What has no bounds is passed over as if it were NULL everywhere, by readers such as deltalake.
+            let max = if rounded == YEAR_10000 { Some(LAST.to_owned()) } else { time(rounded) };
+            Some((quoted(&time(min.div_euclid(1000))?)?, quoted(&max?)?))
         }
         DataType::Decimal128(_, scale) => both(range(groups, unscaled)?, |n| raw(decimal(n, *scale))),
         _ => None,
@@ -167,6 +167,10 @@ pub(super) fn day(days: i32) -> Option<NaiveDate> {
     NaiveDate::default().checked_add_signed(TimeDelta::try_days(days.into())?)
 }
 
+/// Milliseconds from 1970 to where four digits end, and the last microsecond before.
+const YEAR_10000: i64 = 253_402_300_800_000;
+const LAST: &str = "9999-12-31T23:59:59.999999Z";
+
 fn time(millis: i64) -> Option<String> {
     let time = DateTime::from_timestamp_millis(millis)?;
     four_digits(time.year()).then(|| time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
@@ -187,4 +191,41 @@ fn decimal(unscaled: i128, scale: i8) -> String {
     let digits = format!("{:0width$}", unscaled.unsigned_abs(), width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     format!("{}{whole}.{fraction}", if unscaled < 0 { "-" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray},
+        datatypes::{Field, Schema},
+    };
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    /// Readers take a column that has no bounds for one that is NULL everywhere.
+    #[test]
+    fn the_last_moment_of_the_calendar_has_a_bound() {
+        let told = |last: i64| {
+            let array = TimestampMicrosecondArray::from(vec![0, last]).with_timezone("UTC");
+            let schema = Arc::new(Schema::new(vec![Field::new("until", array.data_type().clone(), true)]));
+            let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(array) as ArrayRef]).unwrap();
+            let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), None).unwrap();
+            writer.write(&batch).unwrap();
+            let footer = writer.finish().unwrap();
+            let stats: serde_json::Value = serde_json::from_str(&of(&footer, &schema, &HashSet::new())).unwrap();
+            stats["maxValues"]["until"].as_str().map(str::to_owned)
+        };
+        let end = YEAR_10000 * 1000;
+        for (last, bound) in [
+            (end - 1, LAST),
+            (end - 999, LAST),
+            (end - 1000, "9999-12-31T23:59:59.999Z"),
+            (end - 1001, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(told(last).as_deref(), Some(bound), "{last}");
+        }
+    }
 }
