@@ -136,11 +136,7 @@ fn an_entry_that_came_after_the_last_look_is_seen_before_files_are_taken_back() 
         actions.iter().find_map(|action| action["commitInfo"]["huiju"]["commitId"].as_str()).unwrap().to_owned();
     let files: Vec<_> = actions.iter().filter_map(|action| action["add"]["path"].as_str()).collect();
     assert_eq!(files.len(), 1);
-    let dead = bench.rows().join("_staging/dead");
-    std::fs::create_dir_all(&dead).unwrap();
-    std::fs::write(dead.join("lock"), "").unwrap();
-    let intent = serde_json::json!({"commit": commit, "base": version - 1, "files": files});
-    std::fs::write(dead.join("intent"), intent.to_string()).unwrap();
+    let dead = dead_writer(&bench.rows(), &commit, version - 1, &files);
 
     other.rows.table.recover().unwrap();
     assert!(!dead.exists());
@@ -291,36 +287,11 @@ fn leftovers_of_the_dead_go_and_those_of_the_living_stay() {
 fn files_of_a_commit_that_never_came_about_go_when_the_archive_is_opened() {
     let bench = Bench::new();
     carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
-    let stray = bench.rows().join("ingested_on=2026-11-26/part-stray.zstd.parquet");
-    let live = find(&bench.rows().join("ingested_on=2026-11-26"), ".parquet").remove(0);
-    fs::copy(bench.rows().join("ingested_on=2026-11-26").join(live), &stray).unwrap();
+    let (dead, stray) = dead_with_a_stray_file(&bench);
     assert_eq!(plain_rows(&bench.rows()), 6, "a reader without Delta sees them");
-    let dead = bench.rows().join("_staging/dead");
-    fs::create_dir_all(&dead).unwrap();
-    fs::write(dead.join("lock"), "").unwrap();
-    let files = ["ingested_on=2026-11-26/part-stray.zstd.parquet"];
-    let intent = serde_json::json!({"commit": uuid::Uuid::new_v4(), "base": 2, "files": files});
-    fs::write(dead.join("intent"), intent.to_string()).unwrap();
     drop(bench.try_open().unwrap());
     assert!(!stray.exists() && !dead.exists());
     assert_eq!((plain_rows(&bench.rows()), bench.offsets()), (3, vec![0, 1, 2]));
-}
-
-#[test]
-fn cursors_survive_checkpoint_and_log_cleanup() {
-    let bench = Bench::new();
-    let mut archive = bench.open(&[0, 1]);
-    carry(&mut archive, 1, 7, 9).unwrap();
-    (0..120).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
-    let checkpoints = find(&bench.rows(), ".checkpoint.parquet");
-    let checkpoint: u64 = checkpoints[0].file_name().unwrap().to_str().unwrap()[..20].parse().unwrap();
-    for version in 0..checkpoint {
-        fs::remove_file(bench.rows().join(format!("_delta_log/{version:020}.json"))).unwrap();
-    }
-    carry(&mut archive, 0, 120, 121).unwrap();
-    assert_eq!(cursors(&mut bench.open(&[]), 1), [9]);
-    assert_eq!(cursors(&mut bench.open(&[]), 0), [121]);
-    assert_eq!(bench.offsets().len(), 123);
 }
 
 #[test]

@@ -83,13 +83,10 @@ fn what_cannot_be_there_need_not_be_taken_back() {
     let bench = Bench::partitioned_by(&["city"]);
     carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
     fs::write(bench.rows().join("city=九江"), "").unwrap();
-    let dead = bench.rows().join("_staging/dead");
-    fs::create_dir_all(&dead).unwrap();
-    fs::write(dead.join("lock"), "").unwrap();
-    let files = [format!("city={}/part-1.zstd.parquet", "x".repeat(300)), "city=九江/part-1.zstd.parquet".to_owned()];
-    let intent =
-        serde_json::json!({ "commit": uuid::Uuid::new_v4(), "base": last_version(&bench.rows()), "files": files });
-    fs::write(dead.join("intent"), intent.to_string()).unwrap();
+    let long = format!("city={}/part-1.zstd.parquet", "x".repeat(300));
+    let files = [&*long, "city=九江/part-1.zstd.parquet"];
+    let commit = Uuid::new_v4().to_string();
+    let dead = dead_writer(&bench.rows(), &commit, last_version(&bench.rows()), &files);
     assert_eq!(bench.offsets(), [0, 1]);
     assert!(!dead.exists());
 }

@@ -1,5 +1,6 @@
 //! The archive on a temporary folder, with and without trouble.
 
+mod cleaned;
 mod columns;
 mod counting;
 mod faults;
@@ -36,6 +37,7 @@ use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use super::{Archive, Recent, Settings, schema::instant, store};
 use crate::{
@@ -309,6 +311,25 @@ fn plain_rows(folder: &Path) -> usize {
 fn entry(folder: &Path, version: u64) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(folder.join(format!("_delta_log/{version:020}.json"))).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What a writer leaves that dies between its intent and the end of its commit.
+fn dead_writer(table: &Path, commit: &str, base: u64, files: &[&str]) -> PathBuf {
+    let folder = table.join("_staging/dead");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("lock"), "").unwrap();
+    let intent = serde_json::json!({"commit": commit, "base": base, "files": files});
+    fs::write(folder.join("intent"), intent.to_string()).unwrap();
+    folder
+}
+
+/// The same, before its entry, with a file that is in place already; both paths.
+fn dead_with_a_stray_file(bench: &Bench) -> (PathBuf, PathBuf) {
+    let day = bench.rows().join("ingested_on=2026-11-26");
+    let (live, stray) = (find(&day, ".parquet").remove(0), day.join("part-stray.zstd.parquet"));
+    fs::copy(day.join(live), &stray).unwrap();
+    let files = ["ingested_on=2026-11-26/part-stray.zstd.parquet"];
+    (dead_writer(&bench.rows(), &Uuid::new_v4().to_string(), last_version(&bench.rows()), &files), stray)
 }
 
 /// What duckdb and deltalake see of a table; none without a Python that has them, said in words.

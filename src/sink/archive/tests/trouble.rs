@@ -139,3 +139,25 @@ fn a_compaction_that_the_disk_refuses_changes_no_row() {
         assert!(steps > 15, "{steps}");
     }
 }
+
+/// What tells of files that a dead writer has left goes after them, or they would stay for ever.
+#[test]
+fn what_cannot_be_taken_back_now_is_taken_back_later() {
+    let mut steps = 0;
+    loop {
+        let bench = Bench::in_memory();
+        carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+        let (dead, stray) = dead_with_a_stray_file(&bench);
+        fail(&bench.settings.location, steps, libc::EIO, true);
+        drop(bench.try_open());
+        let failed = mend(&bench.settings.location);
+        drop(bench.try_open().unwrap());
+        assert!(!stray.exists() && !dead.exists(), "step {steps}");
+        assert_eq!((plain_rows(&bench.rows()), bench.offsets()), (3, vec![0, 1, 2]), "step {steps}");
+        if !failed {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 3, "{steps}");
+}
