@@ -36,6 +36,10 @@ struct Told {
     patient: AtomicBool,
     /// Does not commit.
     refusing: AtomicBool,
+    /// Stuck in a commit; and whether it is there.
+    slow: AtomicBool,
+    committing: AtomicBool,
+    released: Mutex<Vec<Partition>>,
 }
 
 struct Fake {
@@ -51,7 +55,9 @@ impl Sink for Fake {
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {
         Ok(partitions.iter().map(|partition| (partition.clone(), self.cuts.clone())).collect())
     }
-    fn release(&mut self, _: &[Partition]) {}
+    fn release(&mut self, partitions: &[Partition]) {
+        self.told.released.lock().unwrap().extend_from_slice(partitions);
+    }
     fn write(&mut self, outcome: &Outcome) -> Result<()> {
         while self.told.stuck.load(Ordering::SeqCst) {
             std::thread::park_timeout(Duration::from_millis(1));
@@ -73,6 +79,10 @@ impl Sink for Fake {
         if self.told.refusing.load(Ordering::SeqCst) {
             return Err(Error::unavailable("no answer"));
         }
+        self.told.committing.store(true, Ordering::SeqCst);
+        while self.told.slow.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         self.told.committed.lock().unwrap().extend(covered.intervals.clone());
         Ok(())
     }
@@ -90,7 +100,7 @@ struct Released(Arc<Told>);
 
 impl Drop for Released {
     fn drop(&mut self) {
-        for held in [&self.0.stuck, &self.0.hurried, &self.0.untidy] {
+        for held in [&self.0.stuck, &self.0.hurried, &self.0.untidy, &self.0.slow] {
             held.store(false, Ordering::SeqCst);
         }
     }
@@ -240,6 +250,31 @@ fn t23_a_sink_that_fails_pins_its_own_cursor_and_comes_back() {
     }
 }
 
+/// Who builds the line anew waits for what the sink has in hand, and the others with it.
+#[test]
+fn a_sink_that_still_hangs_does_not_come_back() {
+    let permit = Permit::default();
+    let ((well, _), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
+    let mut line = line(vec![well, ill], Duration::from_secs(1));
+    let _released = Released(ill_told.clone());
+    line.take_over(&[partition()]).unwrap();
+    ill_told.stuck.store(true, Ordering::SeqCst);
+    for number in 0..20 {
+        line.hand_out(outcome(number, number + 1)).unwrap();
+    }
+    assert!(line.outlets[1].behind.is_some(), "nobody noticed");
+    // Time enough for whoever asks whether it could be opened: it could.
+    for _ in 0..100 {
+        assert!(!line.look_after_sinks().unwrap());
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    ill_told.stuck.store(false, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !line.look_after_sinks().unwrap() {
+        assert!(Instant::now() < deadline, "it never came back");
+    }
+}
+
 #[test]
 fn the_only_sink_is_not_left_behind() {
     let permit = Permit::default();
@@ -313,6 +348,7 @@ fn a_line_that_ends_while_a_sink_is_behind_says_so() {
     answer.recv().unwrap().unwrap();
 }
 
+mod handover;
 mod outlets;
 mod slots;
 
@@ -339,6 +375,13 @@ mod breaking {
         let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
         breaker.observe(&share(3, 3)).unwrap();
         breaker.observe(&share(0, 1000)).unwrap();
+    }
+
+    #[test]
+    fn a_share_that_is_the_limit_is_within_it() {
+        let mut breaker = Breaker::new(RejectLimit { limit: 0.5, over: 100 });
+        breaker.observe(&share(50, 100)).unwrap();
+        assert!(breaker.observe(&share(1, 1)).is_err());
     }
 
     #[test]

@@ -19,6 +19,25 @@ fn commit_all(place: &Place) {
     place.outlet.release(&[]).unwrap().recv().unwrap().unwrap();
 }
 
+/// Returns when the sink is there.
+fn until(there: &AtomicBool) {
+    let begun = Instant::now();
+    while !there.load(Ordering::SeqCst) {
+        assert!(begun.elapsed() < LIMIT, "nothing is committed");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Withdraws the permit, and tells when that is done.
+fn kill(permit: Permit) -> mpsc::Receiver<()> {
+    let (killed, answer) = mpsc::channel();
+    std::thread::spawn(move || {
+        permit.kill();
+        let _ = killed.send(());
+    });
+    answer
+}
+
 /// However fast batches come: a transaction must not grow without bound.
 #[test]
 fn a_transaction_holds_four_megabytes_and_not_all_that_waits() {
@@ -84,19 +103,37 @@ fn what_follows_a_commit_does_not_keep_the_permit() {
     place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
     told.untidy.store(true, Ordering::SeqCst);
     assert!(place.outlet.offer(&batch(0, 10)).unwrap());
-    let begun = Instant::now();
-    while !told.tidying.load(Ordering::SeqCst) {
-        assert!(begun.elapsed() < LIMIT, "nothing was committed");
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    let (killed, answer) = mpsc::channel();
-    std::thread::spawn(move || {
-        permit.kill();
-        killed.send(()).unwrap();
-    });
-    let answer = answer.recv_timeout(LIMIT / 2);
+    until(&told.tidying);
+    let answer = kill(permit).recv_timeout(LIMIT / 2);
     told.untidy.store(false, Ordering::SeqCst);
     assert!(answer.is_ok(), "whoever withdraws the permit waits for what follows the commit");
+    assert_eq!(intervals(&told.committed), [(0, 1)]);
+}
+
+/// Who withdraws the permit gives the partitions away: what is under way must have come to its end.
+#[test]
+fn t15_who_withdraws_the_permit_waits_for_the_commit_under_way() {
+    let permit = Permit::default();
+    let (place, told) = place("archive", &[0], &permit);
+    let _released = Released(told.clone());
+    place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
+    told.slow.store(true, Ordering::SeqCst);
+    assert!(place.outlet.offer(&batch(0, 10)).unwrap());
+    until(&told.committing);
+    let killed = kill(permit);
+    assert!(killed.recv_timeout(Duration::from_millis(300)).is_err(), "a commit is under way");
+    told.slow.store(false, Ordering::SeqCst);
+    killed.recv_timeout(LIMIT).unwrap();
+    assert_eq!(intervals(&told.committed), [(0, 1)]);
+}
+
+/// A sink may throw away what is half-way when it takes partitions over.
+#[test]
+fn what_was_written_is_committed_before_partitions_are_taken_over() {
+    let (place, told) = ready(2);
+    told.patient.store(true, Ordering::SeqCst);
+    assert!(place.outlet.offer(&batch(0, 10)).unwrap());
+    place.outlet.assign(&[Partition::new("orders", 1)]).unwrap().recv().unwrap().unwrap();
     assert_eq!(intervals(&told.committed), [(0, 1)]);
 }
 
