@@ -124,6 +124,17 @@ fn a_partition_that_is_gone_is_forgotten_and_learned_from_the_archive() {
     assert_eq!(alive(&mut dedup, &[("a", 4, 0, START), ("c", 5, 0, START), ("c", 6, 0, START)]), [false, true, false]);
 }
 
+/// T36: keys that nothing can be a copy of any more make room, or a pipeline would stop after some weeks.
+#[test]
+fn t36_keys_that_are_too_old_make_room() {
+    let mut dedup = dedup();
+    for i in 0..3000_i64 {
+        let name: &'static str = i.to_string().leak();
+        assert_eq!(alive(&mut dedup, &[(name, i, 0, START + i * DAY / 30)]), [true]);
+    }
+    assert!(dedup.keys() <= 600, "{} keys, and two windows have 420", dedup.keys());
+}
+
 /// T16: a row whose output failed is read again and must not be taken for its own copy.
 #[test]
 fn t16_a_row_that_is_read_again_is_not_its_own_copy() {
