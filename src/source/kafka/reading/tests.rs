@@ -96,3 +96,14 @@ fn an_end_that_is_told_after_a_rebalance_is_not_believed() {
     assert_eq!(covered(|_| {}), END, "compaction took what was there");
     assert_eq!(covered(|reading| reading.rebalance(Rebalance::Assign(TopicPartitionList::new())).unwrap()), 4);
 }
+
+/// A partition that goes while it is paused would still be when it comes back, and nobody would resume it.
+#[test]
+fn a_rebalance_finds_no_partition_paused() {
+    with_reader(0, |reading| {
+        reading.pause().unwrap();
+        assert!(reading.paused);
+        reading.rebalance(Rebalance::Assign(TopicPartitionList::new())).unwrap();
+        assert!(!reading.paused);
+    });
+}
