@@ -62,6 +62,22 @@ fn what_a_rebalance_has_aborted_is_written_again() {
     assert_holds(&stand, &[2 * STEP]);
 }
 
+/// Only what the refused transaction held is written again, not what one before it has committed.
+#[test]
+fn what_was_committed_before_is_not_written_again() {
+    let Some(stand) = KafkaStand::new() else { return };
+    let (group, _other) = late(&stand, 1);
+    let group = Arc::new(group);
+    let old = group.old.lock().unwrap().pop().unwrap();
+    let mut sink = stand.open_for(group.clone()).unwrap();
+    assert!(cursors(&mut *sink, 0).is_empty());
+    carry(&mut *sink, 0, STEP).unwrap();
+    group.old.lock().unwrap().push(old);
+    carry(&mut *sink, STEP, 2 * STEP).unwrap();
+    assert!(group.old.lock().unwrap().is_empty(), "nobody was refused");
+    assert_holds(&stand, &[2 * STEP]);
+}
+
 /// One that does not come back into the group commits nothing, and does not try for ever.
 #[test]
 fn who_stays_in_an_old_generation_commits_nothing() {
