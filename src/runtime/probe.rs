@@ -47,7 +47,7 @@ impl Probe {
         let body = move || {
             let mut attempt = attempt.lock().unwrap_or_else(PoisonError::into_inner);
             // A panic has been said by the hook, and is an answer that never comes.
-            let Ok(answered) = catch_unwind(AssertUnwindSafe(|| attempt())) else { return };
+            let Ok(answered) = catch_unwind(AssertUnwindSafe(&mut *attempt)) else { return };
             // The line may have gone meanwhile.
             let _ = tell.send(answered);
         };
