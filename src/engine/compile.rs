@@ -24,7 +24,7 @@ use datafusion::{
 };
 
 use super::{
-    choose,
+    amend, choose,
     conform::{conform, rules},
     fields, interval,
     lint::{self, Parsed},
@@ -60,7 +60,8 @@ pub(super) fn session(functions: Vec<datafusion::logical_expr::ScalarUDF>) -> Se
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
-    let context = SessionContext::new_with_config(config);
+    let state = SessionStateBuilder::new().with_config(config).with_default_features();
+    let context = SessionContext::new_with_state(state.with_analyzer_rules(amend::rules()).build());
     functions.into_iter().for_each(|function| context.register_udf(function));
     context
 }

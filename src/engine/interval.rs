@@ -1,22 +1,25 @@
-//! Times moved by an interval, in one addition.
+//! Times moved by an interval, in one addition, and differences of times compared with one.
 //!
 //! DataFusion moves a time by months, days and nanoseconds through the calendar, one value at a time. Without months, and
 //! in UTC, where every day has 24 hours, that is a duration, which arrow adds to a whole column at once.
+//! It compares intervals by their months, then their days, then their nanoseconds: 48 hours would be less than a day.
 
-use std::sync::Arc;
+use std::{iter::once, sync::Arc};
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::{
     common::{
-        Result as PlanResult, ScalarValue,
+        DFSchema, DataFusionError, Result as PlanResult, ScalarValue,
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
-    logical_expr::Operator,
+    logical_expr::{Case, Cast, Expr, ExprSchemable, Operator},
     physical_expr::{
         PhysicalExpr,
         expressions::{BinaryExpr, Literal},
     },
 };
+
+use super::amend::constant;
 
 /// Puts a duration in the place of every interval that is one.
 pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> PlanResult<Arc<dyn PhysicalExpr>> {
@@ -36,6 +39,81 @@ pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> PlanResult
         Ok(Transformed::yes(Arc::new(BinaryExpr::new(sum.left().clone(), *sum.op(), duration)) as _))
     };
     expr.transform_up(as_duration).data()
+}
+
+/// Compares durations as such; refuses intervals of no certain length.
+pub(super) fn compare(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
+    expr.transform_up(|mut expr| {
+        let (sides, yields): (Vec<&mut Expr>, bool) = match &mut expr {
+            Expr::BinaryExpr(it) if compares(it.op) => (vec![&mut it.left, &mut it.right], false),
+            Expr::Between(it) => (vec![&mut it.expr, &mut it.low, &mut it.high], false),
+            Expr::InList(it) => (once(it.expr.as_mut()).chain(&mut it.list).collect(), false),
+            Expr::Case(Case { expr: Some(it), when_then_expr, .. }) => {
+                (once(it.as_mut()).chain(when_then_expr.iter_mut().map(|(when, _)| when.as_mut())).collect(), false)
+            }
+            Expr::ScalarFunction(call) if ["greatest", "least", "nullif"].contains(&call.func.name()) => {
+                (call.args.iter_mut().collect(), true)
+            }
+            _ => return Ok(Transformed::no(expr)),
+        };
+        if !sides.iter().any(|side| matches!(side.get_type(schema), Ok(DataType::Interval(_)))) {
+            return Ok(Transformed::no(expr));
+        }
+        let unit = sides.iter().find_map(|side| Some(difference(side, schema)?.1)).filter(|_| !yields);
+        let durations: Option<Vec<Expr>> =
+            unit.and_then(|unit| sides.iter().map(|side| duration(side, unit, schema)).collect());
+        let Some(durations) = durations else {
+            let what = "intervals are compared by their parts, not by their length: \
+                        write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month'";
+            return Err(DataFusionError::Plan(what.to_owned()));
+        };
+        sides.into_iter().zip(durations).for_each(|(side, duration)| *side = duration);
+        Ok(Transformed::yes(expr))
+    })
+}
+
+fn compares(operator: Operator) -> bool {
+    use Operator::*;
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// A duration that was made an interval to be compared with one.
+fn difference<'a>(side: &'a Expr, schema: &DFSchema) -> Option<(&'a Expr, TimeUnit)> {
+    let Expr::Cast(Cast { expr, .. }) = side else { return None };
+    match expr.get_type(schema) {
+        Ok(DataType::Duration(unit)) => Some((expr, unit)),
+        _ => None,
+    }
+}
+
+fn duration(side: &Expr, unit: TimeUnit, schema: &DFSchema) -> Option<Expr> {
+    if let Some((duration, its)) = difference(side, schema) {
+        return (its == unit).then(|| duration.clone());
+    }
+    let of = |count: Option<i64>| match unit {
+        TimeUnit::Second => ScalarValue::DurationSecond(count),
+        TimeUnit::Millisecond => ScalarValue::DurationMillisecond(count),
+        TimeUnit::Microsecond => ScalarValue::DurationMicrosecond(count),
+        TimeUnit::Nanosecond => ScalarValue::DurationNanosecond(count),
+    };
+    let value = constant(side)?.ok()?;
+    if value.is_null() {
+        return Some(Expr::Literal(of(None), None));
+    }
+    let nanos = match value {
+        ScalarValue::IntervalMonthDayNano(Some(it)) if it.months == 0 => {
+            i128::from(it.days) * 86_400_000_000_000 + i128::from(it.nanoseconds)
+        }
+        _ => return None,
+    };
+    let each = match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1000,
+        TimeUnit::Nanosecond => 1,
+    };
+    let count = (nanos % each == 0).then(|| i64::try_from(nanos / each))?.ok()?;
+    Some(Expr::Literal(of(Some(count)), None))
 }
 
 fn is_utc(kind: &DataType) -> bool {

@@ -7,6 +7,7 @@
 //! Why not a plan that is executed per batch: planning costs milliseconds, re-used plans keep state (dynamic filters,
 //! `now()` folded to a literal), and each execution builds streams that a projection does not need.
 
+mod amend;
 mod bounded;
 mod case;
 mod chain;

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 mod alone;
 mod code_tables;
+mod compared;
 mod failing;
 mod hopeless;
 mod several;

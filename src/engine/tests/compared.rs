@@ -1,0 +1,114 @@
+//! What is compared with a literal is what the SQL says, whatever the optimizer makes of it.
+
+use super::*;
+
+/// What `share` becomes of each text, or why it cannot be computed.
+fn shares(expression: &str, texts: &[&str]) -> Result<String, String> {
+    let stage = format!("SELECT id, 1 AS watts, CAST({expression} AS BIGINT) AS share FROM raw");
+    let (program, source) = compile_lamps(MAP, &stage)?;
+    let message = |(id, text): (usize, &&str)| format!(r#"{{"no":"{id}","power":{{"watts":"{text}"}}}}"#).into_bytes();
+    let messages: Vec<Vec<u8>> = texts.iter().enumerate().map(message).collect();
+    let all = outcome(&program, &source, &lamps(), &messages, 0);
+    let told = |line: &String| match line.split_once("reason: \"") {
+        Some((_, reason)) => reason.split('"').next().unwrap_or_default().to_owned(),
+        None => {
+            line.split_once("\"share\":").map_or("-".to_owned(), |(_, share)| share.trim_end_matches('}').to_owned())
+        }
+    };
+    Ok(all.iter().map(told).collect::<Vec<_>>().join(" "))
+}
+
+fn all_shares(expressions: &[&str], texts: &[&str]) -> String {
+    let line = |sql: &&str| format!("{sql}: {}\n", shares(sql, texts).unwrap_or_else(|refused| refused));
+    expressions.iter().map(line).collect()
+}
+
+/// The engine would compare months, days and nanoseconds one after the other: 744 hours are less than a day.
+#[test]
+fn differences_of_times_are_as_long_as_they_are() {
+    let since = |comparison: &str| format!("(local_time(w) - local_time('2026-05-01T00:00:00Z')) {comparison}");
+    let all: Vec<String> = [
+        "> INTERVAL '1 day'",
+        "<= INTERVAL '24 hours'",
+        "> -INTERVAL '15 days'",
+        "= INTERVAL '31 days'",
+        "<> INTERVAL '744 hours'",
+        "IS DISTINCT FROM INTERVAL '30 days 24 hours'",
+        "BETWEEN INTERVAL '-2 days' AND INTERVAL '15 days'",
+        "IN (INTERVAL '1 hour', INTERVAL '31 days')",
+    ]
+    .map(since)
+    .into();
+    let all: Vec<&str> = all
+        .iter()
+        .map(String::as_str)
+        .chain([
+            "INTERVAL '0.5 days' <= local_time(w) - local_time('2026-04-30')",
+            "CASE local_time(w) - local_time('2026-04-30') WHEN INTERVAL '32 days 8 hours' THEN 1 ELSE 0 END",
+        ])
+        .collect();
+    expect![[r#"
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) > INTERVAL '1 day': 1 0 0 -
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) <= INTERVAL '24 hours': 0 1 1 -
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) > -INTERVAL '15 days': 1 1 1 -
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) = INTERVAL '31 days': 1 0 0 -
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) <> INTERVAL '744 hours': 0 1 1 -
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) IS DISTINCT FROM INTERVAL '30 days 24 hours': 0 1 1 1
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) BETWEEN INTERVAL '-2 days' AND INTERVAL '15 days': 0 1 1 -
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) IN (INTERVAL '1 hour', INTERVAL '31 days'): 1 1 0 -
+        INTERVAL '0.5 days' <= local_time(w) - local_time('2026-04-30'): 1 1 0 -
+        CASE local_time(w) - local_time('2026-04-30') WHEN INTERVAL '32 days 8 hours' THEN 1 ELSE 0 END: 1 0 0 0
+    "#]]
+    .assert_eq(&all_shares(&all, &["2026-06-01T00:00:00Z", "2026-05-01T01:00:00Z", "2026-04-29T00:00:00Z", "x"]));
+}
+
+#[test]
+fn intervals_of_no_length_are_not_compared() {
+    let since = "(local_time(w) - local_time('2026-05-01T00:00:00Z'))";
+    let all: Vec<String> = [
+        "{} <= INTERVAL '1 month'",
+        "INTERVAL '24 hours' = INTERVAL '1 day'",
+        "{} > CAST(w AS INTERVAL)",
+        "CAST(w AS INTERVAL) IN (INTERVAL '1 day')",
+        "CASE CAST(w AS INTERVAL) WHEN INTERVAL '1 day' THEN 1 END",
+        "greatest({}, INTERVAL '1 day') IS NULL",
+        "local_time(w) + nullif(CAST(w AS INTERVAL), INTERVAL '1 day') IS NULL",
+    ]
+    .map(|sql| sql.replace("{}", since))
+    .into();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    expect![[r#"
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) <= INTERVAL '1 month': lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+        INTERVAL '24 hours' = INTERVAL '1 day': lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) > CAST(w AS INTERVAL): lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+        CAST(w AS INTERVAL) IN (INTERVAL '1 day'): lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+        CASE CAST(w AS INTERVAL) WHEN INTERVAL '1 day' THEN 1 END: lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+        greatest((local_time(w) - local_time('2026-05-01T00:00:00Z')), INTERVAL '1 day') IS NULL: lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+        local_time(w) + nullif(CAST(w AS INTERVAL), INTERVAL '1 day') IS NULL: lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+    "#]].assert_eq(&all_shares(&all, &["x"]));
+    let refused = timed("watts - share <= INTERVAL '1 month'").map(|_| ()).unwrap_err();
+    expect!["schemas/lamps.odcs.yaml:9: rule too_bright: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month'"].assert_eq(&refused);
+}
+
+/// Of watts and share that are times.
+fn timed(rule: &str) -> Result<(Program, Source, Contract), String> {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps")).unwrap();
+    let mut contract = lamps();
+    contract.rules[0].predicate = rule.into();
+    contract.columns[1].kind = Kind::Timestamp;
+    contract.columns[2].kind = Kind::Timestamp;
+    let stage = "SELECT id, local_time(w) AS watts, local_time('2026-05-01T00:00:00Z') AS share FROM raw";
+    compile_lamps_with(MAP, stage, contract.clone(), &library).map(|(program, source)| (program, source, contract))
+}
+
+#[test]
+fn rules_compare_times_likewise() {
+    for rule in ["watts - share <= INTERVAL '15 days'"] {
+        let (program, source, contract) = timed(rule).unwrap();
+        let messages = ["2026-05-16T00:00:00Z", "2026-05-16T00:00:00.001Z", "1600-01-01", "9999-12-31"];
+        let message = |text: &str| format!(r#"{{"no":"1","power":{{"watts":"{text}"}}}}"#).into_bytes();
+        let all = outcome(&program, &source, &contract, &messages.map(message), 0);
+        let broken: Vec<bool> = all.iter().map(|line| line.contains("checks [Fault { code: \"too_bright\"")).collect();
+        assert_eq!(broken, [false, true, false, true], "{rule}: {all:?}");
+    }
+}
