@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use arrow::{
-    datatypes::Schema,
+    datatypes::{DataType, Schema, TimeUnit},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datafusion::{
@@ -13,8 +13,8 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        Expr, LogicalPlan, execution_props::ExecutionProps, physical_planning_context::PhysicalPlanningContext,
-        utils::merge_schema,
+        Cast, Expr, LogicalPlan, TryCast, execution_props::ExecutionProps,
+        physical_planning_context::PhysicalPlanningContext, utils::merge_schema,
     },
     optimizer::{Analyzer, AnalyzerRule},
     physical_expr::create_physical_expr,
@@ -26,8 +26,12 @@ type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
 
 /// DataFusion's own rules, and ours.
 pub(super) fn rules() -> Vec<Rule> {
+    let theirs = || Analyzer::new().rules;
     let ours = |name, amend| Arc::new(Amend { name, amend }) as Rule;
-    Analyzer::new().rules.into_iter().chain([ours("intervals", interval::compare)]).collect()
+    // Finding common types, DataFusion puts in nanoseconds of its own, and then has to find types for what became of them.
+    let types = [vec![ours("micros", micros)], theirs(), vec![ours("micros", micros)], theirs()];
+    let rest = [ours("intervals", interval::compare)];
+    types.into_iter().flatten().chain(rest).collect()
 }
 
 type Amended = PlanResult<Transformed<Expr>>;
@@ -56,6 +60,21 @@ impl AnalyzerRule for Amend {
         };
         plan.transform_up(amend).data()
     }
+}
+
+/// Times count microseconds: nanoseconds there are for the years 1677 to 2262 only, and 9999-12-31 is a day that is sent.
+fn micros(expr: Expr, _: &DFSchema) -> Amended {
+    expr.transform_up(|mut expr| {
+        let (Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. })) = &mut expr else {
+            return Ok(Transformed::no(expr));
+        };
+        let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() else {
+            return Ok(Transformed::no(expr));
+        };
+        let kind = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+        *field = Arc::new(field.as_ref().clone().with_data_type(kind));
+        Ok(Transformed::yes(expr))
+    })
 }
 
 /// The value of an expression that reads no column, computed as a stage would compute it.

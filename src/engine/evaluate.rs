@@ -181,9 +181,17 @@ fn text_bytes(batch: &RecordBatch) -> usize {
 
 const TOO_LARGE: &str = "SQL 计算失败：数值超出类型的范围";
 
+/// What functions say that count nanoseconds, of a time that is too far away.
+const BEYOND: [&str; 4] = ["represented as nanoseconds", "to Timestamp(ns)", "error: Timestamp ", "overflows i64"];
+
 /// Why an expression failed, without any value in it.
 fn in_chinese(error: &DataFusionError) -> &'static str {
-    match error.find_root() {
+    let root = error.find_root();
+    let said = root.strip_backtrace();
+    if BEYOND.iter().any(|words| said.contains(words)) {
+        return "SQL 计算失败：时间超出范围（1677 年至 2262 年）";
+    }
+    match root {
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             ArrowError::DivideByZero => "SQL 计算失败：除以零",
             ArrowError::ArithmeticOverflow(_) => "SQL 计算失败：数值溢出",

@@ -103,7 +103,7 @@ fn timed(rule: &str) -> Result<(Program, Source, Contract), String> {
 
 #[test]
 fn rules_compare_times_likewise() {
-    for rule in ["watts - share <= INTERVAL '15 days'"] {
+    for rule in ["watts - share <= INTERVAL '15 days'", "watts <= TIMESTAMP '2026-05-16T00:00:00Z'"] {
         let (program, source, contract) = timed(rule).unwrap();
         let messages = ["2026-05-16T00:00:00Z", "2026-05-16T00:00:00.001Z", "1600-01-01", "9999-12-31"];
         let message = |text: &str| format!(r#"{{"no":"1","power":{{"watts":"{text}"}}}}"#).into_bytes();
@@ -111,4 +111,47 @@ fn rules_compare_times_likewise() {
         let broken: Vec<bool> = all.iter().map(|line| line.contains("checks [Fault { code: \"too_bright\"")).collect();
         assert_eq!(broken, [false, true, false, true], "{rule}: {all:?}");
     }
+}
+
+/// `TIMESTAMP` would count nanoseconds, which there are for the years 1677 to 2262 only.
+#[test]
+fn times_reach_as_far_as_the_contract_s() {
+    expect![[r#"
+        date_part('year', local_time(w) AT TIME ZONE 'Asia/Shanghai'): 9999 2026 1600
+        date_part('year', coalesce(local_time(w), TIMESTAMP '2000-01-01T00:00:00Z')): 9999 2026 1599
+        date_part('year', CASE WHEN local_time(w) > TIMESTAMP '2030-01-01' THEN NULL ELSE local_time(w) END): - 2026 1599
+        date_part('year', nullif(local_time(w), TIMESTAMP '9999-12-31T00:00:00+08:00')): - 2026 1599
+        date_part('year', CAST(w AS TIMESTAMP)): 9999 2026 1600
+        date_part('year', TRY_CAST(w AS TIMESTAMP)) BETWEEN 1 AND 9999: 1 1 1
+        date_part('year', TRY_CAST(w AS TIMESTAMP)) < 300000: 1 1 1
+        date_part('year', TRY_CAST(w AS TIMESTAMP)) <> 9999: 0 1 1
+        local_date(w) < local_time(w): 0 0 0
+        CAST(local_date(w) AS TIMESTAMP) = TIMESTAMP '9999-12-31': 1 0 0
+        to_timestamp(w) < local_time('2030-01-01'): SQL 计算失败：时间超出范围（1677 年至 2262 年） 1 SQL 计算失败：时间超出范围（1677 年至 2262 年）
+        date_part('year', coalesce(to_timestamp(w), local_time(w))): SQL 计算失败：时间超出范围（1677 年至 2262 年） 2026 SQL 计算失败：时间超出范围（1677 年至 2262 年）
+        date_part('year', date_trunc('month', local_time(w))): SQL 计算失败：时间超出范围（1677 年至 2262 年） 2026 SQL 计算失败：时间超出范围（1677 年至 2262 年）
+        date_part('year', date_bin(INTERVAL '1 day', local_time(w))): SQL 计算失败：时间超出范围（1677 年至 2262 年） 2026 SQL 计算失败：时间超出范围（1677 年至 2262 年）
+        to_char(local_time(w), '%Y'): SQL 计算失败：时间超出范围（1677 年至 2262 年） 2026 SQL 计算失败：时间超出范围（1677 年至 2262 年）
+        to_char(local_date(w), '%Y'): 9999 2026 1600
+    "#]].assert_eq(&all_shares(
+        &[
+            "date_part('year', local_time(w) AT TIME ZONE 'Asia/Shanghai')",
+            "date_part('year', coalesce(local_time(w), TIMESTAMP '2000-01-01T00:00:00Z'))",
+            "date_part('year', CASE WHEN local_time(w) > TIMESTAMP '2030-01-01' THEN NULL ELSE local_time(w) END)",
+            "date_part('year', nullif(local_time(w), TIMESTAMP '9999-12-31T00:00:00+08:00'))",
+            "date_part('year', CAST(w AS TIMESTAMP))",
+            "date_part('year', TRY_CAST(w AS TIMESTAMP)) BETWEEN 1 AND 9999",
+            "date_part('year', TRY_CAST(w AS TIMESTAMP)) < 300000",
+            "date_part('year', TRY_CAST(w AS TIMESTAMP)) <> 9999",
+            "local_date(w) < local_time(w)",
+            "CAST(local_date(w) AS TIMESTAMP) = TIMESTAMP '9999-12-31'",
+            "to_timestamp(w) < local_time('2030-01-01')",
+            "date_part('year', coalesce(to_timestamp(w), local_time(w)))",
+            "date_part('year', date_trunc('month', local_time(w)))",
+            "date_part('year', date_bin(INTERVAL '1 day', local_time(w)))",
+            "to_char(local_time(w), '%Y')",
+            "to_char(local_date(w), '%Y')",
+        ],
+        &["9999-12-31", "2026-06-01", "1600-01-01"],
+    ));
 }
