@@ -35,6 +35,10 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         bounded(functions_nested::resize::array_resize_udf(), Size::Elements(2)),
         bounded(string::replace(), Size::Replaced),
         bounded(regex::regexp_replace(), Size::Matched),
+        bounded(functions_nested::string::array_to_string_udf(), Size::PerElement(&[1, 2])),
+        bounded(functions_nested::replace::array_replace_udf(), Size::PerElement(&[2])),
+        bounded(functions_nested::replace::array_replace_n_udf(), Size::PerElement(&[2])),
+        bounded(functions_nested::replace::array_replace_all_udf(), Size::PerElement(&[2])),
     ]
 }
 
@@ -51,6 +55,8 @@ enum Size {
     Replaced,
     /// The third argument, where the second matches in the first, and what it repeats of that.
     Matched,
+    /// These arguments, for each element of the first.
+    PerElement(&'static [usize]),
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -64,6 +70,7 @@ impl Bounded {
         match self.size {
             Size::Number | Size::Times | Size::Elements(_) => self.check_number(args),
             Size::Replaced | Size::Matched => self.check_replaced(args),
+            Size::PerElement(added) => self.check_lists(args, added),
         }
     }
 
@@ -126,6 +133,28 @@ impl Bounded {
         self.refuse_above(LARGEST_BATCH, all)
     }
 
+    fn check_lists(&self, args: &ScalarFunctionArgs, added: &[usize]) -> PlanResult<()> {
+        let rows = args.number_rows;
+        let lists = args.args[0].to_array(rows)?;
+        let added: Vec<(bool, ArrayRef)> = added
+            .iter()
+            .filter_map(|at| args.args.get(*at))
+            .map(|arg| match arg {
+                ColumnarValue::Array(array) => Ok((true, array.clone())),
+                ColumnarValue::Scalar(scalar) => Ok((false, scalar.to_array()?)),
+            })
+            .collect::<PlanResult<_>>()?;
+        let mut all = 0;
+        for row in 0..rows {
+            let (elements, held) = measure(&lists.slice(row, 1));
+            let each = added.iter().map(|(own, array)| measure(&array.slice(if *own { row } else { 0 }, 1)).1);
+            let size = elements.saturating_mul(each.sum()).saturating_add(held);
+            self.refuse_above(LARGEST_BATCH, size)?;
+            all += size;
+        }
+        self.refuse_above(LARGEST_BATCH, all)
+    }
+
     fn refuse_above(&self, limit: usize, size: usize) -> PlanResult<()> {
         if size <= limit {
             return Ok(());
@@ -139,8 +168,27 @@ fn as_numbers(array: ArrayRef) -> PlanResult<Int64Array> {
     Ok(cast(&array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
+/// How many elements there are, to any depth, and their bytes.
+fn measure(array: &ArrayRef) -> (usize, usize) {
+    let within = |row: usize| match array.data_type() {
+        DataType::List(_) => Some(array.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => Some(array.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => Some(array.as_fixed_size_list().value(row)),
+        _ => None,
+    };
+    (0..array.len())
+        .map_while(within)
+        .map(|inner| measure(&inner))
+        .reduce(|(count, size), (more, larger)| (count + more, size + larger))
+        .unwrap_or_else(|| (array.len(), bytes(array)))
+}
+
 pub(super) fn bytes(array: &ArrayRef) -> usize {
-    array.to_data().get_slice_memory_size().unwrap_or(usize::MAX / LARGEST_ROW)
+    match array.as_string_view_opt() {
+        // Its buffers may be those of other rows.
+        Some(views) => views.lengths().map(|length| length as usize).sum(),
+        None => array.to_data().get_slice_memory_size().unwrap_or(usize::MAX / LARGEST_ROW),
+    }
 }
 
 fn at_least_none(numbers: &Int64Array, row: usize) -> usize {

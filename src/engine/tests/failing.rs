@@ -129,6 +129,29 @@ fn a_result_that_is_too_large_is_never_made() {
     }
 }
 
+/// As often as there are elements in a list.
+#[test]
+fn lists_do_not_multiply_what_a_message_holds() {
+    for expression in [
+        "length(array_to_string(string_to_array(w, ','), id))",
+        "length(array_to_string(string_to_array(w, ',', ''), ',', id))",
+        "length(list_to_string(make_array(string_to_array(w, ','), string_to_array(w, ';')), id))",
+        "CAST(cardinality(array_replace_all(string_to_array(w, ','), '', id)) AS BIGINT)",
+        "CAST(cardinality(array_replace_n(string_to_array(w, ','), '', id, 100000)) AS BIGINT)",
+    ] {
+        let stage = format!("SELECT left(id, 9) AS id, 1 AS watts, {expression} AS share FROM raw");
+        let (program, source) = compile_lamps(MAP, &stage).unwrap();
+        let large = |delimiter: usize, commas: usize| {
+            let (no, watts) = ("x".repeat(delimiter), ",".repeat(commas));
+            format!(r#"{{"no":"{no}","power":{{"watts":"{watts}"}}}}"#).into_bytes()
+        };
+        let all = lines(&program, &source, &lamps(), &[large(1, 3), large(10_000, 10_000), large(10_000, 50)]);
+        let told = r#"1.Some(0): clean [Fault { code: "sql.failed", field: Some("share"), reason: "SQL 计算失败：结果过大", value: None }]"#;
+        assert_eq!(all.lines().nth(1), Some(told), "{expression}");
+        assert_eq!(all.matches("sql.failed").count(), 1, "{expression}: {all}");
+    }
+}
+
 /// What many rows would have in memory at once is made in parts.
 #[test]
 fn many_large_results_are_made_in_parts() {
