@@ -26,7 +26,7 @@ use datafusion::{
 use super::{
     amend, choose,
     conform::{conform, rules},
-    fields, interval,
+    fields, held, interval,
     lint::{self, Parsed},
     meta,
     mistakes::{columns, dead_column, explain, hopeless, shorten},
@@ -324,8 +324,10 @@ fn flatten(stage: &Stage, plan: Arc<dyn ExecutionPlan>) -> Result<(SchemaRef, Ve
     let mut plan = plan;
     while let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let input = projection.input().schema();
-        let rewrite =
-            |expr| choose::rewrite(nested::rewrite(numbers::rewrite(interval::rewrite(expr, &input)?, &input)?)?);
+        let rewrite = |expr| {
+            let plain = interval::rewrite(held::release(expr)?, &input)?;
+            choose::rewrite(nested::rewrite(numbers::rewrite(plain, &input)?)?)
+        };
         let exprs = projection.expr().iter().map(|projected| rewrite(projected.expr.clone()));
         let exprs = exprs.collect::<Result<_, _>>()?;
         steps.push(Step { stage: stage.name.clone(), take: None, exprs, schema: nullable(&projection.schema()) });

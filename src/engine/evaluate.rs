@@ -196,7 +196,11 @@ fn in_chinese(error: &DataFusionError) -> &'static str {
             ArrowError::DivideByZero => "SQL 计算失败：除以零",
             ArrowError::ArithmeticOverflow(_) => "SQL 计算失败：数值溢出",
             // A number that its type, often the contract's, cannot hold; unlike a text that is no number.
-            ArrowError::CastError(text) if text.starts_with("Can't cast value") => TOO_LARGE,
+            ArrowError::CastError(text)
+                if text.starts_with("Can't cast value") || text.contains(" is out of range ") =>
+            {
+                TOO_LARGE
+            }
             ArrowError::InvalidArgumentError(text) if text.contains("to store in a Decimal") => TOO_LARGE,
             ArrowError::CastError(_) | ArrowError::ParseError(_) => "SQL 计算失败：类型转换（应使用 TRY_CAST）",
             _ => "SQL 计算失败",

@@ -21,6 +21,7 @@ mod evaluate;
 mod fields;
 mod function;
 mod functions;
+mod held;
 mod hopeless;
 mod interval;
 mod lint;

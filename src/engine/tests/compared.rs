@@ -155,3 +155,41 @@ fn times_reach_as_far_as_the_contract_s() {
         &["9999-12-31", "2026-06-01", "1600-01-01"],
     ));
 }
+
+/// The optimizer would take the CAST off, and compare what was there before.
+#[test]
+fn what_a_cast_makes_is_compared() {
+    let dec = "TRY_CAST(w AS DECIMAL(20, 3))";
+    let all: Vec<String> = [
+        "CAST({} AS BIGINT) = 2",
+        "CASE WHEN CAST({} AS BIGINT) > 2 THEN 1 ELSE 0 END",
+        "CAST({} AS DECIMAL(20, 0)) = 3",
+        "arrow_cast({}, 'Int64') = 2",
+        "CAST({} AS INT) BETWEEN 2 AND 2",
+        "CAST({} AS INT) IN (2, 9)",
+        "CAST({} AS INT) IN (1, 2, 3, 4, 5)",
+        "2 IS DISTINCT FROM CAST({} AS INT)",
+        "TRY_CAST({} AS DECIMAL(3, 2)) > 0",
+        "TRY_CAST(TRY_CAST(w AS BIGINT) AS SMALLINT) > 0",
+        "CAST(TRY_CAST(w AS BIGINT) AS INT) > 0",
+        "CAST(TRY_CAST(w AS INT) AS DECIMAL(12, 2)) = 2",
+    ]
+    .map(|sql| sql.replace("{}", dec))
+    .into();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    expect![[r#"
+        CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS BIGINT) = 2: 1 1 1 0 0 0
+        CASE WHEN CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS BIGINT) > 2 THEN 1 ELSE 0 END: 0 0 0 0 1 1
+        CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS DECIMAL(20, 0)) = 3: 1 1 0 0 0 0
+        arrow_cast(TRY_CAST(w AS DECIMAL(20, 3)), 'Int64') = 2: 1 1 1 0 0 0
+        CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS INT) BETWEEN 2 AND 2: 1 1 1 0 0 SQL 计算失败：数值超出类型的范围
+        CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS INT) IN (2, 9): 1 1 1 0 0 SQL 计算失败：数值超出类型的范围
+        CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS INT) IN (1, 2, 3, 4, 5): 1 1 1 0 0 SQL 计算失败：数值超出类型的范围
+        2 IS DISTINCT FROM CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS INT): 0 0 0 1 1 SQL 计算失败：数值超出类型的范围
+        TRY_CAST(TRY_CAST(w AS DECIMAL(20, 3)) AS DECIMAL(3, 2)) > 0: 1 1 1 0 - -
+        TRY_CAST(TRY_CAST(w AS BIGINT) AS SMALLINT) > 0: - - 1 - - -
+        CAST(TRY_CAST(w AS BIGINT) AS INT) > 0: - - 1 - 1 SQL 计算失败：数值超出类型的范围
+        CAST(TRY_CAST(w AS INT) AS DECIMAL(12, 2)) = 2: - - 1 - 0 -
+    "#]]
+    .assert_eq(&all_shares(&all, &["2.5", "2.999", "2", "-2.5", "70000", "4294967301"]));
+}
