@@ -30,7 +30,7 @@ pub(super) fn rules() -> Vec<Rule> {
     let ours = |name, amend| Arc::new(Amend { name, amend }) as Rule;
     // Finding common types, DataFusion puts in nanoseconds of its own, and then has to find types for what became of them.
     let types = [vec![ours("micros", micros)], theirs(), vec![ours("micros", micros)], theirs()];
-    let rest = [ours("intervals", interval::compare), ours("held", held::hold)];
+    let rest = [ours("intervals", interval::compare), ours("numbers", numbers::fit), ours("held", held::hold)];
     types.into_iter().flatten().chain(rest).collect()
 }
 

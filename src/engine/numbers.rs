@@ -6,18 +6,23 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::{
+    datatypes::{DataType, Schema},
+    error::ArrowError,
+};
 use datafusion::{
     common::{
-        Result as PlanResult, ScalarValue,
-        tree_node::{Transformed, TransformedResult, TreeNode},
+        DFSchema, DataFusionError, Result as PlanResult, ScalarValue,
+        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
-    logical_expr::{Expr, Operator, expr::Case, lit},
+    logical_expr::{Expr, ExprSchemable, Operator, expr::Case, lit},
     physical_expr::{
         PhysicalExpr,
         expressions::{BinaryExpr, Literal, NegativeExpr},
     },
 };
+
+use super::amend::constant;
 
 /// Makes every sum, difference, product and negation of what has the columns `input` say when it does not fit.
 pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> PlanResult<Arc<dyn PhysicalExpr>> {
@@ -33,6 +38,30 @@ pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>, input: &Schema) -> PlanResult
         Ok(Transformed::yes(Arc::new(checked.with_fail_on_overflow(true)) as Arc<dyn PhysicalExpr>))
     };
     expr.transform_up(checked).data()
+}
+
+/// Refuses what would wrap around before any row is there: sums, products and negations of literals.
+pub(super) fn fit(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
+    expr.apply(|node| {
+        let computes = match node {
+            Expr::BinaryExpr(it) => matches!(it.op, Operator::Plus | Operator::Minus | Operator::Multiply),
+            Expr::Negative(_) => true,
+            _ => false,
+        };
+        if !computes || !node.get_type(schema).is_ok_and(|kind| kind.is_integer()) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        match constant(node) {
+            None => Ok(TreeNodeRecursion::Continue),
+            Some(Err(error)) if is_overflow(&error) => Err(error),
+            Some(_) => Ok(TreeNodeRecursion::Jump),
+        }
+    })?;
+    Ok(Transformed::no(expr))
+}
+
+fn is_overflow(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)))
 }
 
 /// The column, NULL where it is infinite or no number; those sort above and below all numbers.

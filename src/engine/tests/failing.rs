@@ -30,6 +30,10 @@ fn what_no_row_can_compute_is_refused() {
         "array_length(array_repeat(id, 2000000))",
         "CAST('x' AS BIGINT) + 1 / 0",
         "CASE WHEN 1 / 0 = 1 THEN 1 ELSE 1 / 0 END",
+        "9223372036854775807 + 1",
+        "CASE WHEN id = w THEN 9223372036854775807 * length('ab') ELSE 1 END",
+        "CAST(2147483647 AS INT) + CAST(1 AS INT) - length(id)",
+        "-CAST(-128 AS TINYINT)",
     ] {
         told += &format!("{expression}\n{}\n\n", share(expression).expect_err(expression));
     }
@@ -60,6 +64,18 @@ fn what_no_row_can_compute_is_refused() {
 
         CASE WHEN 1 / 0 = 1 THEN 1 ELSE 1 / 0 END
         lamps/clean.sql:3: column "share" cannot be computed for any row (Divide by zero error): correct the expression
+
+        9223372036854775807 + 1
+        lamps/clean.sql:3: Arithmetic overflow: Overflow happened on: 9223372036854775807 + 1 (for source street)
+
+        CASE WHEN id = w THEN 9223372036854775807 * length('ab') ELSE 1 END
+        lamps/clean.sql:3: Arithmetic overflow: Overflow happened on: 9223372036854775807 * 2 (for source street)
+
+        CAST(2147483647 AS INT) + CAST(1 AS INT) - length(id)
+        lamps/clean.sql:3: Arithmetic overflow: Overflow happened on: 2147483647 + 1 (for source street)
+
+        -CAST(-128 AS TINYINT)
+        lamps/clean.sql:3: Arithmetic overflow: Overflow happened on: 0 - -128 (for source street)
 
     "#]].assert_eq(&told);
 }
