@@ -92,7 +92,7 @@ impl Nothing {
 impl Tries<'_> {
     /// Why an output of the last step fails on every row, if it does.
     fn fails(&self, output: usize) -> Option<String> {
-        let Looks { reads, literals } = self.looks_at(output);
+        let Looks { reads, literals, numbers } = self.looks_at(output);
         let (mut why, mut null) = (None, false);
         let mut tried = |row: &[ArrayRef]| match self.value(self.steps.len() - 1, output, row, &mut BTreeMap::new()) {
             Ok(value) if value.is_valid(0) || why.is_none() && reads.is_empty() => true,
@@ -119,7 +119,7 @@ impl Tries<'_> {
         if TEXTS.iter().enumerate().any(|(number, text)| tried(&of_all(text, number))) || tried(&row(&|_| None, 0)) {
             return None;
         }
-        let more = hinted(&literals);
+        let more: Vec<String> = hinted(&literals).into_iter().chain(near(&numbers)).collect();
         if !reads.is_empty() && more.iter().enumerate().any(|(number, text)| tried(&of_all(text, number))) {
             return None;
         }
@@ -196,16 +196,25 @@ struct Looks {
     reads: BTreeSet<usize>,
     /// The texts that stand in the expressions.
     literals: BTreeSet<String>,
+    /// The numbers, rounded down.
+    numbers: BTreeSet<i64>,
 }
 
 impl Looks {
     fn add(&mut self, expr: &Arc<dyn PhysicalExpr>) {
         let _ = expr.apply(|node| {
-            if let Some(literal) = node.downcast_ref::<Literal>()
-                && let ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) = literal.value()
-                && (1..=64).contains(&text.len())
-            {
-                self.literals.insert(text.clone());
+            match node.downcast_ref::<Literal>().map(Literal::value) {
+                Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => {
+                    if (1..=64).contains(&text.len()) {
+                        self.literals.insert(text.clone());
+                    }
+                }
+                Some(value) if value.data_type().is_numeric() => {
+                    if let Ok(ScalarValue::Int64(Some(number))) = value.cast_to(&DataType::Int64) {
+                        self.numbers.insert(number);
+                    }
+                }
+                _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
         });
@@ -231,6 +240,14 @@ fn hinted(literals: &BTreeSet<String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     texts.retain(|text| seen.insert(text.clone()));
     texts
+}
+
+/// These numbers, and some beside them on either side of zero.
+fn near(numbers: &BTreeSet<i64>) -> Vec<String> {
+    let beside = |number: &i64| [0, 1, -1, 5, -5].map(|more| number.saturating_add(more));
+    let some: BTreeSet<i64> = numbers.iter().rev().take(20).flat_map(beside).collect();
+    let mirrored = some.iter().map(|number| number.saturating_neg());
+    some.iter().copied().chain(mirrored).map(|number| number.to_string()).collect()
 }
 
 /// A value of a type: the text read as such, or else some other; NULL where none is known.
@@ -274,6 +291,8 @@ fn of_values(why: &str) -> bool {
 
 /// Whether it fails for a text that it cannot read, or a number that does not fit.
 fn unreadable(why: &str) -> bool {
-    ["Cannot cast", "Can't cast value", "Error parsing"].iter().any(|words| why.contains(words))
+    ["Cannot cast", "Can't cast value", "Error parsing", "out of range", "negative number"]
+        .iter()
+        .any(|words| why.contains(words))
         && !why.contains("format string")
 }

@@ -51,6 +51,15 @@ fn what_some_rows_can_compute_is_taken() {
         "date_part('day', CAST(concat(w, '-', id, '-', _key) AS DATE))",
         "100 / (_offset - 1) + 100 / CAST(w AS BIGINT)",
         "length(map_extract(map([id], [w]), id)[1])",
+        // Numbers that only its own numbers tell of.
+        "10 / CASE WHEN TRY_CAST(w AS BIGINT) = 77 THEN 5 ELSE 0 END",
+        "10 / CASE WHEN CAST(w AS DECIMAL(9, 2)) > 7777 AND length(w) = 4 THEN 5 ELSE 0 END",
+        "factorial(TRY_CAST(w AS BIGINT) - 100)",
+        "CAST(sqrt(CASE WHEN TRY_CAST(w AS BIGINT) = 77 THEN 4 ELSE -1 END) AS BIGINT)",
+        "date_part('day', make_date(2026, TRY_CAST(w AS INT) - 100, 1))",
+        "date_part('day', make_date(2026, TRY_CAST(w AS INT) * 1000 - 77000, 1))",
+        "ascii(chr(TRY_CAST(w AS BIGINT) - 5000000))",
+        "length(lpad('x', 120 - TRY_CAST(w AS BIGINT)))",
     ] {
         assert_eq!(refused(right), None, "{right}");
     }
