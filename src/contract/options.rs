@@ -61,7 +61,9 @@ pub(super) fn read(
                 .map(|n| (format!("char_length(\"{column}\") >= {n}"), format!("少于 {n} 个字"))),
             ("pattern", Kind::Text) => form.text(key, findings).map(|(pattern, _)| {
                 let quoted = pattern.replace('\'', "''");
-                (format!("regexp_like(\"{column}\", '{quoted}')"), format!("不符合格式 {pattern}"))
+                // Of a pattern that takes any text the engine makes IS NOT NULL.
+                let holds = format!("\"{column}\" IS NULL OR regexp_like(\"{column}\", '{quoted}')");
+                (holds, format!("不符合格式 {pattern}"))
             }),
             ("minimum", _) => bound(&form, key, column, kind, ">=", findings),
             ("maximum", _) => bound(&form, key, column, kind, "<=", findings),

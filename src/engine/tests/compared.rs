@@ -193,3 +193,24 @@ fn what_a_cast_makes_is_compared() {
     "#]]
     .assert_eq(&all_shares(&all, &["2.5", "2.999", "2", "-2.5", "70000", "4294967301"]));
 }
+
+/// The optimizer makes IS NOT NULL of a pattern that takes any text.
+#[test]
+fn a_pattern_asks_nothing_of_null() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "apiVersion: v3.1.0\nkind: DataContract\nid: e.lamps\nversion: 1.0.0\nstatus: draft\n\
+                description: { purpose: 测试 }\nschema:\n  - name: lamps\n    properties:\n\
+                \x20     - { name: id, logicalType: string, description: 编号, logicalTypeOptions: { pattern: '.*' } }\n\
+                \x20     - { name: watts, logicalType: string, description: 功率, logicalTypeOptions: { pattern: '^[0-9]*$' } }\n";
+    std::fs::write(folder.path().join("lamps.odcs.yaml"), text).unwrap();
+    let contract = odcs::read(folder.path(), "lamps").unwrap();
+    let library = Library::read(folder.path()).unwrap();
+    let stage = "SELECT nullif(id, '') AS id, w AS watts FROM raw";
+    let (program, source) = compile_lamps_with(MAP, stage, contract.clone(), &library).unwrap();
+    let message = |id: &str, watts: &str| format!(r#"{{"no":"{id}","power":{{"watts":{watts}}}}}"#).into_bytes();
+    let all = outcome(&program, &source, &contract, &[message("", "null"), message("1", "\"x\"")], 0);
+    let all: Vec<&str> = all.iter().map(|line| line.split(" Some(b").next().unwrap()).collect();
+    expect![[r#"
+        0.0: {}
+        1.Some(0): checks [Fault { code: "watts_pattern", field: Some("watts"), reason: "watts不符合格式 ^[0-9]*$", value: Some("x") }]"#]].assert_eq(&all.join("\n"));
+}
