@@ -60,7 +60,8 @@ fn a_word_of_sql_that_stands_for_a_field_is_named() {
         case => :3: this CASE has no END
         limit, => :2: limit is a word of SQL: write the name of a field in double quotes, "limit"
         null, another mistake => :1: this is not SQL: Expected: an expression, found: * at Line: 1, Column: 31
-    "#]].assert_eq(&all);
+    "#]]
+    .assert_eq(&all);
 }
 
 #[test]
@@ -280,7 +281,8 @@ fn names_that_are_words_of_sql_are_told_to_want_quotes() {
         user.order.name: :2: user is a word of SQL: write the name of a field in double quotes, "user"
         power.user: :2: user is a word of SQL: write the name of a field in double quotes, "user"
         power.user.id: :2: user is a word of SQL: write the name of a field in double quotes, "user"
-    "#]].assert_eq(&all);
+    "#]]
+    .assert_eq(&all);
 }
 
 /// A cast would make a list with the whole text in it.

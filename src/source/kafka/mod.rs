@@ -21,8 +21,8 @@
 //!   offsets up to there. They end when every partition *that is ours* has got there: members of one group each finish
 //!   their own. While others have partitions too, they stay for as long as a dead one of them is not missed, and then
 //!   are given what it had.
-//! - **Gaps** are found at assignment and whenever the broker says that an offset is out of range; `auto.offset.reset`
-//!   is `error`. See [`begin`] for what cannot be found.
+//! - **Gaps** are found at assignment; when the broker says that an offset is out of range the line is built anew, for
+//!   that. `auto.offset.reset` is `error`. See [`begin`] for what cannot be found.
 //!
 //! # What it refuses to do
 //!
