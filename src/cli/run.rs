@@ -22,7 +22,7 @@ use super::{
 use crate::{
     check,
     clock::Clock,
-    config::Config,
+    config::{Config, Topics},
     cpu,
     error::{Context, Error, ErrorKind, Result},
     fault,
@@ -62,6 +62,9 @@ impl Options {
         let started = Started::new(self.until_end)?;
         fault::point("run.listening");
         let config = Config::read(&self.at.config)?;
+        if let Topics::Kafka(kafka) = &config.topics {
+            kafka.look_for_files()?;
+        }
         let prepared = check::prepare(&config, &self.pipelines)?;
         let summary = started.run(Arc::new(config), prepared, |_| {})?;
         summary.print(self.format);

@@ -18,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+use crate::error::{Error, Result};
+
 pub use pipeline::{Dedup, Gaps, Pipeline, RawTexts, RejectLimit, Sink, Source, Stage, Start};
 pub use secret::Secret;
 
@@ -82,6 +84,14 @@ pub struct Kafka {
     pub group: String,
     /// Passed through to librdkafka, over our own settings.
     pub properties: Vec<(String, Secret)>,
+}
+
+impl Kafka {
+    /// Whether certificates and keys can be read. Asked by what connects to a broker: whoever only checks, or looks after
+    /// the archive, may not be allowed to.
+    pub fn look_for_files(&self) -> Result<()> {
+        properties::files_are_there(&self.properties).map_err(Error::config)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -123,7 +123,10 @@ impl Reader<'_, '_> {
             return Err(format!("cannot be set here: {why}"));
         }
         let value = match value {
-            DeValue::Table(reference) => return self.look_up(reference).and_then(|secret| accepted(key, secret)),
+            DeValue::Table(reference) => {
+                let secret = self.look_up(reference)?;
+                return accepted(key, if is_path(key, secret.expose()) { self.file(secret.expose())? } else { secret });
+            }
             DeValue::String(text) => text.as_ref().to_owned(),
             DeValue::Integer(number) => number.to_string(),
             DeValue::Float(number) => number.to_string(),
@@ -138,17 +141,13 @@ impl Reader<'_, '_> {
         if is_secret(key) {
             return Err(format!("a secret does not belong in this file: write {SECRET}"));
         }
-        let value = if is_path(key, &value) { self.file(&value)? } else { value };
-        accepted(key, Secret::new(value))
+        if is_path(key, &value) { accepted(key, self.file(&value)?) } else { accepted(key, Secret::new(value)) }
     }
 
-    /// The path of a file that librdkafka reads: from the folder of the configuration, as all paths in it. What it says of
-    /// one that is not there are OpenSSL's words, when the pipeline starts.
-    fn file(&self, written: &str) -> Result<String, String> {
-        let path = base(self.path).join(written);
-        let there = std::fs::File::open(&path).map(drop);
-        there.map_err(|e| format!("the file {} cannot be read: {e}", path.display()))?;
-        path.into_os_string().into_string().map_err(|path| format!("the path {} is not UTF-8", path.display()))
+    /// The path of a file that librdkafka reads: from the folder of the configuration, as all paths in it.
+    fn file(&self, written: &str) -> Result<Secret, String> {
+        let path = base(self.path).join(written).into_os_string().into_string();
+        path.map(Secret::new).map_err(|path| format!("the path {} is not UTF-8", path.display()))
     }
 
     fn look_up(&self, reference: &DeTable<'_>) -> Result<Secret, String> {
@@ -183,9 +182,20 @@ fn is_secret(key: &str) -> bool {
     ENDS.iter().any(|end| key.ends_with(end)) || key == "sasl.oauthbearer.config"
 }
 
-/// `probe` has librdkafka look for the system's certificates.
+/// Whether the value is the path of a file. `probe` has librdkafka look for the system's certificates, and an engine is a
+/// library that the system looks for.
 fn is_path(key: &str, value: &str) -> bool {
-    key.starts_with("ssl.") && key.ends_with(".location") && value != "probe"
+    let named = key.starts_with("ssl.") && key.ends_with(".location") && key != "ssl.engine.location";
+    named && !matches!(value, "" | "probe")
+}
+
+/// Whether librdkafka can read the files that it is given: it would say so in OpenSSL's words, and later.
+pub(super) fn files_are_there(properties: &[(String, Secret)]) -> Result<(), String> {
+    let files = properties.iter().filter(|(key, value)| is_path(key, value.expose()));
+    for (key, file) in files.map(|(key, value)| (key, value.expose())) {
+        std::fs::File::open(file).map_err(|e| format!("{key}: the file {file} cannot be read: {e}"))?;
+    }
+    Ok(())
 }
 
 /// Asks librdkafka whether it knows the property and takes the value.

@@ -13,7 +13,7 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{
-        Cast, Expr, LogicalPlan, TryCast, execution_props::ExecutionProps,
+        Cast, Expr, ExprSchemable, LogicalPlan, TryCast, execution_props::ExecutionProps,
         physical_planning_context::PhysicalPlanningContext, utils::merge_schema,
     },
     optimizer::{Analyzer, AnalyzerRule},
@@ -63,11 +63,15 @@ impl AnalyzerRule for Amend {
 }
 
 /// Times count microseconds: nanoseconds there are for the years 1677 to 2262 only, and 9999-12-31 is a day that is sent.
-fn micros(expr: Expr, _: &DFSchema) -> Amended {
+/// A number that is cast to a time is one of nanoseconds.
+fn micros(expr: Expr, schema: &DFSchema) -> Amended {
     expr.transform_up(|mut expr| {
-        let (Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. })) = &mut expr else {
+        let (Expr::Cast(Cast { field, expr: of }) | Expr::TryCast(TryCast { field, expr: of })) = &mut expr else {
             return Ok(Transformed::no(expr));
         };
+        if of.get_type(schema).is_ok_and(|kind| kind.is_numeric()) {
+            return Ok(Transformed::no(expr));
+        }
         let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() else {
             return Ok(Transformed::no(expr));
         };

@@ -338,8 +338,9 @@ impl Found {
     }
 }
 
-/// Bytes that JSON needs for a text in a list beside the text itself: `"",`, and `null,` for one that is none.
-const SIGNS: usize = 5;
+/// Bytes that JSON needs for a text in a list beside the text itself, `"",`, and for one that is none, `null,`.
+const SIGNS: usize = 3;
+const NONE: usize = 5;
 
 /// A column of texts, or of lists of them.
 struct Texts<'a> {
@@ -363,14 +364,16 @@ impl<'a> Texts<'a> {
 
     /// What all rows come to, with what stands between the texts of a list.
     fn most(&self) -> usize {
-        self.values.values().len() + if self.rows.is_some() { self.values.len() * SIGNS } else { 0 }
+        self.values.values().len() + if self.rows.is_some() { self.values.len() * NONE } else { 0 }
     }
 
     /// Bytes between the texts of a row's list.
     fn signs(&self, row: usize) -> usize {
         match self.rows {
             Some(rows) if self.nulls.is_none_or(|nulls| nulls.is_valid(row)) => {
-                (rows[row + 1] - rows[row]) as usize * SIGNS
+                let (from, all) = (rows[row] as usize, (rows[row + 1] - rows[row]) as usize);
+                let none = self.values.nulls().map_or(0, |nulls| nulls.slice(from, all).null_count());
+                all * SIGNS + none * (NONE - SIGNS)
             }
             _ => 0,
         }

@@ -204,10 +204,10 @@ impl Looks {
     fn add(&mut self, expr: &Arc<dyn PhysicalExpr>) {
         let _ = expr.apply(|node| {
             match node.downcast_ref::<Literal>().map(Literal::value) {
-                Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => {
-                    if (1..=64).contains(&text.len()) {
-                        self.literals.insert(text.clone());
-                    }
+                Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)))
+                    if (1..=64).contains(&text.len()) =>
+                {
+                    self.literals.insert(text.clone());
                 }
                 Some(value) if value.data_type().is_numeric() => {
                     if let Ok(ScalarValue::Int64(Some(number))) = value.cast_to(&DataType::Int64) {

@@ -63,8 +63,9 @@ pub(super) fn compare(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<E
         let durations: Option<Vec<Expr>> =
             unit.and_then(|unit| sides.iter().map(|side| duration(side, unit, schema)).collect());
         let Some(durations) = durations else {
-            let what = "intervals are compared by their parts, not by their length: \
-                        write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month'";
+            let what = "intervals are compared by their parts, not by their length: compare a difference of times as it is \
+                        with one of days to microseconds, a - b > INTERVAL '15 days', and for months write \
+                        a > b + INTERVAL '1 month'";
             return Err(DataFusionError::Plan(what.to_owned()));
         };
         sides.into_iter().zip(durations).for_each(|(side, duration)| *side = duration);

@@ -126,11 +126,14 @@ pub(super) fn taken_for_sql(sql: &str) -> Option<(usize, String)> {
         _ => None,
     };
     let is = |token: &Token, keyword: Keyword| word(token).is_some_and(|word| word.keyword == keyword);
+    // These end a part of a CASE, in which a comma is the mistake.
+    let parts = [Keyword::END, Keyword::WHEN, Keyword::THEN, Keyword::ELSE];
     tokens.windows(3).find_map(|three| {
         let [before, name, behind] = [&three[0].token, &three[1].token, &three[2].token];
         let begins = *before == Token::Comma;
         let ends = *behind == Token::Comma || is(behind, Keyword::AS) || is(behind, Keyword::FROM);
         let name = word(name).filter(|name| begins && ends && name.keyword != Keyword::NoKeyword)?;
+        let name = Some(name).filter(|name| !parts.contains(&name.keyword))?;
         (!is_column(&name.value)).then(|| (three[1].span.start.line as usize, name.value))
     })
 }

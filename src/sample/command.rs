@@ -97,6 +97,7 @@ pub fn run(options: &Options) -> Result<()> {
             Ok(())
         }
         (None, Topics::Kafka(kafka)) => {
+            kafka.look_for_files()?;
             if let Some(partitions) = options.partitions {
                 let mut topics: Vec<String> = generators.iter().map(|one| one.topic().to_owned()).collect();
                 for sink in &pipeline.sinks {

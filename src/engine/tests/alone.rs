@@ -54,12 +54,17 @@ fn a_list_is_as_large_as_it_is_written() {
     );
     let (program, source) = compile_lamps_with(MAP, &stage, contract.clone(), &library()).unwrap();
     let large = |parts: usize| message(&",".repeat(parts), "1");
-    let all = lines(&program, &source, &contract, &[large(250_000), large(2), large(100_000)]);
-    let short: String = all.lines().map(|line| line.replace(",\"\"", "").replace("[\"\"]", "[…]") + "\n").collect();
+    let ones = message(&"1,".repeat(180_000), "1");
+    let all = lines(&program, &source, &contract, &[large(350_000), large(2), large(100_000), ones]);
+    let short: String = all
+        .lines()
+        .map(|line| line.replace(",\"\"", "").replace(",\"1\"", "").replace("[\"\"]", "[…]") + "\n")
+        .collect();
     expect![[r#"
-        0.Some(0): checks [Fault { code: "too_large", field: None, reason: "整行约 1250 KB，超过 1000 KB", value: None }]
+        0.Some(0): checks [Fault { code: "too_large", field: None, reason: "整行约 1050 KB，超过 1000 KB", value: None }]
         1.0: {"id":",,","watts":1,"share":2,"parts":[…]}
         2.0: {"id":",,,,,","watts":1,"share":2,"parts":[…]}
+        3.0: {"id":"1,1,1","watts":1,"share":2,"parts":["1"]}
     "#]].assert_eq(&short);
 }
 

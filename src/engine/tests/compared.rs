@@ -78,16 +78,16 @@ fn intervals_of_no_length_are_not_compared() {
     .into();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     expect![[r#"
-        (local_time(w) - local_time('2026-05-01T00:00:00Z')) <= INTERVAL '1 month': lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
-        INTERVAL '24 hours' = INTERVAL '1 day': lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
-        (local_time(w) - local_time('2026-05-01T00:00:00Z')) > CAST(w AS INTERVAL): lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
-        CAST(w AS INTERVAL) IN (INTERVAL '1 day'): lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
-        CASE CAST(w AS INTERVAL) WHEN INTERVAL '1 day' THEN 1 END: lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
-        greatest((local_time(w) - local_time('2026-05-01T00:00:00Z')), INTERVAL '1 day') IS NULL: lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
-        local_time(w) + nullif(CAST(w AS INTERVAL), INTERVAL '1 day') IS NULL: lamps/clean.sql:1: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month' (for source street)
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) <= INTERVAL '1 month': lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
+        INTERVAL '24 hours' = INTERVAL '1 day': lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) > CAST(w AS INTERVAL): lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
+        CAST(w AS INTERVAL) IN (INTERVAL '1 day'): lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
+        CASE CAST(w AS INTERVAL) WHEN INTERVAL '1 day' THEN 1 END: lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
+        greatest((local_time(w) - local_time('2026-05-01T00:00:00Z')), INTERVAL '1 day') IS NULL: lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
+        local_time(w) + nullif(CAST(w AS INTERVAL), INTERVAL '1 day') IS NULL: lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
     "#]].assert_eq(&all_shares(&all, &["x"]));
     let refused = timed("watts - share <= INTERVAL '1 month'").map(|_| ()).unwrap_err();
-    expect!["schemas/lamps.odcs.yaml:9: rule too_bright: intervals are compared by their parts, not by their length: write a > b + INTERVAL '1 month' in place of a - b > INTERVAL '1 month'"].assert_eq(&refused);
+    expect!["schemas/lamps.odcs.yaml:9: rule too_bright: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month'"].assert_eq(&refused);
 }
 
 /// Of watts and share that are times.
@@ -213,4 +213,11 @@ fn a_pattern_asks_nothing_of_null() {
     expect![[r#"
         0.0: {}
         1.Some(0): checks [Fault { code: "watts_pattern", field: Some("watts"), reason: "watts不符合格式 ^[0-9]*$", value: Some("x") }]"#]].assert_eq(&all.join("\n"));
+}
+
+/// What a number means when it is cast to a time is not ours to change.
+#[test]
+fn a_number_that_is_cast_to_a_time_counts_nanoseconds() {
+    let year = "date_part('year', TRY_CAST(TRY_CAST(w AS BIGINT) AS TIMESTAMP))";
+    assert_eq!(shares(year, &["1780000000123456789"]).as_deref(), Ok("2026"));
 }

@@ -45,6 +45,7 @@ fn a_word_of_sql_that_stands_for_a_field_is_named() {
         "limit, => {}\n",
         told_of("SELECT id, TRY_CAST(w AS BIGINT) AS watts,\n limit,\n 2 AS share FROM raw")
     );
+    all += &format!("a comma in a CASE => {}\n", told("CASE w WHEN '1' THEN 1, END"));
     all += &format!("null, another mistake => {}\n", told_of("SELECT id, NULL AS watts, 2 ++* AS share FROM raw"));
     expect![[r#"
         where => :3: where is a word of SQL: write the name of a field in double quotes, "where"
@@ -59,6 +60,7 @@ fn a_word_of_sql_that_stands_for_a_field_is_named() {
         null => 
         case => :3: this CASE has no END
         limit, => :2: limit is a word of SQL: write the name of a field in double quotes, "limit"
+        a comma in a CASE => :3: this is not SQL: Expected: END, found: , at Line: 3, Column: 25
         null, another mistake => :1: this is not SQL: Expected: an expression, found: * at Line: 1, Column: 31
     "#]]
     .assert_eq(&all);

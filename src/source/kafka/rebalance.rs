@@ -162,12 +162,15 @@ impl Reading<'_> {
     }
 
     /// The broker says that an offset is out of range, but not in which partition: what is gone by policy is told, and
-    /// everything else is found at the cursors, where the next line begins.
+    /// everything else is found at the cursors, where the next line begins. What was read is committed first: it may be
+    /// what the broker has no longer.
     ///
     /// Why nothing is mended in place: such a partition is not fetched any more until it is assigned again, and
     /// librdkafka takes any giving up of partitions for the answer to a revocation, though we have not heard of it yet.
     /// The group would go on without us while we still commit.
-    pub(super) fn examine(&self) -> Result<()> {
+    pub(super) fn examine(&mut self) -> Result<()> {
+        self.push_all(self.settings.drain)?;
+        self.intake.revoke(Vec::new())?;
         for Track { partition, next, .. } in self.batches.tracks() {
             begin(partition, &[*next], self.marks(partition)?, Start::Beginning, self.settings.gaps)?;
         }

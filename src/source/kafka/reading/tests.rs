@@ -16,7 +16,7 @@ use crate::{
     batch::Budget,
     config,
     error::ErrorKind,
-    source::{Permit, kafka::Kafka},
+    source::{Feed, Permit, kafka::Kafka},
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -43,7 +43,15 @@ fn with_reader<T>(next: i64, work: impl FnOnce(&mut Reading<'_>) -> T) -> T {
     let settings = Settings::new("orders".into(), vec![("t".into(), 0)]);
     let mut source = Kafka::new(&config, settings.clone(), Arc::new(|_, _| {})).unwrap();
     let (client, group) = (source.client.take().unwrap(), source.group());
-    let (mut intake, _line) = Intake::new(1, Budget::new(1 << 20), Permit::default(), LIMIT);
+    let (mut intake, line) = Intake::new(1, Budget::new(1 << 20), Permit::default(), LIMIT);
+    // It ends with the intake.
+    std::thread::spawn(move || {
+        for feed in line {
+            if let Feed::Revoke(_, committed) = feed {
+                committed.send(Ok(())).unwrap();
+            }
+        }
+    });
     let stop = Stop::default();
     let mut reading = Reading::new(&client, &*group, &settings, &|_, _| {}, &mut intake, &stop);
     reading.batches.assign(Track::new(Partition::new("t", 0), 0, next, &[next], Some(END)));
