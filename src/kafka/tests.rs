@@ -1,0 +1,178 @@
+//! What librdkafka says, in our words.
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+
+use super::*;
+use crate::config::Secret;
+
+fn kafka(properties: &[(&str, &str)]) -> config::Kafka {
+    let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+    config::Kafka { brokers: "localhost:0".into(), client_id: "huiju".into(), group: "huiju".into(), properties }
+}
+
+#[test]
+fn what_people_write_wins_over_defaults_and_loses_to_what_the_protocol_needs() {
+    let config = kafka(&[("linger.ms", "7"), ("enable.auto.commit", "true")]);
+    let client = client_for(&config, &[("linger.ms", "5")], &[("enable.auto.commit", "false")]);
+    assert_eq!(client.get("linger.ms"), Some("7"));
+    assert_eq!(client.get("enable.auto.commit"), Some("false"));
+}
+
+#[test]
+fn a_gap_that_was_looked_into_explains_nothing_later() {
+    let troubles = Troubles::default();
+    troubles.note(&KafkaError::Global(AutoOffsetReset), "t [0]: offset 4 is out of range");
+    let error = troubles.explain("ask", &KafkaError::OffsetFetch(OperationTimedOut));
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+}
+
+#[test]
+fn a_refused_property_is_named_and_its_value_is_not_shown() {
+    let config = kafka(&[("sasl.password.file", "geheim")]);
+    let error = client(&config).create::<BaseConsumer>().err().expect("no such property");
+    let (kind, text) = classify(&error);
+    assert_eq!(kind, ErrorKind::Config);
+    assert!(text.contains("sasl.password.file") && !text.contains("geheim"), "{text}");
+}
+
+#[test]
+fn what_is_said_of_a_token_repeats_nothing_of_what_it_is_made_of() {
+    let config = kafka(&[
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
+        ("sasl.oauthbearer.config", "principal=huiju geheim=abcdef"),
+    ]);
+    struct Told(Troubles);
+    impl rdkafka::ClientContext for Told {
+        fn error(&self, error: KafkaError, reason: &str) {
+            self.0.note(&error, reason);
+        }
+    }
+    impl rdkafka::consumer::ConsumerContext for Told {}
+    let client: BaseConsumer<Told> = client(&config).create_with_context(Told(Troubles::default())).unwrap();
+    let begun = std::time::Instant::now();
+    while client.context().0.last().is_none() {
+        client.poll(std::time::Duration::from_millis(50));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the token is not complained of");
+    }
+    let (_, reason) = client.context().0.last().unwrap();
+    assert!(reason.ends_with("Unrecognized sasl.oauthbearer.config"), "{reason}");
+}
+
+#[test]
+fn the_reason_behind_a_timeout_is_told() {
+    let troubles = Troubles::default();
+    troubles.note(&KafkaError::Global(Authentication), "sasl_plaintext://b:1: SASL authentication failed");
+    troubles.note(&KafkaError::Global(AllBrokersDown), "1/1 brokers are down");
+    let error = troubles.explain("read metadata", &KafkaError::MetadataFetch(OperationTimedOut));
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(error.to_string().contains("refuses our credentials"), "{error}");
+}
+
+#[test]
+fn what_a_broker_says_of_our_certificate_is_for_us_to_mend() {
+    for (alert, words) in [
+        ("tlsv13 alert certificate required: SSL alert number 116", "wants a certificate of ours"),
+        ("ssl/tls alert certificate expired: SSL alert number 45", "our certificate has expired"),
+        ("tlsv1 alert unknown ca: SSL alert number 48", "does not take our certificate"),
+        ("tlsv1 alert access denied: SSL alert number 49", "does not take our certificate"),
+        ("sslv3 alert certificate revoked: SSL alert number 44", "does not take our certificate"),
+        ("sslv3 alert certificate unknown: SSL alert number 46", "does not take our certificate"),
+        ("sslv3 alert unsupported certificate: SSL alert number 43", "does not take our certificate"),
+        ("sslv3 alert bad certificate: SSL alert number 42", "wants a certificate of ours"),
+        ("sslv3 alert handshake failure: SSL alert number 40", "cannot be reached"),
+    ] {
+        let troubles = Troubles::new(&kafka(&[]));
+        let reason = format!("sasl_ssl://b:1/bootstrap: Receive failed: error:0A00045C:SSL routines::{alert}");
+        troubles.note(&KafkaError::Global(BrokerTransportFailure), &reason);
+        let error = troubles.explain("read metadata", &KafkaError::MetadataFetch(OperationTimedOut));
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.kind == ErrorKind::Config, words != "cannot be reached", "{error}");
+    }
+}
+
+#[test]
+fn a_connection_lost_while_mechanisms_are_agreed_on_is_no_wrong_password() {
+    let reason = "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure: broker's \
+                  supported mechanisms:  (after 3ms in state AUTH_HANDSHAKE)";
+    let troubles = Troubles::default();
+    troubles.note(&KafkaError::Global(Authentication), reason);
+    assert!(troubles.passing(&KafkaError::MessageConsumption(Authentication)));
+    let error = troubles.explain("commit", &KafkaError::MessageConsumption(OperationTimedOut));
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    troubles.note(&KafkaError::Global(Authentication), "SASL authentication error: Authentication failed");
+    assert!(!troubles.passing(&KafkaError::MessageConsumption(Authentication)));
+}
+
+#[test]
+fn an_offset_of_another_topic_of_the_name_is_no_cursor() {
+    assert_eq!(cursor_of(7, &note_of("a"), Some("b")), ANEW);
+    for (note, id) in
+        [(note_of("a"), Some("a")), (note_of("a"), None), (String::new(), Some("a")), ("b".into(), Some("a"))]
+    {
+        assert_eq!(cursor_of(7, &note, id), 7, "{note} {id:?}");
+    }
+}
+
+/// T14: leaders and coordinators move, brokers come back; polling on is all that it takes.
+#[test]
+fn what_passes_by_itself_is_waited_for_and_nothing_else() {
+    for code in [
+        NotLeaderForPartition,
+        LeaderNotAvailable,
+        ReplicaNotAvailable,
+        PreferredLeaderNotAvailable,
+        FencedLeaderEpoch,
+        UnknownLeaderEpoch,
+        OffsetNotAvailable,
+        NotCoordinator,
+        CoordinatorNotAvailable,
+        CoordinatorLoadInProgress,
+        NotEnoughReplicas,
+        NetworkException,
+        KafkaStorageError,
+        RebalanceInProgress,
+        UnstableOffsetCommit,
+        BrokerTransportFailure,
+        AllBrokersDown,
+        Resolve,
+        SSL,
+        OperationTimedOut,
+        RequestTimedOut,
+        WaitingForCoordinator,
+    ] {
+        assert!(passes(code), "{code:?}");
+    }
+    for code in [
+        Fatal,
+        UnknownTopicOrPartition,
+        UnknownTopic,
+        TopicAuthorizationFailed,
+        GroupAuthorizationFailed,
+        TransactionalIdAuthorizationFailed,
+        Authentication,
+        InconsistentGroupProtocol,
+        Fenced,
+        FencedInstanceId,
+        UnknownMemberId,
+        IllegalGeneration,
+        PollExceeded,
+        OffsetOutOfRange,
+        AutoOffsetReset,
+    ] {
+        assert!(!passes(code), "{code:?}");
+    }
+}
+
+#[test]
+fn each_kind_of_refusal_has_its_own_words() {
+    let words = |code| classify(&KafkaError::Global(code)).1;
+    assert!(words(BrokerTransportFailure).contains("cannot be reached"));
+    assert!(words(GroupAuthorizationFailed).contains("consumer group"));
+    assert!(words(UnknownTopicOrPartition).contains("does not exist"));
+    assert!(words(Fenced).contains("another instance"));
+}
