@@ -256,32 +256,6 @@ fn the_text_of_a_personal_column_is_personal_as_received_too() {
 }
 
 #[test]
-fn limits_that_nobody_would_check_are_refused() {
-    check(
-        "logicalTypeOptions: { minimum: 1 }",
-        "logicalTypeOptions: { minimum: one, pattern: x }",
-        expect![[r#"
-            lamps.odcs.yaml:110: huiju does not check `pattern` in logicalTypeOptions of column `lamps_out`: write it as a rule under `quality` (`engine: huiju`)
-            lamps.odcs.yaml:110: `minimum` of logicalTypeOptions of column `lamps_out` is the text `one`: write a number in digits
-        "#]],
-    );
-    check(
-        "{ minimum: 1 }",
-        "{ minimum: 0x10 }",
-        expect![[r#"
-        lamps.odcs.yaml:110: `minimum` of logicalTypeOptions of column `lamps_out` is the number `0x10`: write a number in digits
-    "#]],
-    );
-    check(
-        "{ minimum: \"2000-01-01\" }",
-        "{ minimum: 2000 }",
-        expect![[r#"
-        lamps.odcs.yaml:75: `minimum` of logicalTypeOptions of column `repaired_on` is the number `2000`: write a date, `"2000-01-31"`
-    "#]],
-    );
-}
-
-#[test]
 fn a_rule_name_made_from_an_option_may_be_taken() {
     check(
         "name: reported_in_future",

@@ -39,6 +39,32 @@ fn limits_that_no_value_can_keep_are_refused() {
     assert!(edited("{ minimum: \"2000-01-01\" }", day).is_err());
 }
 
+#[test]
+fn limits_that_nobody_would_check_are_refused() {
+    check(
+        "logicalTypeOptions: { minimum: 1 }",
+        "logicalTypeOptions: { minimum: one, pattern: x }",
+        expect![[r#"
+            lamps.odcs.yaml:110: huiju does not check `pattern` in logicalTypeOptions of column `lamps_out`: write it as a rule under `quality` (`engine: huiju`)
+            lamps.odcs.yaml:110: `minimum` of logicalTypeOptions of column `lamps_out` is the text `one`: write a number in digits
+        "#]],
+    );
+    check(
+        "{ minimum: 1 }",
+        "{ minimum: 0x10 }",
+        expect![[r#"
+        lamps.odcs.yaml:110: `minimum` of logicalTypeOptions of column `lamps_out` is the number `0x10`: write a number in digits
+    "#]],
+    );
+    check(
+        "{ minimum: \"2000-01-01\" }",
+        "{ minimum: 2000 }",
+        expect![[r#"
+        lamps.odcs.yaml:75: `minimum` of logicalTypeOptions of column `repaired_on` is the number `2000`: write a date, `"2000-01-31"`
+    "#]],
+    );
+}
+
 /// A row with a code that is only flagged is published, and so is an array with NULL in it.
 #[test]
 fn the_json_schema_refuses_no_row_that_is_published() {

@@ -1,18 +1,15 @@
 //! The loop of the source: poll, batch, hand on.
 
+mod trouble;
+
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    Message as _, Offset, Statistics,
-    consumer::Consumer,
-    error::KafkaError,
-    message::BorrowedMessage,
-    types::RDKafkaErrorCode::{self, AutoOffsetReset, LogTruncation, OffsetOutOfRange},
-};
+use rdkafka::{Message as _, Offset, Statistics, consumer::Consumer, error::KafkaError, message::BorrowedMessage};
 
+use self::trouble::{TELL, Trouble};
 use super::{
     Lag, Settings,
     batches::{Batches, Incoming},
@@ -26,7 +23,7 @@ use crate::{
     cursor::Partition,
     error::{Error, Result},
     fault,
-    kafka::{self, Group, ids},
+    kafka::{Group, ids},
     source::Intake,
     stop::Stop,
 };
@@ -44,19 +41,11 @@ const BOUNDED_TAIL: Duration = Duration::from_millis(20);
 const SETTLED: Duration = Duration::from_secs(10);
 /// A bounded run waits this long for its last commit; less than `max.poll.interval.ms`, for it does not poll.
 const LAST_COMMIT: Duration = Duration::from_secs(240);
-/// How often a trouble that lasts is told.
-const TELL: Duration = Duration::from_secs(10);
 const METADATA: Duration = Duration::from_secs(10);
 /// A dead member may be missed by so much later than its session ends.
 const MISSED: Duration = Duration::from_secs(2);
 /// How long a look at the topics' ids may keep us from reading.
 const GLANCE: Duration = Duration::from_secs(1);
-
-struct Trouble {
-    since: Instant,
-    seen: Instant,
-    told: Instant,
-}
 
 pub struct Reading<'a> {
     pub(super) client: &'a Client,
@@ -391,50 +380,6 @@ impl<'a> Reading<'a> {
                     self.batches.cover(at, partition.eof_offset, Instant::now());
                 }
             }
-        }
-    }
-
-    /// What an error from `poll` means: wait, look at offsets, or give up.
-    fn judge(&mut self, error: &KafkaError) -> Result<()> {
-        if matches!(error, KafkaError::PartitionEOF(_)) {
-            return Ok(());
-        }
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        if matches!(code, AutoOffsetReset | OffsetOutOfRange | LogTruncation) {
-            return self.examine();
-        }
-        if let Some((code, reason)) = self.client.client().fatal_error() {
-            let (kind, words) = kafka::meaning(code);
-            return Err(Error::new(kind, words.map_or(reason.clone(), |words| format!("{words} ({reason})"))));
-        }
-        if !self.client.context().troubles.passing(error) {
-            return Err(self.explain("read", error));
-        }
-        let now = Instant::now();
-        let pipeline = &*self.settings.pipeline;
-        let trouble = self.trouble.get_or_insert(Trouble { since: now, seen: now, told: now - TELL });
-        trouble.seen = now;
-        if now.duration_since(trouble.told) >= TELL {
-            trouble.told = now;
-            let since_s = now.duration_since(trouble.since).as_secs();
-            let error = self.client.context().troubles.explain("read", error);
-            tracing::warn!(pipeline, since_s, %error, "Kafka is in trouble, waiting");
-        }
-        Ok(())
-    }
-
-    fn recovered(&mut self) {
-        if let Some(trouble) = self.trouble.take() {
-            self.client.context().troubles.forget();
-            let after_s = trouble.since.elapsed().as_secs();
-            tracing::info!(pipeline = &*self.settings.pipeline, after_s, "Kafka answers again");
-        }
-    }
-
-    /// A trouble that nothing has mentioned for a while is over, even if no message has come.
-    fn stale_trouble(&mut self, now: Instant) {
-        if self.trouble.as_ref().is_some_and(|trouble| now.duration_since(trouble.seen) > 2 * TELL) {
-            self.recovered();
         }
     }
 

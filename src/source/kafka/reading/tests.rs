@@ -6,6 +6,7 @@ use rdkafka::{
     ClientConfig, TopicPartitionList,
     mocking::MockCluster,
     producer::{BaseProducer, BaseRecord, Producer},
+    types::RDKafkaErrorCode::{self, AutoOffsetReset, LogTruncation, OffsetOutOfRange},
 };
 
 use super::{
