@@ -153,11 +153,14 @@ fn directives(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A bare level is meant for us: the libraries below are talkative, and nobody has looked through what they say.
+fn meant_by(log: &str) -> String {
+    let plain = !log.contains([',', '=', ':', '[']) && !["huiju", "librdkafka"].contains(&log);
+    if plain { format!("huiju={log},librdkafka={log}") } else { log.to_owned() }
+}
+
 fn log(cli: &Cli) {
-    // A bare level is meant for us: the libraries below are talkative.
-    let plain = !cli.log.contains([',', '=', ':', '[']) && !["huiju", "librdkafka"].contains(&cli.log.as_str());
-    let directives = if plain { format!("huiju={0},librdkafka={0}", cli.log) } else { cli.log.clone() };
-    let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new("huiju=info"));
+    let filter = EnvFilter::try_new(meant_by(&cli.log)).unwrap_or_else(|_| EnvFilter::new("huiju=info"));
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match cli.log_format {
@@ -177,6 +180,16 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_level_alone_is_that_of_huiju_and_its_client() {
+        for level in ["error", "info", "trace", "off"] {
+            assert_eq!(meant_by(level), format!("huiju={level},librdkafka={level}"));
+        }
+        for own in ["huiju", "librdkafka", "info,huiju::source=debug", "huiju::source", "rustls=debug"] {
+            assert_eq!(meant_by(own), own);
+        }
+    }
 
     #[test]
     fn every_verb_has_an_example_and_run_the_exit_codes() {

@@ -140,6 +140,22 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
+    /// A pipeline that has done its work needs nothing more.
+    #[test]
+    fn ready_is_who_has_every_pipeline_running_or_finished() {
+        let shown = Shown { metrics: Metrics::new(), statuses: Arc::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let now = chrono::DateTime::UNIX_EPOCH;
+        shown.statuses.set(&"orders".into(), Doing::Running, None, now);
+        for (state, code) in
+            [(Doing::Waiting, 503), (Doing::Running, 200), (Doing::Stopped, 503), (Doing::Finished, 200)]
+        {
+            shown.statuses.set(&"calls".into(), state, None, now);
+            assert_eq!(runtime.block_on(ready(State(shown.clone()))).status(), code, "{state:?}");
+            assert_eq!(runtime.block_on(health(State(shown.clone()))).status(), 200, "{state:?}");
+        }
+    }
+
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: huiju\r\n\r\n";
 
     #[test]

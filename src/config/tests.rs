@@ -270,6 +270,23 @@ mod properties {
     }
 
     #[test]
+    fn what_huiju_sets_itself_cannot_be_set() {
+        let ours = [
+            "metadata.broker.list",
+            "client.id",
+            "acks",
+            "request.required.acks",
+            "partition.assignment.strategy",
+            "delivery.report.only.error",
+        ];
+        for name in ours {
+            let refused = read_text(&with(&format!("\"{name}\" = \"1\""))).expect_err(name);
+            let told = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            assert!(told.contains(&format!("huiju.toml:4: {name}: cannot be set here: ")), "{told}");
+        }
+    }
+
+    #[test]
     fn those_that_break_delivery_are_refused() {
         check(
             &with(

@@ -115,7 +115,9 @@ fn excludes(least: &Value, most: &Value, open: bool) -> bool {
             let same = least == most || low == high && least.len().max(most.len()) <= 15;
             low > high || open && same
         }
-        (Value::Text(least), Value::Text(most)) => least > most || open && least == most, // dates
+        (Value::Text(least), Value::Text(most)) if is_day(least) && is_day(most) => {
+            least > most || open && least == most
+        }
         _ => false,
     }
 }
@@ -136,9 +138,7 @@ fn bound(
             cannot(form, key, node, findings);
             return None;
         }
-        (Kind::Date, Value::Text(date)) if chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").is_ok() => {
-            (format!("DATE '{date}'"), date)
-        }
+        (Kind::Date, Value::Text(date)) if is_day(date) => (format!("DATE '{date}'"), date),
         (Kind::Integer | Kind::Long | Kind::Double | Kind::Decimal { .. }, Value::Number(number))
             if number.parse::<f64>().is_ok() =>
         {
@@ -162,6 +162,11 @@ fn bound(
         (_, true) => "不早于",
     };
     Some((format!("\"{column}\" {operator} {limit}"), format!("{says} {shown}")))
+}
+
+/// A day with all its digits, so that two can be compared as they are written.
+fn is_day(text: &str) -> bool {
+    text.parse::<chrono::NaiveDate>().is_ok_and(|day| day.to_string() == text)
 }
 
 /// A decimal as SQL reads it exactly: a literal with a point is a double.

@@ -156,6 +156,34 @@ fn an_array_says_what_is_in_it() {
     assert!(edited("        physicalType: array<string>\n", "").is_ok());
 }
 
+/// However it is written: the readers of the archive do not tell letters apart by their size.
+#[test]
+fn the_folders_of_the_archive_are_no_column() {
+    check(
+        "name: meter_reading\n",
+        "name: Ingested_On\n",
+        expect![[r#"
+        lamps.odcs.yaml:111: `Ingested_On` is a name huiju uses itself: name the column otherwise
+    "#]],
+    );
+}
+
+/// There is one answer to what a row is about.
+#[test]
+fn weights_belong_to_one_column() {
+    let mut text = std::fs::read_to_string(format!("{GOOD}/{NAME}.odcs.yaml")).unwrap();
+    for table in ["fault_kind", "pole_state"] {
+        let codes = format!("          - {{ property: codes, value: {table} }}\n");
+        text = text.replace(&codes, &format!("{codes}          - {{ property: weights, value: fault }}\n"));
+    }
+    let tables = ["fault_kind".to_owned(), "pole_state".to_owned()];
+    let refused = odcs::parse(&text, NAME, "lamps.odcs.yaml", Some(&tables)).expect_err("this is wrong");
+    expect![[r#"
+        lamps.odcs.yaml:97: columns `fault_kind` and `pole_state` both have `weights`: keep one
+    "#]]
+    .assert_eq(&lines(&refused));
+}
+
 #[test]
 fn raw_is_a_text_column() {
     check(

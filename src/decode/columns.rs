@@ -245,7 +245,7 @@ struct Known {
 }
 
 /// Other keys are remembered up to this number and length: a hostile feed must not fill the memory.
-const MOST_KEYS: usize = 1024;
+pub(super) const MOST_KEYS: usize = 1024;
 const LONGEST_KEY: usize = 128;
 
 impl Keys {
@@ -293,6 +293,11 @@ impl Keys {
         *next = [at, next[0]];
         self.last = at;
         self.known[at as usize].field.map(|field| field as usize)
+    }
+
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.known.len()
     }
 
     fn learn(&mut self, key: &str, field: Option<u32>) -> u32 {

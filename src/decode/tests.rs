@@ -336,6 +336,37 @@ fn envelopes_of_other_shapes() {
     refused("5", "decode.not_an_object");
 }
 
+/// Whatever messages are before it, with rows or without.
+#[test]
+fn the_fields_of_an_envelope_are_its_own() {
+    let envelope = |sent: &str, rows: &str| format!(r#"{{{sent}"data":{{"orders":[{rows}]}}}}"#);
+    let messages = [
+        envelope(r#""sent":"1","#, r#"{"a":"x"},{"a":"y"}"#),
+        envelope(r#""sent":"2","#, r#"{"a":"x"}"#),
+        envelope("", r#"{"a":"x"}"#),
+        "{".to_owned(),
+        envelope(r#""sent":"5","#, r#"{"a":"x"}"#),
+    ];
+    let decoded = enveloped().decode(&fetched(messages.iter().map(|message| Some(message.as_bytes()))));
+    let sent: Vec<_> = show(&decoded.rows).iter().map(|row| row["envelope"]["sent"].clone()).collect();
+    assert_eq!(serde_json::json!(sent), serde_json::json!(["1", "1", "2", null, "5"]));
+}
+
+/// A feed with ever new keys must not fill the memory.
+#[test]
+fn not_every_key_is_remembered() {
+    let mut decoder = plain();
+    let mut remembered = |key: &str| {
+        let message = format!(r#"{{"{key}":1,"a":"x"}}"#);
+        assert_eq!(show(&decoder.decode(&fetched([Some(message.as_bytes())])).rows)[0]["a"], "x");
+        decoder.table.keys.remembered()
+    };
+    let before = remembered("k");
+    assert_eq!(remembered(&"k".repeat(1 << 16)), before);
+    let after = (0..2 * columns::MOST_KEYS).map(|number| remembered(&format!("k{number}"))).last();
+    assert_eq!(after, Some(columns::MOST_KEYS));
+}
+
 #[test]
 fn a_field_repeated_in_every_row_is_bounded() {
     let payload =

@@ -256,6 +256,7 @@ impl Visitor for Calls<'_> {
         let why = match known.scalar_functions().get(&name) {
             _ if call.over.is_some() => "looks at more than one row: a stage sees one row at a time",
             Some(scalar) if scalar.signature().volatility != Volatility::Immutable => CHANGES,
+            Some(scalar) if SERIES.contains(&scalar.name()) => AS_MANY,
             Some(_) => return ControlFlow::Continue(()),
             None if several => "looks at more than one row: a stage sees one row at a time",
             None if name == "unnest" => "makes several rows of one: a stage has a row for each",
@@ -268,6 +269,8 @@ impl Visitor for Calls<'_> {
 
 /// Lists that are as long as a number of the message says.
 const SERIES: [&str; 2] = ["range", "generate_series"];
+const AS_MANY: &str = "makes as many elements as its numbers or times say: write them out";
+
 /// The engine would take the type and pass over its length.
 fn text_length(expr: &ast::Expr) -> Option<String> {
     use ast::DataType::{Char, String as Text, Varchar};
@@ -322,10 +325,9 @@ pub(super) fn immutable(expr: &Expr) -> Vec<String> {
             Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
                 (format!("{}()", call.func.name()), CHANGES)
             }
-            Expr::ScalarFunction(call) if SERIES.contains(&call.func.name()) => (
-                format!("{}()", call.func.name()),
-                "makes as many elements as its numbers or times say: write them out",
-            ),
+            Expr::ScalarFunction(call) if SERIES.contains(&call.func.name()) => {
+                (format!("{}()", call.func.name()), AS_MANY)
+            }
             Expr::AggregateFunction(call) => (format!("{}()", call.func.name()), "looks at more than one row"),
             Expr::WindowFunction(call) => (format!("{}()", call.fun), "looks at more than one row"),
             Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {

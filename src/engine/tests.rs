@@ -4,6 +4,7 @@ mod alone;
 mod code_tables;
 mod compared;
 mod failing;
+mod guarded;
 mod hopeless;
 mod several;
 mod words;

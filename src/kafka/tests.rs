@@ -30,6 +30,39 @@ fn a_gap_that_was_looked_into_explains_nothing_later() {
 }
 
 #[test]
+fn what_is_over_explains_nothing_later() {
+    let troubles = Troubles::default();
+    let late = KafkaError::MessageConsumption(OperationTimedOut);
+    troubles.note(&KafkaError::Global(Authentication), "SASL authentication error");
+    assert_eq!(troubles.explain("read", &late).kind, ErrorKind::Config);
+    troubles.forget();
+    assert!(troubles.last().is_none());
+    let error = troubles.explain("read", &late);
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+}
+
+/// What does not pass by waiting is not waited for.
+#[test]
+fn what_an_operator_has_to_mend_is_told_and_named() {
+    for (code, what) in [
+        (MessageSizeTooLarge, "max.message.bytes"),
+        (InvalidTransactionTimeout, "transaction.max.timeout.ms"),
+        (ClusterAuthorizationFailed, "IDEMPOTENT_WRITE"),
+        (TransactionalIdAuthorizationFailed, "transactional id"),
+        (GroupAuthorizationFailed, "consumer group"),
+        (TopicAuthorizationFailed, "permission on the topic"),
+        (InvalidTimestamp, "message.timestamp.after.max.ms"),
+        (InvalidRecord, "compacted"),
+        (InvalidTopic, "topic name"),
+        (InconsistentGroupProtocol, "partition.assignment.strategy"),
+    ] {
+        let (kind, text) = classify(&KafkaError::MessageProduction(code));
+        assert_eq!(kind, ErrorKind::Config, "{code:?}");
+        assert!(text.contains(what) && !passes(code), "{code:?}: {text}");
+    }
+}
+
+#[test]
 fn a_refused_property_is_named_and_its_value_is_not_shown() {
     let config = kafka(&[("sasl.password.file", "geheim")]);
     let error = client(&config).create::<BaseConsumer>().err().expect("no such property");

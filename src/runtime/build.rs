@@ -187,7 +187,8 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
                 max_batch_messages: BATCH,
                 linger: Duration::from_millis(5),
             };
-            let source = source::kafka::Kafka::new(kafka, settings, lag(setup))?;
+            let tell = tell_lag(pipeline.name.clone(), setup.metrics.clone(), setup.clock.clone());
+            let source = source::kafka::Kafka::new(kafka, settings, tell)?;
             let group = source.group();
             Ok((Box::new(source), Some(group)))
         }
@@ -210,9 +211,7 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
     }
 }
 
-fn lag(setup: &Setup) -> source::kafka::TellLag {
-    let (metrics, clock) = (setup.metrics.clone(), setup.clock.clone());
-    let pipeline = setup.prepared.pipeline.name.clone();
+pub(super) fn tell_lag(pipeline: Arc<str>, metrics: Arc<Metrics>, clock: Clock) -> source::kafka::TellLag {
     Arc::new(move |partition: &Partition, lag: Option<source::kafka::Lag>| {
         let number = partition.number.to_string();
         let labels = [pipeline.as_ref(), partition.topic.as_ref(), number.as_str()];

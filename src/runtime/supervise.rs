@@ -311,6 +311,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_pipeline_that_runs_is_said_to_run() {
+        let told = Told {
+            pipeline: "orders".into(),
+            statuses: Arc::default(),
+            metrics: Metrics::new(),
+            clock: Clock::system(),
+        };
+        for (state, running) in
+            [(State::Waiting, 0), (State::Running, 1), (State::Finished, 0), (State::Running, 1), (State::Stopped, 0)]
+        {
+            told.set(state, None);
+            assert_eq!(told.metrics.running.with_label_values(&["orders"]).get(), running, "{state:?}");
+            assert_eq!(told.statuses.all()["orders"].state, state);
+        }
+    }
+
+    #[test]
     fn a_sink_that_fails_again_at_once_is_left_behind_for_longer_each_time() {
         let second = Duration::from_secs(1);
         let mut pause = BEHIND[0];

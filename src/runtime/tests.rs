@@ -115,13 +115,18 @@ fn place(kind: &'static str, cuts: &[i64], permit: &Permit) -> (Place, Arc<Told>
 
 /// `depth` batches may wait for it.
 fn place_of(kind: &'static str, cuts: &[i64], permit: &Permit, depth: usize) -> (Place, Arc<Told>) {
+    counted(kind, cuts, permit, depth, Metrics::new())
+}
+
+fn counted(
+    kind: &'static str,
+    cuts: &[i64],
+    permit: &Permit,
+    depth: usize,
+    metrics: Arc<Metrics>,
+) -> (Place, Arc<Told>) {
     let told = Arc::new(Told::default());
-    let watch = outlet::Watch {
-        pipeline: "test".into(),
-        metrics: Metrics::new(),
-        committed: Arc::default(),
-        values: Arc::default(),
-    };
+    let watch = outlet::Watch { pipeline: "test".into(), metrics, committed: Arc::default(), values: Arc::default() };
     let fake = Fake { kind, cuts: cuts.to_vec(), told: told.clone() };
     let outlet = Outlet::start(Box::new(fake), depth, SHARE, permit.clone(), watch).unwrap();
     let asked = told.clone();
@@ -410,4 +415,17 @@ fn a_lag_is_as_old_as_the_newest_message_and_never_in_the_future() {
     assert_eq!(lag(1, Some(13_600_000)), 0.0);
     assert_eq!(lag(0, Some(5_000)), 0.0, "nothing is left to read");
     assert_eq!(lag(7, None), 0.0, "nobody knows");
+}
+
+/// Two processes would tell it, each another one.
+#[test]
+fn the_lag_of_a_partition_that_went_is_told_no_more() {
+    let metrics = Metrics::new();
+    let tell = build::tell_lag("test".into(), metrics.clone(), crate::clock::Clock::system());
+    let told =
+        || metrics.text().lines().filter(|line| line.starts_with("huiju_lag_")).map(str::to_owned).collect::<Vec<_>>();
+    tell(&partition(), Some(Lag { messages: 7, newest_ms: None }));
+    assert!(told().iter().any(|line| line.contains("topic=\"orders\"") && line.ends_with(" 7")), "{:?}", told());
+    tell(&partition(), None);
+    assert!(told().is_empty(), "{:?}", told());
 }

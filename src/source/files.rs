@@ -3,8 +3,8 @@
 //! A topic is a folder, each `*.jsonl` file in it a partition, each line a message. An offset is the byte position of a
 //! line's start, and the cursor the position after its newline, so a file may grow, but not change: one that is shorter
 //! than its cursor, or whose lines do not begin where they did, is refused. New content needs a new name; write it as
-//! `*.partial` and rename it. What has another ending, a name that is not UTF-8, or is no file, is ignored and told;
-//! hidden files are ignored in silence. Empty lines are covered but are no messages. The messages' time is midnight of
+//! `*.partial` and rename it. What has another ending, a name that is not UTF-8 or holds a control character, or is no
+//! file, is ignored and told; hidden files are ignored in silence. Empty lines are covered but are no messages. The messages' time is midnight of
 //! the date in the file's name; without one they have none.
 //!
 //! Files of a topic are read in the order of their names, topics take turns. When following, a line waits for its
@@ -227,7 +227,12 @@ impl Topic {
         for entry in entries {
             let entry = entry.or_unavailable(format!("list {}", self.folder.display()))?;
             let name = match entry.file_name().into_string() {
-                Ok(name) => name,
+                Ok(name) if !name.contains(char::is_control) => name,
+                // It would stand in logs, in reasons and in the archive.
+                Ok(name) => {
+                    self.tell("ignored: the file's name holds a control character, rename it", &name);
+                    continue;
+                }
                 Err(name) => {
                     self.tell("ignored: the file's name is not UTF-8, rename it", &name.to_string_lossy());
                     continue;

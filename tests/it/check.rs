@@ -66,6 +66,19 @@ fn check_tells_the_line_of_a_column_that_is_no_column_or_does_not_fit() {
     "#]].assert_eq(&told(folder.path()));
 }
 
+/// In place of Kafka: there is no end to begin at, and a folder has one writer.
+#[test]
+fn check_tells_what_files_cannot_do() {
+    let folder = project();
+    let pipeline = "pipelines/street_lamps/pipeline.toml";
+    edit(folder.path(), pipeline, "owner", "start = \"end\"\nowner");
+    let copied = folder.path().join("pipelines/more_lamps");
+    crate::support::project::copy(&folder.path().join("pipelines/street_lamps"), &copied);
+    edit(folder.path(), "pipelines/more_lamps/pipeline.toml", "topic = \"", "topic = \"more.");
+    edit(folder.path(), "pipelines/more_lamps/pipeline.toml", "start = \"end\"\n", "");
+    expect![[r#""#]].assert_eq(&told(folder.path()));
+}
+
 #[test]
 fn check_tells_the_line_of_a_home_that_is_no_division() {
     let folder = project();

@@ -102,6 +102,14 @@ fn demo_carries_everything_once_and_the_second_time_nothing() {
     assert!(input >= 2000 && rejected > 0 && duplicate > 0, "{summary}");
     let reasons: u64 = summary["reasons"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(reasons, rejected);
+    assert!(count("files") > 0);
+    let flags = |row: &String| {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        row["flags"].as_array().map_or(0, Vec::len) as u64
+    };
+    let flagged: u64 = summary["flags"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(flagged > 0);
+    assert_eq!(first.clean.iter().map(flags).sum::<u64>(), flagged);
     assert_discreet(&demo, &huiju.stderr());
 
     let (status, huiju) = Huiju::run(folder.path(), &DEMO, &[]);
@@ -287,6 +295,9 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     // As a zip archive from Windows leaves it.
     let strange = std::ffi::OsStr::from_bytes(b"2026-06-05\xcd\xa3\xb3\xb5.jsonl");
     fs::write(topic("nanchang").join(strange), "{}\n").unwrap();
+    for forged in ["2026-06-07\nERROR forged.jsonl", "x\nERROR forged.csv"] {
+        fs::write(topic("nanchang").join(forged), "{}\n").unwrap();
+    }
     std::os::unix::fs::symlink("nowhere", topic("nanchang").join("2026-06-06.jsonl")).unwrap();
     fs::remove_dir_all(topic("yichun")).unwrap();
     let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
@@ -295,6 +306,7 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     for (words, of, times) in [
         ("ignored: messages are read from *.jsonl", "hotline.raw.work_orders.nanchang", 2),
         ("ignored: the file's name is not UTF-8", "hotline.raw.work_orders.nanchang", 1),
+        ("ignored: the file's name holds a control character", "hotline.raw.work_orders.nanchang", 2),
         ("ignored: it is a link to a file that is not there", "hotline.raw.work_orders.nanchang", 1),
         ("no date in the file's name, as in 2026-11-25.jsonl", "hotline.raw.work_orders.ganzhou", 2),
         ("no such folder, treated as empty", "hotline.raw.work_orders.yichun", 1),
@@ -303,6 +315,7 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
         assert_eq!(told.len(), times, "{words}: {said}");
         assert!(told[0].contains("WARN") && told[0].contains(of), "{}", told[0]);
     }
+    assert!(!said.lines().any(|line| line.starts_with("ERROR forged")), "{said}");
     for silent in [".hidden", ".partial"] {
         assert!(!said.contains(silent), "{silent}: {said}");
     }

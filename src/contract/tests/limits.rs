@@ -65,6 +65,52 @@ fn limits_that_nobody_would_check_are_refused() {
     );
 }
 
+/// A limit itself fits or does not, as its name says, and decimals are compared as decimals.
+#[test]
+fn limits_are_rules_that_say_what_they_promise() {
+    let rules = |from: &str, to: &str| -> String {
+        let contract = edited(from, to).unwrap();
+        let made = contract.rules.iter().filter(|rule| rule.name.ends_with("imum"));
+        made.map(|rule| format!("{}: {}: {}\n", rule.name, rule.predicate, rule.description)).collect()
+    };
+    let numbers = rules("{ minimum: 1 }", "{ exclusiveMinimum: 1, exclusiveMaximum: 9 }");
+    let dates = rules("{ minimum: \"2000-01-01\" }", "{ minimum: \"2000-01-01\", exclusiveMaximum: \"2100-01-01\" }");
+    let more = rules("{ minimum: 1 }", "{ minimum: 2, maximum: 8 }");
+    let cost = "description: 材料与人工，元\n";
+    let decimals = rules(cost, &format!("{cost}        logicalTypeOptions: {{ maximum: 80491.41 }}\n"));
+    expect![[r#"
+        repaired_on_minimum: "repaired_on" >= DATE '2000-01-01': 修复日期早于 2000-01-01
+        lamps_out_exclusive_minimum: "lamps_out" > 1: 熄灭灯数不大于 1
+        lamps_out_exclusive_maximum: "lamps_out" < 9: 熄灭灯数不小于 9
+
+        repaired_on_minimum: "repaired_on" >= DATE '2000-01-01': 修复日期早于 2000-01-01
+        repaired_on_exclusive_maximum: "repaired_on" < DATE '2100-01-01': 修复日期不早于 2100-01-01
+        lamps_out_minimum: "lamps_out" >= 1: 熄灭灯数小于 1
+
+        repaired_on_minimum: "repaired_on" >= DATE '2000-01-01': 修复日期早于 2000-01-01
+        lamps_out_minimum: "lamps_out" >= 2: 熄灭灯数小于 2
+        lamps_out_maximum: "lamps_out" <= 8: 熄灭灯数大于 8
+
+        repaired_on_minimum: "repaired_on" >= DATE '2000-01-01': 修复日期早于 2000-01-01
+        lamps_out_minimum: "lamps_out" >= 1: 熄灭灯数小于 1
+        cost_maximum: "cost" <= CAST('80491.41' AS DECIMAL(7, 2)): 维修费用大于 80491.41
+    "#]]
+    .assert_eq(&[numbers, dates, more, decimals].join("\n"));
+}
+
+/// A limit is a day with all its digits: else two of them could not be compared as they are written.
+#[test]
+fn a_day_without_its_zeros_is_no_limit() {
+    check(
+        "{ minimum: \"2000-01-01\" }",
+        "{ minimum: \"2000-9-1\", maximum: \"2000-10-1\" }",
+        expect![[r#"
+        lamps.odcs.yaml:75: `minimum` of logicalTypeOptions of column `repaired_on` is the text `2000-9-1`: write a date, `"2000-01-31"`
+        lamps.odcs.yaml:75: `maximum` of logicalTypeOptions of column `repaired_on` is the text `2000-10-1`: write a date, `"2000-01-31"`
+    "#]],
+    );
+}
+
 /// A row with a code that is only flagged is published, and so is an array with NULL in it.
 #[test]
 fn the_json_schema_refuses_no_row_that_is_published() {

@@ -14,6 +14,7 @@ fn told(files: &[(&str, &str)]) -> String {
     said.replace(&format!("{}/", folder.path().display()), "")
 }
 
+const HEADER: &str = "code,label,aliases,valid_from,valid_to\n";
 const ROWS: &str = "code,label,aliases,valid_from,valid_to\n01,亮,,,\n\n02,\"灭\n了\",,,\n";
 
 #[test]
@@ -29,6 +30,21 @@ fn another_separator_and_an_open_quote_are_named() {
         codes/b.csv:1: the header is `code	label	aliases	valid_from	valid_to`: values are separated by commas, write `code,label,aliases,valid_from,valid_to` and the rows alike
         codes/c.csv:4: a quote is opened here and never closed: close it, and write each quote inside it twice
     "#]].assert_eq(&told(&files));
+}
+
+/// As spreadsheets write "CSV UTF-8".
+#[test]
+fn a_mark_before_the_text_does_not_matter() {
+    assert_eq!(told(&[("a.csv", &format!("\u{feff}{ROWS}"))]), "1 tables");
+}
+
+/// The last day of a code is its own.
+#[test]
+fn a_code_that_is_used_again_begins_a_day_later() {
+    let used_again = |day: &str| told(&[("a.csv", &format!("{HEADER}07,旧,,,2020-01-01\n07,新,,{day},\n"))]);
+    assert_eq!(used_again("2020-01-02"), "1 tables");
+    let refused = used_again("2020-01-01");
+    assert!(refused.starts_with("codes/a.csv:3: "), "{refused}");
 }
 
 #[test]

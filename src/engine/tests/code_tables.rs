@@ -129,6 +129,17 @@ fn a_code_that_is_not_there_is_named_with_those_that_are() {
         .assert_eq(&answers(&[("K7", "7")], &[]));
 }
 
+#[test]
+fn words_for_a_table_that_is_not_there_are_told() {
+    let library = Library::read(&root().join("tests/fixtures/street_lamps/schemas")).unwrap();
+    let (_, mut source) = compile_lamps(MAP, "SELECT id, 1 AS watts, 2 AS share FROM raw").unwrap();
+    source.aliases =
+        vec![Alias { table: "fault_knd".into(), alias: "x".into(), code: "01".into(), at: "codes.csv:2".into() }];
+    let told: Vec<_> = library.check(&source).iter().map(ToString::to_string).collect();
+    expect![[r#"codes.csv:2: there is no code table "fault_knd": did you mean "fault_kind"?"#]]
+        .assert_eq(&told.join("\n"));
+}
+
 /// A retired code has a successor, whose phones are meant. Without divisions no home means anything.
 #[test]
 fn a_home_that_is_no_division_is_refused() {

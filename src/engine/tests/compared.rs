@@ -67,6 +67,7 @@ fn intervals_of_no_length_are_not_compared() {
     let since = "(local_time(w) - local_time('2026-05-01T00:00:00Z'))";
     let all: Vec<String> = [
         "{} <= INTERVAL '1 month'",
+        "{} <= INTERVAL '1500 nanoseconds'",
         "INTERVAL '24 hours' = INTERVAL '1 day'",
         "{} > CAST(w AS INTERVAL)",
         "CAST(w AS INTERVAL) IN (INTERVAL '1 day')",
@@ -79,6 +80,7 @@ fn intervals_of_no_length_are_not_compared() {
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     expect![[r#"
         (local_time(w) - local_time('2026-05-01T00:00:00Z')) <= INTERVAL '1 month': lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
+        (local_time(w) - local_time('2026-05-01T00:00:00Z')) <= INTERVAL '1500 nanoseconds': lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
         INTERVAL '24 hours' = INTERVAL '1 day': lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
         (local_time(w) - local_time('2026-05-01T00:00:00Z')) > CAST(w AS INTERVAL): lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)
         CAST(w AS INTERVAL) IN (INTERVAL '1 day'): lamps/clean.sql:1: intervals are compared by their parts, not by their length: compare a difference of times as it is with one of days to microseconds, a - b > INTERVAL '15 days', and for months write a > b + INTERVAL '1 month' (for source street)

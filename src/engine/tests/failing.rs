@@ -135,6 +135,7 @@ fn a_result_that_is_too_large_is_never_made() {
         ("length(lpad(id, {}))", "1000000"),
         ("length(rpad(id, {}, '某'))", "1000000"),
         ("CAST(array_length(array_repeat(id, {})) AS BIGINT)", "1000000"),
+        ("CAST(array_length(array_resize(make_array(id), {}, w)) AS BIGINT)", "100000"),
     ] {
         let (program, source) = share(&expression.replace("{}", "TRY_CAST(w AS BIGINT)")).unwrap();
         let some = [message(1, "0"), message(2, &format!("{largest}1")), message(3, "x"), message(4, largest)];

@@ -1,6 +1,7 @@
 //! When an outlet commits while batches keep coming, and what it holds meanwhile.
 
 use super::*;
+use crate::batch::{Fault, Reject};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -166,4 +167,82 @@ fn t15_a_batch_on_both_sides_of_the_cursor_is_refused() {
     assert_eq!(error.kind, ErrorKind::Bug);
     assert!(error.to_string().contains("both sides of the kafka cursor"), "{error}");
     assert!(intervals(&told.written).is_empty() && intervals(&told.committed).is_empty());
+}
+
+/// Its error is told, and nobody waits for room that nobody will make.
+#[test]
+fn a_sink_that_has_died_is_not_full() {
+    let (place, told) = ready(10);
+    let _released = Released(told.clone());
+    told.stuck.store(true, Ordering::SeqCst);
+    for number in 0..2 {
+        assert!(place.outlet.offer(&batch(number, SHARE * 2 / 5)).unwrap());
+    }
+    assert!(!place.outlet.offer(&batch(2, SHARE)).unwrap());
+    told.broken.store(true, Ordering::SeqCst);
+    told.stuck.store(false, Ordering::SeqCst);
+    ended(&place);
+    let error = place.outlet.offer(&batch(2, SHARE)).unwrap_err();
+    assert!(error.to_string().contains("disk full"), "{error}");
+}
+
+/// Returns when the sink's thread has ended.
+fn ended(place: &Place) {
+    let begun = Instant::now();
+    while !place.outlet.ended() {
+        assert!(begun.elapsed() < LIMIT, "it does not end");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn what_is_committed_is_counted_under_its_names() {
+    let metrics = Metrics::new();
+    let sink = || {
+        let (place, told) = counted("kafka", &[0], &Permit::default(), 2, metrics.clone());
+        place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
+        (place, told)
+    };
+    let up = || metrics.sink_up.with_label_values(&["test", "kafka"]).get();
+    let (place, told) = sink();
+    let reject = Reject {
+        partition: partition(),
+        offset: 1,
+        row: None,
+        timestamp: None,
+        key: None,
+        message: None,
+        payload: None,
+        stage: "checks".into(),
+        faults: vec![Fault { code: "missing".into(), field: None, reason: String::new(), value: None }],
+    };
+    let some = Outcome {
+        source: "nanchang".into(),
+        tally: Tally { input: 6, written: 2, rejected: 1, duplicate: 3 },
+        rejects: vec![reject],
+        flags: BTreeMap::from([("phone:unreadable".into(), 2)]),
+        ..outcome(0, 6)
+    };
+    assert!(place.outlet.offer(&Arc::new(some)).unwrap());
+    commit_all(&place);
+    let text = metrics.text();
+    let lines = text.lines().filter(|line| line.contains("pipeline=\"test\"") && !line.contains("seconds"));
+    expect_test::expect![[r#"
+        huiju_flagged_rows_total{flag="phone:unreadable",pipeline="test",sink="kafka"} 2
+        huiju_rejected_rows_total{code="missing",pipeline="test",sink="kafka",stage="checks"} 1
+        huiju_rows_total{outcome="duplicate",pipeline="test",sink="kafka",source="nanchang"} 3
+        huiju_rows_total{outcome="rejected",pipeline="test",sink="kafka",source="nanchang"} 1
+        huiju_rows_total{outcome="written",pipeline="test",sink="kafka",source="nanchang"} 2
+        huiju_sink_up{pipeline="test",sink="kafka"} 1
+    "#]]
+    .assert_eq(&lines.fold(String::new(), |all, line| all + line + "\n"));
+
+    told.broken.store(true, Ordering::SeqCst);
+    assert!(place.outlet.offer(&batch(6, 10)).unwrap());
+    ended(&place);
+    assert_eq!(up(), 0, "it has died");
+    let (mut another, _) = sink();
+    assert_eq!(up(), 1);
+    another.outlet.close();
+    assert_eq!(up(), 0, "it takes no more");
 }

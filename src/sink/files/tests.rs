@@ -129,6 +129,31 @@ fn a_commit_makes_rows_rejects_and_cursor_visible_at_once() {
     assert_eq!(open(&folder).1, [16]);
 }
 
+/// Each to its own: what is committed of one must not hang on another.
+#[test]
+fn rows_of_a_batch_go_where_their_partition_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sink = Files::open(settings(&folder)).unwrap();
+    let other = Partition::new("raw/b.jsonl", 0);
+    sink.assign(&[partition(), other.clone()]).unwrap();
+    let mut both = outcome(0, 6);
+    both.covers[0].next = 3;
+    both.covers.push(Interval { partition: other.clone(), from: 3, next: 6 });
+    both.origins.iter_mut().filter(|origin| origin.offset >= 3).for_each(|origin| origin.cover = 1);
+    both.rejects[0].partition = other;
+    sink.write(&both).unwrap();
+    let (tally, by_source) = Default::default();
+    sink.commit(&Covered { intervals: both.covers.clone(), tally, by_source }).unwrap();
+    let of = |topic: &str, name: &str| {
+        let path = names(&folder, topic).into_iter().find(|file| file.contains(name)).unwrap();
+        let text = std::fs::read_to_string(folder.path().join(topic).join(path)).unwrap();
+        let offset = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["offset"].as_i64().unwrap();
+        text.lines().map(offset).collect::<Vec<_>>()
+    };
+    assert_eq!((of("clean", "a.jsonl"), of("clean", "b.jsonl")), (vec![0, 1, 2], vec![3, 4]));
+    assert_eq!((of("rejected", "a.jsonl"), of("rejected", "b.jsonl")), (vec![], vec![5]));
+}
+
 #[test]
 fn abort_and_crash_leave_nothing_that_a_reader_sees() {
     let folder = tempfile::tempdir().unwrap();
