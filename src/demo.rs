@@ -204,7 +204,7 @@ fn prepare(dir: &Path, options: &Options) -> Result<()> {
             left -= messages;
             let settings = sample::Options { messages, seed: options.seed, ..sample::Options::default() };
             let generator = sample::Generator::read(pipeline, &source.name, settings).map_err(refuse)?;
-            sample::write_files(vec![generator], &topics, 1, &mut |_| {})?;
+            sample::write_files(vec![generator], &topics)?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! An archive that has been in use for years: many days, many files.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use huiju::{
@@ -69,11 +69,7 @@ pub fn fill(config: &Path, files: u64) -> Result<counts::Table> {
         let outcome = program.run(fetched, decoded).finish(&schema)?;
         archive.write(&outcome)?;
         let intervals = outcome.covers.clone();
-        archive.commit(&Covered {
-            intervals,
-            tally: outcome.tally,
-            by_source: BTreeMap::from([(Arc::from(SOURCE), outcome.tally)]),
-        })?;
+        archive.commit(&Covered { intervals, tally: outcome.tally })?;
         archive.tidy();
         from = next;
     }

@@ -22,7 +22,7 @@ use crate::{
     demo,
     error::{Error, Result, refuse},
     file,
-    text::classify::{Course, Example, Figures, Plan, Rival, Trained, compare, evaluate, reachable, train, validate},
+    text::classify::{Course, Figures, Plan, Rival, Trained, compare, evaluate, reachable, train, validate},
 };
 
 /// Fewer features are refused.
@@ -270,11 +270,11 @@ pub fn run_evaluate(options: &Evaluate) -> Result<()> {
     fold_count(folds)?;
     let data = data::labelled(&options.data, &options.fields)?;
     let plan = Plan { seed: options.seed, keep: options.features, ..Plan::default() };
-    let figures = validate(&data.examples, &data.classes, &plan, folds, options.seed);
+    let figures = validate(&data.examples, &data.classes, &plan, folds);
     let figures = figures.map_err(|what| unfit(&options.data, &what))?;
     let rivals: &[Rival] = if options.compare { &Rival::ALL } else { &[] };
     let others =
-        rivals.iter().map(|rival| (rival.name(), rival_figures(*rival, &data.examples, &data.classes, &plan, folds)));
+        rivals.iter().map(|rival| (rival.name(), compare(*rival, &data.examples, &data.classes, &plan, folds)));
     let others: Vec<(&str, Figures)> = others.collect();
     match options.format {
         Format::Text => {
@@ -296,10 +296,6 @@ pub fn run_evaluate(options: &Evaluate) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn rival_figures(rival: Rival, examples: &[Example], classes: &[String], plan: &Plan, folds: usize) -> Figures {
-    compare(rival, examples, classes, plan, folds, plan.seed)
 }
 
 fn unfit(data: &Path, what: &str) -> Error {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::{Context, Error, Result},
     file,
-    text::classify::{Example, most_classes},
+    text::classify::{Example, MOST_CLASSES},
 };
 
 /// Which fields hold a text.
@@ -62,8 +62,8 @@ pub fn labelled(path: &Path, fields: &Fields) -> Result<Labelled> {
     classes.sort();
     classes.dedup();
     let shown = path.display();
-    if !(2..=most_classes()).contains(&classes.len()) {
-        let (found, most) = (classes.len(), most_classes());
+    if !(2..=MOST_CLASSES).contains(&classes.len()) {
+        let (found, most) = (classes.len(), MOST_CLASSES);
         let todo =
             format!("2 to {most} classes can be learned: look whether `{}` is the field of the label", fields.label);
         return Err(Error::config(format!("{shown}: the texts have {found} labels; {todo}")));

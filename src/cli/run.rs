@@ -32,7 +32,7 @@ use crate::{
         build::{Prepared, Setup, Slot, committed},
         supervise::{self, State, Statuses},
     },
-    serve,
+    serve, sink,
     stop::Stop,
 };
 
@@ -183,7 +183,7 @@ impl Started {
 /// The account that a summary shows: the archive's where there is one.
 fn primary(accounts: &Accounts) -> Committed {
     let mut all = committed(accounts);
-    all.remove("archive").or_else(|| all.into_values().next()).unwrap_or_default()
+    all.remove(sink::ARCHIVE).or_else(|| all.into_values().next()).unwrap_or_default()
 }
 
 /// The first signal asks to stop; the second ends the process at once. So does the time, from the first signal on or

@@ -16,7 +16,7 @@ use super::{
 use crate::file;
 
 /// Why a property cannot be set by people.
-const OURS: [(&str, &str); 16] = [
+const OURS: [(&str, &str); 19] = [
     ("bootstrap.servers", "write brokers in [kafka] instead"),
     ("metadata.broker.list", "write brokers in [kafka] instead"),
     ("client.id", "write client_id in [kafka] instead"),
@@ -32,7 +32,10 @@ const OURS: [(&str, &str); 16] = [
     ("partitioner", "rows of one key must stay in one partition, whoever writes them: it is murmur2_random"),
     ("partition.assignment.strategy", "the hand-over between processes is made for cooperative-sticky"),
     ("enable.partition.eof", "the ends of partitions are looked up, not waited for"),
-    ("delivery.report.only.error", "a batch is done when every delivery is reported"),
+    ("delivery.report.only.error", "what is delivered is counted by the transaction, only failures are reported"),
+    ("statistics.interval.ms", "what the client tells regularly shows the lag, and topics that were created anew"),
+    ("group.instance.id", "two processes of one name would shut each other out: write instance instead"),
+    ("allow.auto.create.topics", "topics are created by people, with the partitions and settings they need"),
 ];
 
 /// How a secret is named.

@@ -278,6 +278,9 @@ mod properties {
             "request.required.acks",
             "partition.assignment.strategy",
             "delivery.report.only.error",
+            "statistics.interval.ms",
+            "group.instance.id",
+            "allow.auto.create.topics",
         ];
         for name in ours {
             let refused = read_text(&with(&format!("\"{name}\" = \"1\""))).expect_err(name);

@@ -27,7 +27,8 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 
-pub use reject::{gap_rejects, reject};
+use reject::gap_rejects;
+pub use reject::reject;
 
 use bad::Bad;
 use charset::{Charset, Text};

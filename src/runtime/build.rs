@@ -6,7 +6,7 @@ use std::{
     io::Write,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -119,9 +119,9 @@ pub struct Setup {
 impl Setup {
     pub fn accounts(pipeline: &Pipeline, topics: &Topics) -> Accounts {
         let kind = |sink: &config::Sink| match (sink, topics) {
-            (config::Sink::Archive { .. }, _) => "archive",
-            (config::Sink::Kafka { .. }, Topics::Kafka(_)) => "kafka",
-            (config::Sink::Kafka { .. }, Topics::Files { .. }) => "files",
+            (config::Sink::Archive { .. }, _) => sink::ARCHIVE,
+            (config::Sink::Kafka { .. }, Topics::Kafka(_)) => sink::KAFKA,
+            (config::Sink::Kafka { .. }, Topics::Files { .. }) => sink::FILES,
         };
         pipeline.sinks.iter().map(|sink| (kind(sink), Arc::new(Mutex::new(Committed::default())))).collect()
     }
@@ -321,6 +321,6 @@ fn writable(folder: &Path) -> Result<()> {
 
 /// Committed accounts, summed up for people.
 pub fn committed(accounts: &Accounts) -> BTreeMap<&'static str, Committed> {
-    let copy = |account: &Arc<Mutex<Committed>>| account.lock().map(|account| account.clone()).unwrap_or_default();
+    let copy = |account: &Mutex<Committed>| account.lock().unwrap_or_else(PoisonError::into_inner).clone();
     accounts.iter().map(|(kind, account)| (*kind, copy(account))).collect()
 }

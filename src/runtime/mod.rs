@@ -62,7 +62,7 @@ use crate::{
     engine::Program,
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    sink::archive::Recent,
+    sink::{self, archive::Recent},
     source::Feed,
 };
 
@@ -260,11 +260,11 @@ impl Line {
                 match theirs.get(partition) {
                     Some(more) if !more.is_empty() => {
                         cuts.extend(more);
-                        if place.outlet.kind == "archive" {
+                        if place.outlet.kind == sink::ARCHIVE {
                             archived.insert(partition.clone());
                         }
                     }
-                    _ if place.outlet.kind == "kafka" => cuts.push(FORGOTTEN),
+                    _ if place.outlet.kind == sink::KAFKA => cuts.push(FORGOTTEN),
                     _ => cuts.push(NEVER),
                 }
             }
@@ -293,14 +293,15 @@ impl Line {
     /// are another member's by then, which has begun at the offset before: brokers ask who commits, and in which
     /// generation, and not whose the partition is. On our error the permit is withdrawn before the partitions are.
     fn let_go(&mut self, partitions: &[Partition]) -> Result<()> {
-        let at_large = |place: &Place| place.behind.is_some() && place.outlet.kind == "kafka" && !place.outlet.ended();
+        let at_large =
+            |place: &Place| place.behind.is_some() && place.outlet.kind == sink::KAFKA && !place.outlet.ended();
         if !partitions.is_empty() && self.outlets.iter().any(at_large) {
             return Err(Error::unavailable("the kafka sink was left behind and still has batches in hand"));
         }
         // Where a topic begins the sink remembers first whose cursor the broker keeps: one that is missing there while
         // another sink has it was lost, as far as anybody can tell.
         if partitions.is_empty() {
-            self.commit(partitions, |place| place.outlet.kind == "kafka")?;
+            self.commit(partitions, |place| place.outlet.kind == sink::KAFKA)?;
         }
         self.commit(partitions, |_| true)?;
         if let Some((dedup, _)) = &mut self.dedup {

@@ -28,7 +28,7 @@ use crate::{
     cursor::{Cursors, Interval, Partition},
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    sink::{Covered, Pending, Sink},
+    sink::{self, Covered, Pending, Sink},
     source::Permit,
 };
 
@@ -133,7 +133,7 @@ impl Outlet {
         Ok(answer)
     }
 
-    /// Why it stopped, if it did.
+    /// Whether it has stopped with an error.
     pub fn failed(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -311,11 +311,8 @@ impl Worker {
             from: *from,
             next: *next,
         };
-        let covered = Covered {
-            intervals: waiting.intervals.iter().map(interval).collect(),
-            tally: waiting.committed.total,
-            by_source: waiting.committed.by_source.clone(),
-        };
+        let covered =
+            Covered { intervals: waiting.intervals.iter().map(interval).collect(), tally: waiting.committed.total };
         let begun = Instant::now();
         self.sink.commit(&covered)?;
         let took = begun.elapsed();
@@ -333,7 +330,7 @@ impl Worker {
         let more = self.sink.files() - self.files;
         self.files += more;
         committed.files += more;
-        if kind == "archive" {
+        if kind == sink::ARCHIVE {
             metrics.archive_files.with_label_values(&[pipeline]).inc_by(more);
         }
         Ok(())

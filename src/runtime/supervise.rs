@@ -177,6 +177,7 @@ pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<bool>
         told.set(State::Waiting, Some(error.to_string()));
         stop.wait(pause);
         if stop.asked() {
+            told.set(State::Stopped, Some(error.to_string()));
             return Ok(false);
         }
     }
@@ -265,8 +266,10 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
     });
     let line = line.map_err(|error| Error::unavailable(format!("start a thread: {error}")))?;
     let fetched = source.run(&mut intake, &stop);
-    if fetched.is_err() {
-        // Whatever is still in flight must not be committed behind our back while a new line is built.
+    if let Err(error) = &fetched {
+        // Whatever is still in flight must not be committed behind our back while a new line is built. That waits for a
+        // commit that hangs, which nobody would know of.
+        intake.failed(error);
         permit.kill();
     }
     let at_end = intake.is_at_end();

@@ -89,10 +89,10 @@ pub fn run(options: &Options) -> Result<()> {
                 let what = "--partitions is for topics in Kafka, and these messages become files: leave it out";
                 return Err(Error::config(what));
             }
-            if let Some(path) = taken(self::generators(options, &pipeline, &config.topics)?, folder, 1) {
+            if let Some(path) = taken(self::generators(options, &pipeline, &config.topics)?, folder) {
                 return Err(in_the_way(&path));
             }
-            let written = write_files(generators, folder, 1, &mut |_| {})?;
+            let written = write_files(generators, folder)?;
             say!("{} messages in {} files under {}", written.messages, written.files, folder.display());
             Ok(())
         }

@@ -1,6 +1,4 @@
-//! Writes samples as topics of files: `<folder>/<topic>/<yyyy-mm-dd>-<nn>.jsonl`, a message a line.
-//!
-//! A key goes to the same `nn` on all days, as it would to the same partition.
+//! Writes samples as topics of files: `<folder>/<topic>/<yyyy-mm-dd>.jsonl`, a message a line.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,9 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use super::{Generator, Made, time};
+use super::{Generator, time};
 use crate::{
     error::{Error, Result},
     file::{self, failed},
@@ -21,57 +17,41 @@ use crate::{
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Written {
     pub messages: u64,
-    pub bad: u64,
-    pub duplicates: u64,
-    pub bytes: u64,
     pub files: u64,
 }
 
-/// Writes all messages of the generators, each topic's days into `parts` files. A file appears under its name when
-/// it is whole; none that is there already is replaced. `tick` is told after every thousand messages.
-pub fn write_files(
-    generators: Vec<Generator>,
-    folder: &Path,
-    parts: u8,
-    tick: &mut dyn FnMut(&Written),
-) -> Result<Written> {
+/// Writes all messages of the generators, a file for each day of a topic. A file appears under its name when it is whole;
+/// none that is there already is replaced.
+pub fn write_files(generators: Vec<Generator>, folder: &Path) -> Result<Written> {
     let mut written = Written::default();
-    for generator in generators {
+    for mut generator in generators {
         let topic = folder.join(generator.topic());
         file::folder(&topic)?;
-        let mut day = Day::none(parts);
-        let mut generator = generator;
+        let mut open: Option<(i64, Day)> = None;
         while let Some(sample) = generator.next() {
             let number = time::day(sample.timestamp, generator.row.offset);
-            if day.number != number {
-                day.finish()?;
-                day = Day { number, ..Day::none(parts) };
+            if let Some((_, before)) = open.take_if(|(day, _)| *day != number) {
+                before.finish()?;
             }
-            let part = sample.key.as_deref().map_or(0, |key| xxh3_64(key) % u64::from(parts.max(1))) as usize;
-            let file = match &mut day.open[part] {
-                Some(file) => file,
+            let day = match &mut open {
+                Some((_, day)) => day,
                 none => {
                     written.files += 1;
-                    none.insert(Part::create(&topic, number, part)?)
+                    &mut none.insert((number, Day::create(&topic, number)?)).1
                 }
             };
-            file.line(&sample.payload)?;
+            day.line(&sample.payload)?;
             written.messages += 1;
-            written.bytes += sample.payload.len() as u64 + 1;
-            written.bad += u64::from(sample.made == Made::Bad);
-            written.duplicates += u64::from(sample.made == Made::Duplicate);
-            if written.messages.is_multiple_of(1000) {
-                tick(&written);
-            }
         }
-        day.finish()?;
+        if let Some((_, last)) = open {
+            last.finish()?;
+        }
     }
-    tick(&written);
     Ok(written)
 }
 
 /// A file that is in the way of [`write_files`].
-pub fn taken(generators: Vec<Generator>, folder: &Path, parts: u8) -> Option<PathBuf> {
+pub fn taken(generators: Vec<Generator>, folder: &Path) -> Option<PathBuf> {
     for mut generator in generators {
         let topic = folder.join(generator.topic());
         if fs::read_dir(&topic).map_or(true, |mut entries| entries.next().is_none()) {
@@ -80,9 +60,8 @@ pub fn taken(generators: Vec<Generator>, folder: &Path, parts: u8) -> Option<Pat
         let mut last = None;
         while let Some(sample) = generator.next() {
             let number = time::day(sample.timestamp, generator.row.offset);
-            let there = |part| Some(path(&topic, number, part)).filter(|path| path.exists());
             if last != Some(number)
-                && let Some(path) = (0..parts.max(1).into()).find_map(there)
+                && let Some(path) = Some(path(&topic, number)).filter(|path| path.exists())
             {
                 return Some(path);
             }
@@ -92,36 +71,21 @@ pub fn taken(generators: Vec<Generator>, folder: &Path, parts: u8) -> Option<Pat
     None
 }
 
-fn path(topic: &Path, day: i64, part: usize) -> PathBuf {
+fn path(topic: &Path, day: i64) -> PathBuf {
     let (year, month, date) = time::civil(day);
-    topic.join(format!("{year:04}-{month:02}-{date:02}-{:02}.jsonl", part + 1))
+    topic.join(format!("{year:04}-{month:02}-{date:02}.jsonl"))
 }
 
-/// The files of one day.
+/// The file of a day that is being written.
 struct Day {
-    number: i64,
-    open: Vec<Option<Part>>,
-}
-
-impl Day {
-    fn none(parts: u8) -> Day {
-        Day { number: i64::MIN, open: (0..parts.max(1)).map(|_| None).collect() }
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        self.open.iter_mut().filter_map(Option::take).try_for_each(Part::finish)
-    }
-}
-
-struct Part {
     path: PathBuf,
     unfinished: PathBuf,
     file: BufWriter<File>,
 }
 
-impl Part {
-    fn create(topic: &Path, day: i64, part: usize) -> Result<Part> {
-        let path = path(topic, day, part);
+impl Day {
+    fn create(topic: &Path, day: i64) -> Result<Day> {
+        let path = path(topic, day);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unfinished = topic.join(format!(".{name}.unfinished"));
         let create = |error| failed(format_args!("create {}", unfinished.display()), error);
@@ -137,7 +101,7 @@ impl Part {
             }
             Err(TryLockError::Error(error)) => return Err(create(error)),
         }
-        Ok(Part { path, unfinished, file: BufWriter::with_capacity(1 << 18, file) })
+        Ok(Day { path, unfinished, file: BufWriter::with_capacity(1 << 18, file) })
     }
 
     fn line(&mut self, payload: &[u8]) -> Result<()> {
@@ -156,7 +120,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for Day {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.unfinished);
     }

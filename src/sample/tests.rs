@@ -252,10 +252,10 @@ fn a_source_that_is_not_there_is_named() {
 }
 
 #[test]
-fn files_hold_all_messages_by_day_and_key() {
+fn files_hold_all_messages_by_day() {
     let folder = tempfile::tempdir().unwrap();
     let generators = || vec![generate("nanchang", options(2_000)), generate("yichun", options(500))];
-    let written = write_files(generators(), folder.path(), 2, &mut |_| {}).unwrap();
+    let written = write_files(generators(), folder.path()).unwrap();
     assert_eq!(written.messages, 2_500);
     let mut files: Vec<String> = Vec::new();
     let mut lines = 0;
@@ -267,13 +267,13 @@ fn files_hold_all_messages_by_day_and_key() {
         }
     }
     files.sort();
-    // Two days from 00:00 UTC are three in Shanghai; Yichun's messages all have one key.
+    // Two days from 00:00 UTC are three in Shanghai.
     assert_eq!(files.len() as u64, written.files);
     assert_eq!(lines, 2_500);
-    assert_eq!(files[0], "2026-06-01-01.jsonl");
+    assert_eq!(files[0], "2026-06-01.jsonl");
     let again = Options { seed: 2, ..options(2_000) };
-    let error = write_files(vec![generate("nanchang", again)], folder.path(), 2, &mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("2026-06-01-01.jsonl is there already"), "{error}");
+    let error = write_files(vec![generate("nanchang", again)], folder.path()).unwrap_err();
+    assert!(error.to_string().contains("2026-06-01.jsonl is there already"), "{error}");
     let left: Vec<_> = fs::read_dir(folder.path().join("raw.nanchang")).unwrap().map(|at| at.unwrap().path()).collect();
     assert!(left.iter().all(|path| path.extension().is_some_and(|ending| ending == "jsonl")), "{left:?}");
     let lines_now: usize = left.iter().map(|path| fs::read_to_string(path).unwrap().lines().count()).sum();

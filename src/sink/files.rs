@@ -97,7 +97,7 @@ impl Files {
 
 impl Sink for Files {
     fn kind(&self) -> &'static str {
-        "files"
+        super::FILES
     }
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {

@@ -17,24 +17,26 @@
 
 pub mod archive;
 pub mod files;
-mod json;
+#[doc(hidden)]
+pub mod json; // for the benchmark of it
 pub mod kafka;
 #[cfg(test)]
 mod kernel;
 
 pub use json::Unread;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     batch::{Outcome, Tally},
     cursor::{Cursors, Interval, Partition},
     error::Result,
 };
+
+/// The kinds of sinks, as logs and metrics call them. Which of them keeps a cursor where decides where reading begins.
+pub const KAFKA: &str = "kafka";
+pub const ARCHIVE: &str = "archive";
+pub const FILES: &str = "files";
 
 /// What waits for the next commit.
 #[derive(Clone, Debug)]
@@ -51,12 +53,10 @@ pub struct Pending {
 pub struct Covered {
     pub intervals: Vec<Interval>,
     pub tally: Tally,
-    /// The same by source.
-    pub by_source: BTreeMap<Arc<str>, Tally>,
 }
 
 pub trait Sink: Send {
-    /// `kafka`, `archive`, `files`: for logs and metrics.
+    /// One of [`KAFKA`], [`ARCHIVE`] and [`FILES`].
     fn kind(&self) -> &'static str;
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors>;

@@ -113,7 +113,6 @@ fn covered(outcomes: &[Outcome]) -> Covered {
             }
         }
         covered.tally += outcome.tally;
-        *covered.by_source.entry(outcome.source.clone()).or_default() += outcome.tally;
     }
     covered
 }

@@ -141,7 +141,7 @@ fn a_sample_replaces_nothing() {
     .unwrap();
     let sample = ["sample", "work_orders", "--source", "nanchang", "--messages", "20"];
     assert_eq!(huiju(folder.path(), &sample).0, 0);
-    refused(folder.path(), &sample, &["2026-06-01-01.jsonl is there already", "--to", "--start"]);
+    refused(folder.path(), &sample, &["2026-06-01.jsonl is there already", "--to", "--start"]);
     let twice = [&sample[..4], &["--source", "nanchang", "--to", "twice"]].concat();
     refused(folder.path(), &twice, &["--source nanchang is there twice"]);
     fs::write(folder.path().join("file"), "").unwrap();

@@ -376,6 +376,19 @@ fn t33_an_archive_that_cannot_be_written_holds_up_nobody_and_catches_up() {
     clean(200);
 }
 
+/// Who waits for a commit that hangs must not look well meanwhile.
+#[test]
+fn a_file_that_was_cut_short_ends_the_process_while_a_sink_hangs() {
+    let folder = crate::other_feed::project();
+    crate::panics::lamps(folder.path(), "lamps.raw.east", 0..100);
+    let mut huiju = Huiju::start(folder.path(), &["run"], &[("HUIJU_FAULT", "archive.before_commit:1:600000")]);
+    huiju.says("standing still", Duration::from_secs(60));
+    let file = files(&folder.path().join("topics/lamps.raw.east")).remove(0);
+    fs::write(file, "{}\n").unwrap();
+    huiju.says("pipeline cannot go on", Duration::from_secs(60));
+    assert_eq!(huiju.wait(Duration::from_secs(60)).code(), Some(6), "{}", huiju.stderr());
+}
+
 #[test]
 fn a_file_that_grows_is_followed() {
     let other = raw();

@@ -13,7 +13,7 @@ pub const POINTS: &[&str] = &["line.before_take_over"];
 
 const SOON: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(2);
-/// What comes on top of `drain` before the process ends though something has not come back: `LEAVE` in `src/cli.rs`.
+/// What comes on top of `drain` before the process ends though something has not come back: `LEAVE` in `src/cli/run.rs`.
 const LEAVE: Duration = Duration::from_secs(5);
 /// For a machine that does other things too.
 const SLACK: Duration = Duration::from_secs(2);

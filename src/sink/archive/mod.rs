@@ -11,7 +11,8 @@
 //! writer that has read everything up to *n*, so whoever is late finds that its cursor has moved, and is fenced.
 //! We write entries ourselves rather than through deltalake's commit builder: it keeps the list of all live files in
 //! memory and re-filters it for each commit, retries blindly, and reports a landed commit as failed when a checkpoint
-//! fails. Here a commit costs two reads that find nothing, and one write, whatever the size of the table.
+//! fails. Here a commit costs a few reads (nothing follows, what we know last is still there) and one write for each table,
+//! whatever its size.
 //!
 //! After **any** error of that write the log is read again. An entry with our commit id: it landed. Another entry: the
 //! cursors in it decide whether we may try the next version. Nothing: we try again with the same bytes, which is safe
@@ -23,8 +24,8 @@
 //!
 //! Each table has its own cursors and drops what lies below them. Rejects are committed first, for the same intervals;
 //! a crash in between leaves the rejects ahead, [`Sink::assign`] returns both cursors, and the replay drops the part
-//! that is there already. Either log's accounts can be added up: nothing counts twice. Before a partition's very first commit its start is written to the rows table, so that a
-//! crash between the two cannot hide where it began.
+//! that is there already. Either log's accounts can be added up: nothing counts twice. Before a partition's very
+//! first commit its start is written to the rows table, so that a crash between the two cannot hide where it began.
 //!
 //! # Rejects that are ahead
 //!
@@ -303,7 +304,7 @@ impl Archive {
 
 impl Sink for Archive {
     fn kind(&self) -> &'static str {
-        "archive"
+        super::ARCHIVE
     }
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {

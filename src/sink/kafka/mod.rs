@@ -193,7 +193,7 @@ impl Kafka {
 
 impl Sink for Kafka {
     fn kind(&self) -> &'static str {
-        "kafka"
+        super::KAFKA
     }
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {

@@ -10,7 +10,7 @@
 //! | smallest < low | retention took `[smallest, low)` | `gaps`: stop, or begin at low and record what is lost |
 //! | largest > high | the topic was created anew, or cut short | stop, always |
 //!
-//! The first and the last of these stops have no `record`: a cursor never goes back, so every sink would drop what a new
+//! Cursors in another topic of this name, and beyond the high mark, have no `record`: a cursor never goes back, so every sink would drop what a new
 //! topic holds below its cursor, silently. Somebody has to decide, by giving the pipeline another group and archive, or
 //! the data another topic.
 //!

@@ -192,9 +192,18 @@ pub fn join(config: &config::Kafka, wanted: &Settings) -> Result<Client> {
 const SESSION: &str = "10000";
 
 fn session(config: &config::Kafka) -> Duration {
-    let set = |name: &str| config.properties.iter().rfind(|(property, _)| property == name).map(|(_, v)| v.expose());
-    let default = if set("group.protocol") == Some("consumer") { "45000" } else { SESSION };
-    Duration::from_millis(set("session.timeout.ms").unwrap_or(default).parse().unwrap_or(45_000))
+    let default = if next_generation(config) { "45000" } else { SESSION };
+    Duration::from_millis(set(config, "session.timeout.ms").unwrap_or(default).parse().unwrap_or(45_000))
+}
+
+/// What people have written.
+fn set<'a>(config: &'a config::Kafka, name: &str) -> Option<&'a str> {
+    config.properties.iter().rfind(|(property, _)| property == name).map(|(_, value)| value.expose())
+}
+
+/// Whether the broker hands out the partitions; librdkafka takes the word in any letters.
+fn next_generation(config: &config::Kafka) -> bool {
+    set(config, "group.protocol").is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer"))
 }
 
 fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientConfig {
@@ -205,7 +214,6 @@ fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientCon
         format!("{instance}.{:08x}", xxh3_64(topics.join("\n").as_bytes()) as u32)
     });
     let mut defaults = vec![
-        ("statistics.interval.ms", statistics),
         ("fetch.min.bytes", "1"),
         ("fetch.wait.max.ms", "100"),
         // Small and cheap to refill: what waits here is memory beside the budget. For all partitions together.
@@ -216,10 +224,8 @@ fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientCon
         ("fetch.message.max.bytes", "262144"),
         ("fetch.max.bytes", "8388608"),
         ("check.crcs", "true"),
-        ("allow.auto.create.topics", "false"),
     ];
-    let next_generation = config.properties.iter().any(|(n, v)| n == "group.protocol" && v.expose() == "consumer");
-    if !next_generation {
+    if !next_generation(config) {
         defaults.push(("partition.assignment.strategy", "cooperative-sticky"));
         // A process that was killed holds its partitions for this long.
         defaults.push(("session.timeout.ms", SESSION));
@@ -231,6 +237,8 @@ fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientCon
         ("enable.auto.offset.store", "false"),
         ("isolation.level", "read_committed"),
         ("auto.offset.reset", "error"),
+        ("statistics.interval.ms", statistics),
+        ("allow.auto.create.topics", "false"),
     ];
     kafka::client_for(config, &defaults, &fixed)
 }
@@ -388,5 +396,30 @@ pub fn id(client: &Client) -> Option<String> {
         let text = CStr::from_ptr(id).to_string_lossy().into_owned();
         rd_kafka_mem_free(client.client().native_ptr(), id.cast());
         Some(text).filter(|text| !text.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn made(properties: &[(&str, &str)]) -> ClientConfig {
+        let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+        let config = config::Kafka { brokers: "x".into(), client_id: "x".into(), group: "x".into(), properties };
+        let wanted = Settings { instance: Some("a".into()), ..Settings::new("orders".into(), Vec::new()) };
+        settings(&config, "x", &wanted)
+    }
+
+    /// A member that the broker assigns to has no name and no session of its own; librdkafka refuses to be told of one.
+    #[test]
+    fn a_member_of_the_next_generation_has_no_name() {
+        for protocol in ["consumer", "CONSUMER"] {
+            let client = made(&[("group.protocol", protocol)]);
+            assert_eq!((client.get("group.instance.id"), client.get("session.timeout.ms")), (None, None), "{protocol}");
+        }
+        let client = made(&[("group.protocol", "classic")]);
+        assert!(client.get("group.instance.id").is_some());
+        assert_eq!(client.get("session.timeout.ms"), Some(SESSION));
     }
 }

@@ -32,5 +32,5 @@ pub use self::{
     measure::{ClassFigures, Figures, Threshold, reachable},
     model::{Features, Model, Reason, Verdict},
     rivals::Rival,
-    train::{Course, compare, evaluate, most_classes, train, validate},
+    train::{Course, MOST_CLASSES, compare, evaluate, train, validate},
 };

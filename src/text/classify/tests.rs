@@ -224,7 +224,7 @@ fn texts_that_are_all_alike_cannot_be_learned_from() {
     for examples in [alike, empty] {
         let refused = train(&examples, &classes()[..2], &course()).unwrap_err();
         assert!(refused.contains("no text has a feature"), "{refused}");
-        assert_eq!(validate(&examples, &classes()[..2], &course().plan, 3, 1), Err(refused));
+        assert_eq!(validate(&examples, &classes()[..2], &course().plan, 3), Err(refused));
     }
     // Few that differ are enough to go on with, however poor.
     for count in 4..12 {
@@ -239,7 +239,7 @@ fn texts_that_are_all_alike_cannot_be_learned_from() {
 fn rivals_learn_too() {
     let (examples, classes) = (examples(90, 1), classes());
     for rival in Rival::ALL {
-        let figures = compare(rival, &examples, &classes, &course().plan, 3, 1);
+        let figures = compare(rival, &examples, &classes, &course().plan, 3);
         assert!(figures.macro_f1 > 0.8, "{}: {}", rival.name(), figures.macro_f1);
     }
 }

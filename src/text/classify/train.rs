@@ -25,9 +25,7 @@ pub struct Course {
 }
 
 /// Classes that a classifier can have.
-pub fn most_classes() -> usize {
-    127
-}
+pub const MOST_CLASSES: usize = 127;
 
 /// Learns from all examples; calibration, threshold and figures come from texts that were held out. The error says why
 /// nothing can be learned from these.
@@ -61,14 +59,8 @@ pub fn train(examples: &[Example], classes: &[String], course: &Course) -> Resul
 }
 
 /// Cross-validation: each text is judged by weights that have learned from no text of its group.
-pub fn validate(
-    examples: &[Example],
-    classes: &[String],
-    plan: &Plan,
-    count: usize,
-    seed: u64,
-) -> Result<Figures, String> {
-    let folds = groups::folds(&groups::groups(examples), count, seed);
+pub fn validate(examples: &[Example], classes: &[String], plan: &Plan, count: usize) -> Result<Figures, String> {
+    let folds = groups::folds(&groups::groups(examples), count, plan.seed);
     let held_out = held_out(examples, classes, &folds, count, plan)?;
     let labels: Vec<usize> = examples.iter().map(|example| example.class).collect();
     let verdicts = calibrated(&held_out, &labels, &folds, count);
@@ -76,15 +68,8 @@ pub fn validate(
 }
 
 /// The same cross-validation for another kind of classifier.
-pub fn compare(
-    rival: Rival,
-    examples: &[Example],
-    classes: &[String],
-    plan: &Plan,
-    count: usize,
-    seed: u64,
-) -> Figures {
-    let folds = groups::folds(&groups::groups(examples), count, seed);
+pub fn compare(rival: Rival, examples: &[Example], classes: &[String], plan: &Plan, count: usize) -> Figures {
+    let folds = groups::folds(&groups::groups(examples), count, plan.seed);
     let mut scores = vec![None; examples.len()];
     for fold in 0..count {
         let (of, against) = split(&folds, fold);

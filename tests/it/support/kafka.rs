@@ -254,8 +254,7 @@ impl Kafka {
         runtime.block_on(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
     }
 
-    /// For what this file has no verb for: deleting topics or records, fencing producers.
-    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.client().create().unwrap()
     }
 
