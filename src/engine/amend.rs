@@ -20,7 +20,7 @@ use datafusion::{
     physical_expr::create_physical_expr,
 };
 
-use super::{evaluate::alone, held, interval, numbers};
+use super::{digits, evaluate::alone, held, interval, numbers};
 
 type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
 
@@ -30,7 +30,12 @@ pub(super) fn rules() -> Vec<Rule> {
     let ours = |name, amend| Arc::new(Amend { name, amend }) as Rule;
     // Finding common types, DataFusion puts in nanoseconds of its own, and then has to find types for what became of them.
     let types = [vec![ours("micros", micros)], theirs(), vec![ours("micros", micros)], theirs()];
-    let rest = [ours("intervals", interval::compare), ours("numbers", numbers::fit), ours("held", held::hold)];
+    let rest = [
+        ours("intervals", interval::compare),
+        ours("numbers", numbers::fit),
+        ours("digits", digits::bound),
+        ours("held", held::hold),
+    ];
     types.into_iter().flatten().chain(rest).collect()
 }
 

@@ -17,6 +17,7 @@ mod classes;
 mod code_tables;
 mod compile;
 mod conform;
+mod digits;
 mod evaluate;
 mod fields;
 mod function;

@@ -51,8 +51,8 @@ fn fetched(payloads: &[Vec<u8>], first: i64) -> Fetched {
 fn outcome(program: &Program, source: &Source, contract: &Contract, payloads: &[Vec<u8>], first: i64) -> Vec<String> {
     let mut decoder = Decoder::new(program.fields(), source);
     let budget = Budget::new(100);
-    let fetched = Fetched { held: Some(budget.hold(7)), ..fetched(payloads, first) };
-    let decoded = decoder.decode(&fetched);
+    let mut fetched = Fetched { held: Some(budget.hold(7)), ..fetched(payloads, first) };
+    let decoded = decoder.decode(&mut fetched);
     let outcome = program.run(fetched, decoded).finish(&contract.arrow_schema()).unwrap();
     assert_eq!(budget.used(), 7, "rows hold what their messages held");
     assert!(outcome.tally.balances());
@@ -110,8 +110,8 @@ fn flags_are_counted_of_rows_that_go_on() {
     let source = &pipeline.sources[0];
     let program = Program::compile(&pipeline, source, &contract, &library).unwrap();
     let payloads = messages(&pipeline, source, 7, 300);
-    let (fetched, mut decoder) = (fetched(&payloads, 0), Decoder::new(program.fields(), source));
-    let decoded = decoder.decode(&fetched);
+    let (mut fetched, mut decoder) = (fetched(&payloads, 0), Decoder::new(program.fields(), source));
+    let decoded = decoder.decode(&mut fetched);
     let mut checked = program.run(fetched, decoded);
     let before: u64 = checked.flags.values().sum();
     let alive: Vec<usize> = (0..checked.alive.len()).filter(|row| checked.alive[*row]).collect();

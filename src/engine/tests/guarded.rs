@@ -141,3 +141,29 @@ fn lists_of_numbers_are_not_made() {
         assert_eq!(what, "makes as many elements as its numbers or times say: write them out");
     }
 }
+
+/// A message may hold so many digits; whoever reads them one within another needs more than a stack.
+#[test]
+fn endless_digits_are_no_decimal() {
+    let mut contract = lamps();
+    contract.columns[2].kind = Kind::Decimal { precision: 12, scale: 2 };
+    contract.rules[0].predicate = "id <> '9' OR share > 1".into();
+    let whole = |letter: &str| letter.repeat(900_000);
+    let endless = [whole("9"), format!("-{}", whole("9")), format!("0.{}", whole("9")), whole("0")];
+    for (expression, fails) in [
+        ("TRY_CAST(id AS DECIMAL(12,2))", false),
+        ("CAST(id AS DECIMAL(12,2))", true),
+        ("CAST(CAST(left(id, 900000) AS DECIMAL(38,10)) AS DECIMAL(12,2))", true),
+        ("CASE WHEN id > CAST(watts_of AS DECIMAL(12,2)) THEN CAST(1 AS DECIMAL(12,2)) END", true),
+        ("arrow_cast(id, 'Decimal128(12, 2)')", true),
+    ] {
+        let expression = expression.replace("watts_of", "1.5");
+        let stage = format!("SELECT left(id, 5) AS id, 1 AS watts, {expression} AS share FROM raw");
+        let ids: Vec<&str> = endless.iter().map(String::as_str).chain(["2.5"]).collect();
+        let all = told(&contract, &stage, &ids);
+        assert_eq!(all.len(), 5, "{expression}: {all:?}");
+        let failed = all.iter().filter(|line| line.contains("sql.failed")).count();
+        assert_eq!(failed, if fails { 4 } else { 0 }, "{expression}: {all:?}");
+        assert!(all.iter().any(|line| line.contains(r#""id":"2.5""#)), "{expression}: {all:?}");
+    }
+}
