@@ -82,8 +82,8 @@ impl Bench {
     }
 
     fn checked(&self, program: &Program) -> Checked {
-        let fetched = self.fetched();
-        let decoded = self.decoder().decode(&fetched);
+        let mut fetched = self.fetched();
+        let decoded = self.decoder().decode(&mut fetched);
         program.run(fetched, decoded)
     }
 
@@ -110,8 +110,8 @@ fn config() -> Config {
 }
 
 fn decode(group: &mut BenchmarkGroup<'_, WallTime>, bench: &Bench) {
-    let (fetched, mut decoder) = (bench.fetched(), bench.decoder());
-    group.bench_function("decode", |b| b.iter(|| black_box(decoder.decode(&fetched))));
+    let (mut fetched, mut decoder) = (bench.fetched(), bench.decoder());
+    group.bench_function("decode", |b| b.iter(|| black_box(decoder.decode(&mut fetched))));
 }
 
 /// The map, all SQL stages, and the checks; and the same without the contract's rules.
@@ -119,8 +119,8 @@ fn engine(group: &mut BenchmarkGroup<'_, WallTime>, bench: &Bench) {
     let mut measure = |name: &str, program: &Program| {
         let mut decoder = bench.decoder();
         let mut make = || {
-            let fetched = bench.fetched();
-            let decoded = decoder.decode(&fetched);
+            let mut fetched = bench.fetched();
+            let decoded = decoder.decode(&mut fetched);
             (fetched, decoded)
         };
         let run = |(fetched, decoded)| program.run(fetched, decoded);

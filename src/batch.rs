@@ -83,6 +83,45 @@ impl Fetched {
     pub fn partition(&self, message: &Message) -> &Partition {
         &self.covers[message.cover as usize].partition
     }
+    /// Takes the messages from this one on away, as a batch of their own, with the offsets and gaps that belong to them.
+    pub fn split_off(&mut self, at: usize) -> Fetched {
+        let mut rest = Fetched { source: self.source, ..Fetched::default() };
+        let (before, after) = self.messages.split_at(at);
+        // Of each cover: whether it has messages before, and where those after it begin.
+        let mut has = vec![false; self.covers.len()];
+        before.iter().for_each(|message| has[message.cover as usize] = true);
+        let mut cuts = vec![None; self.covers.len()];
+        after.iter().rev().for_each(|message| cuts[message.cover as usize] = Some(message.offset));
+        let (mut first, mut second) = (vec![0; self.covers.len()], vec![0; self.covers.len()]);
+        for (index, mut cover) in std::mem::take(&mut self.covers).into_iter().enumerate() {
+            let mut later = cover.clone();
+            match cuts[index] {
+                Some(cut) if has[index] => (cover.next, later.from) = (cut, cut),
+                Some(_) => cover.next = cover.from,
+                None => later.from = later.next,
+            }
+            if cuts[index].is_some() {
+                let is_later = |gap: &Gap| gap.lost.partition == later.partition && gap.lost.from >= later.from;
+                rest.gaps.extend(self.gaps.extract_if(.., |gap| is_later(gap)));
+                second[index] = rest.covers.len() as u32;
+                rest.covers.push(later);
+            }
+            if cuts[index].is_none() || has[index] {
+                first[index] = self.covers.len() as u32;
+                self.covers.push(cover);
+            }
+        }
+        for message in self.messages.split_off(at) {
+            let mut copy = |span: Option<Span>| span.map(|span| rest.store(span.of(&self.arena)));
+            let (key, payload) = (copy(message.key), copy(message.payload));
+            let cover = second[message.cover as usize];
+            rest.messages.push(Message { cover, key, payload, ..message });
+        }
+        self.messages.iter_mut().for_each(|message| message.cover = first[message.cover as usize]);
+        rest.held = self.held.as_mut().map(|held| held.split_off(rest.arena.len()));
+        rest
+    }
+
     /// Appends bytes to the arena.
     pub fn store(&mut self, bytes: &[u8]) -> Span {
         let start = self.arena.len() as u32;
@@ -317,6 +356,24 @@ impl Held {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Gives some of the bytes, if it has as many, to another.
+    fn split_off(&mut self, bytes: usize) -> Held {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Held { bytes, budget: self.budget.clone() }
+    }
+
+    /// Holds no less than this, whether or not there is room: what is there already is counted, so that the source waits.
+    pub fn at_least(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 {
+            // What it gives back on drop.
+            let held = self.budget.hold(more);
+            self.bytes += held.bytes;
+            std::mem::forget(held);
+        }
+    }
 }
 
 impl Drop for Held {
@@ -333,6 +390,47 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
+
+    #[test]
+    fn what_is_split_off_has_what_belongs_to_it() {
+        let cover = |topic: &str, from, next| Interval { partition: Partition::new(topic, 0), from, next };
+        let mut all = Fetched {
+            covers: vec![cover("a", 0, 10), cover("b", 5, 9), cover("c", 7, 8), cover("d", 1, 4)],
+            gaps: vec![Gap { lost: cover("a", 2, 3), code: "x" }, Gap { lost: cover("a", 8, 9), code: "x" }],
+            held: Some(Budget::new(100).hold(6)),
+            ..Fetched::default()
+        };
+        for (cover, offset) in [(0, 1), (1, 6), (0, 5), (3, 2), (1, 8)] {
+            let payload = Some(all.store(format!("{cover}.{offset}").as_bytes()));
+            all.messages.push(Message { cover, offset, timestamp: None, key: None, payload });
+        }
+        let rest = all.split_off(2);
+        let told = |fetched: &Fetched| {
+            let of = |message: &Message| {
+                let text = std::str::from_utf8(fetched.payload(message).unwrap()).unwrap();
+                format!("{} {text}", fetched.partition(message).topic)
+            };
+            let covers: Vec<String> =
+                fetched.covers.iter().map(|it| format!("{} {}..{}", it.partition.topic, it.from, it.next)).collect();
+            let gaps: Vec<i64> = fetched.gaps.iter().map(|gap| gap.lost.from).collect();
+            (covers.join(", "), fetched.messages.iter().map(of).collect::<Vec<_>>().join(", "), gaps)
+        };
+        assert_eq!(told(&all), ("a 0..5, b 5..8, c 7..8".into(), "a 0.1, b 1.6".into(), vec![2]));
+        assert_eq!(told(&rest), ("a 5..10, b 8..9, d 1..4".into(), "a 0.5, d 3.2, b 1.8".into(), vec![8]));
+        assert_eq!(all.held.unwrap().bytes() + rest.held.unwrap().bytes(), 6);
+    }
+
+    #[test]
+    fn what_is_there_already_is_held_whether_or_not_there_is_room() {
+        let budget = Budget::new(10);
+        let mut held = budget.hold(6);
+        held.at_least(5);
+        assert_eq!(budget.used(), 6);
+        held.at_least(50);
+        assert_eq!((budget.used(), held.bytes()), (50, 50));
+        drop(held);
+        assert_eq!(budget.used(), 0);
+    }
 
     /// Rows without columns, of which the first so many go on.
     fn checked(rows: usize, alive: usize, duplicates: u64, input: u64) -> Checked {

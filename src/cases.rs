@@ -183,8 +183,10 @@ fn through(prepared: &Prepared, messages: &[Sent], size: usize) -> Result<(Vec<J
     let schema = contract.arrow_schema();
     let (mut rows, mut rejects) = (Vec::new(), Vec::new());
     for (chunk, some) in messages.chunks(size).enumerate() {
-        for (source, fetched) in batches(prepared, some, chunk * size) {
-            let decoded = decoders[source].decode(&fetched);
+        let mut batches: Vec<(usize, Fetched)> = batches(prepared, some, chunk * size).into_iter().rev().collect();
+        while let Some((source, mut fetched)) = batches.pop() {
+            let mut decoded = decoders[source].decode(&mut fetched);
+            batches.extend(decoded.rest.take().map(|rest| (source, rest)));
             let mut checked = programs[source].run(fetched, decoded);
             if let Some(dedup) = &mut dedup {
                 dedup.strike_out(&mut checked)?;

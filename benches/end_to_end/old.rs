@@ -65,7 +65,7 @@ pub fn fill(config: &Path, files: u64) -> Result<counts::Table> {
             fetched.messages.push(Message { cover: 0, offset, timestamp, key: None, payload });
         }
         let program = &prepared.programs[source];
-        let decoded = Decoder::new(program.fields(), &pipeline.sources[source]).decode(&fetched);
+        let decoded = Decoder::new(program.fields(), &pipeline.sources[source]).decode(&mut fetched);
         let outcome = program.run(fetched, decoded).finish(&schema)?;
         archive.write(&outcome)?;
         let intervals = outcome.covers.clone();

@@ -80,6 +80,8 @@ pub struct Decoded {
     pub rejects: Vec<Reject>,
     /// Rows, unreadable messages and gaps: what the account starts from.
     pub input: u64,
+    /// Messages that were left for the next batch: with them this one would have been too large.
+    pub rest: Option<Fetched>,
     /// Messages copied for rejects, so that many rejects of a message share one copy.
     copies: Copies,
 }
@@ -113,8 +115,12 @@ struct Wrapped {
 /// The field of a row that stands for the envelope around it.
 const ENVELOPE: &str = "envelope";
 
-/// Fields of an envelope are repeated in every row; a batch must not grow beyond this by that.
+/// Fields of an envelope are repeated in every row: of one message, and of all that a batch takes before the last, not
+/// beyond this.
 const MOST_REPEATED: usize = 64 << 20;
+
+/// With so many rows, good or bad, a batch takes no further message: a few megabytes of `[{},{}]` are a million rows.
+const MOST_ROWS: usize = 16 << 10;
 
 impl Decoder {
     pub fn new(fields: &Fields, source: &Source) -> Decoder {
@@ -135,28 +141,38 @@ impl Decoder {
     }
 
     /// Reads a batch. Cannot fail: what cannot be read is rejected, the rest goes on. The batch's gaps are among the
-    /// rejects and in the account.
-    pub fn decode(&mut self, fetched: &Fetched) -> Decoded {
+    /// rejects and in the account. Messages that would make it too large leave it for [`Decoded::rest`].
+    pub fn decode(&mut self, fetched: &mut Fetched) -> Decoded {
         let messages = fetched.messages.len();
         let mut found = Found {
             origins: Vec::with_capacity(messages),
             places: Vec::with_capacity(messages),
-            rejects: gap_rejects(fetched),
+            rejects: Vec::new(),
             copies: Copies::default(),
+            repeated: 0,
         };
+        let mut rest = None;
         for index in 0..messages {
+            if found.is_full() {
+                rest = Some(fetched.split_off(index));
+                for (origin, place) in found.origins.iter_mut().zip(&found.places) {
+                    origin.cover = fetched.messages[place.message as usize].cover;
+                }
+                break;
+            }
             if let Err(bad) = self.read(fetched, index as u32, &mut found) {
                 self.table.truncate(found.origins.len());
                 let reject = unread(fetched, index as u32, None, bad.into_fault(), &found.copies);
                 found.rejects.push(reject);
             }
         }
-        let Found { origins, places, rejects, copies } = found;
+        found.rejects.splice(0..0, gap_rejects(fetched));
+        let Found { origins, places, rejects, copies, .. } = found;
         let options = RecordBatchOptions::new().with_row_count(Some(origins.len()));
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), self.table.finish(), &options)
             .expect("the columns have the schema's types and one length");
         let input = (origins.len() + rejects.len()) as u64;
-        Decoded { rows, origins, places, rejects, input, copies }
+        Decoded { rows, origins, places, rejects, input, rest, copies }
     }
 
     /// Reads one message. On `Err` it is rejected as a whole.
@@ -201,13 +217,16 @@ fn spread(
     index: u32,
     found: &mut Found,
 ) -> Result<(), Bad> {
-    if wrapped.is_some_and(|wrapped| wrapped.fields.bytes().saturating_mul(rows.len()) > MOST_REPEATED) {
+    let repeated = wrapped.map_or(0, |wrapped| wrapped.fields.bytes().saturating_mul(rows.len()));
+    if repeated > MOST_REPEATED {
         let what = "信封字段的长度乘以行数超过 64 MiB，请分批发送";
         return Err(Bad::new(bad::TOO_LARGE, None, what));
     }
+    found.repeated += repeated;
     let start = |row: &str| row.as_ptr() as usize - text.text.as_ptr() as usize;
     let bounds: Vec<usize> = rows.iter().flat_map(|row| [start(row), start(row) + row.len()]).collect();
     let bounds = text.origins(&bounds);
+    let mut wrong = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         let (from, to) = (bounds[2 * number], bounds[2 * number + 1]);
         let part = (rows.len() > 1).then_some((from as u32, (to - from) as u32));
@@ -219,10 +238,16 @@ fn spread(
             Ok(()) => found.push(fetched, index, part, number as u32),
             Err(bad) => {
                 table.truncate(found.origins.len());
-                let fault = text.trace(bad.shifted(start(row))).into_fault();
-                found.rejects.push(unread(fetched, index, Some((number as u32, part)), fault, &found.copies));
+                wrong.push((number as u32, part, bad.shifted(start(row))));
             }
         }
+    }
+    // All at once: in another charset each would be looked for from the message's start.
+    let places: Vec<usize> = wrong.iter().filter_map(|(_, _, bad)| bad.at).collect();
+    let mut places = text.origins(&places).into_iter();
+    for (number, part, mut bad) in wrong {
+        bad.at = bad.at.and_then(|_| places.next());
+        found.rejects.push(unread(fetched, index, Some((number, part)), bad.into_fault(), &found.copies));
     }
     Ok(())
 }
@@ -255,9 +280,15 @@ struct Found {
     places: Vec<Place>,
     rejects: Vec<Reject>,
     copies: Copies,
+    /// Bytes of the fields of envelopes, in all rows.
+    repeated: usize,
 }
 
 impl Found {
+    fn is_full(&self) -> bool {
+        self.origins.len() + self.rejects.len() >= MOST_ROWS || self.repeated >= MOST_REPEATED
+    }
+
     fn push(&mut self, fetched: &Fetched, index: u32, part: Option<(u32, u32)>, row: u32) {
         let Message { cover, offset, timestamp, .. } = fetched.messages[index as usize];
         self.origins.push(Origin { cover, row, offset, timestamp });

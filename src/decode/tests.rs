@@ -73,12 +73,15 @@ const GOOD: &[u8] = r#"{"a":"一","c":{"x":1}}"#.as_bytes();
 
 /// Decodes a message between two good ones, which must not notice.
 fn between(decoder: &mut Decoder, good: &[u8], payload: Option<&[u8]>) -> (Decoded, Vec<serde_json::Value>) {
-    let neighbour = show(&decoder.decode(&fetched([Some(good)])).rows);
-    let decoded = decoder.decode(&fetched([Some(good), payload, Some(good)]));
+    let neighbour = show(&decoder.decode(&mut fetched([Some(good)])).rows);
+    let mut decoded = decoder.decode(&mut fetched([Some(good), payload, Some(good)]));
     let mut rows = show(&decoded.rows);
     assert_eq!(decoded.origins.len(), rows.len());
     assert_eq!(decoded.places.len(), rows.len());
     assert_eq!(decoded.input as usize, rows.len() + decoded.rejects.len());
+    if let Some(mut rest) = decoded.rest.take() {
+        rows.extend(show(&decoder.decode(&mut rest).rows));
+    }
     assert_eq!(rows.remove(0), neighbour[0]);
     assert_eq!(rows.pop().unwrap(), neighbour[0]);
     (decoded, rows)
@@ -244,7 +247,7 @@ fn a_hundred_thousand_brackets_harm_nobody() {
 
 #[test]
 fn nested_fields_become_structs() {
-    let decoded = plain().decode(&fetched([
+    let decoded = plain().decode(&mut fetched([
         Some(&br#"{"c":{"d":{"y":"1","z":0},"x":2.50},"b":"B"}"#[..]),
         Some(br#"{"c":null}"#),
         Some(br#"{"c":{"d":{}}}"#),
@@ -295,7 +298,7 @@ const WRAPPED: &[u8] = br#"{"sent":"8:00","data":{"orders":[{"a":"1"},{"a":"2","
 
 #[test]
 fn rows_of_an_envelope_carry_its_fields() {
-    let decoded = enveloped().decode(&fetched([Some(WRAPPED)]));
+    let decoded = enveloped().decode(&mut fetched([Some(WRAPPED)]));
     assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
     let rows = show(&decoded.rows);
     assert_eq!((&rows[0]["a"], &rows[1]["a"]), (&"1".into(), &"2".into()));
@@ -347,9 +350,59 @@ fn the_fields_of_an_envelope_are_its_own() {
         "{".to_owned(),
         envelope(r#""sent":"5","#, r#"{"a":"x"}"#),
     ];
-    let decoded = enveloped().decode(&fetched(messages.iter().map(|message| Some(message.as_bytes()))));
+    let decoded = enveloped().decode(&mut fetched(messages.iter().map(|message| Some(message.as_bytes()))));
     let sent: Vec<_> = show(&decoded.rows).iter().map(|row| row["envelope"]["sent"].clone()).collect();
     assert_eq!(serde_json::json!(sent), serde_json::json!(["1", "1", "2", null, "5"]));
+}
+
+/// A few bytes may be many rows; what a batch cannot take without becoming large is left for the next, and nothing is
+/// rejected because of its neighbours.
+#[test]
+fn a_batch_takes_no_more_messages_than_make_it_large() {
+    let note = |bytes: usize, rows: usize| {
+        let (note, rows) = ("x".repeat(bytes), vec![r#"{"a":"1"}"#; rows].join(","));
+        format!(r#"{{"sent":"{note}","data":{{"orders":[{rows}]}}}}"#)
+    };
+    for (message, of_a_batch) in [(note(20_000, 3_300), 2), (note(1, 10_000), 2), (note(1, 100), 7)] {
+        let mut decoder = enveloped();
+        let mut fetched = fetched(vec![Some(message.as_bytes()); 7]);
+        let (lost, next) = (fetched.covers[0].clone(), fetched.covers[0].next);
+        fetched
+            .gaps
+            .push(crate::batch::Gap { lost: Interval { from: next, next: next + 5, ..lost }, code: "gap.retention" });
+        fetched.covers[0].next = next + 5;
+        let (mut at, mut taken, mut lost) = (100, Vec::new(), 0);
+        let mut next = Some(fetched);
+        while let Some(mut fetched) = next {
+            let mut decoded = decoder.decode(&mut fetched);
+            next = decoded.rest.take();
+            assert_eq!(fetched.covers.len(), 1);
+            assert_eq!(fetched.covers[0].from, at, "what was taken before ends where this begins");
+            at = fetched.covers[0].next;
+            lost += decoded.rejects.len();
+            assert!(decoded.origins.iter().all(|origin| origin.cover == 0 && origin.offset < at));
+            assert_eq!(decoded.origins.len() + decoded.rejects.len(), decoded.input as usize);
+            taken.push(fetched.messages.len());
+        }
+        let mut expected = vec![of_a_batch; 7 / of_a_batch];
+        expected.extend([7 % of_a_batch].into_iter().filter(|rest| *rest > 0));
+        assert_eq!((taken, at, lost), (expected, 112, 1));
+    }
+}
+
+/// In each of many rows: whoever looked for each from the message's start would take minutes.
+#[test]
+fn mistakes_in_many_rows_of_another_charset_are_found_at_once() {
+    let rows: Vec<String> = (0..20_000).map(|number| format!(r#"{{"a":"单{number}","a":1}}"#)).collect();
+    let payload = encoding_rs::GB18030.encode(&format!("[{}]", rows.join(","))).0.into_owned();
+    let mut decoder = Decoder::new(&fields(false), &source(None, Some(encoding_rs::GB18030)));
+    let decoded = decoder.decode(&mut fetched([Some(&payload[..])]));
+    assert_eq!(decoded.rejects.len(), 20_000);
+    for reject in [&decoded.rejects[0], &decoded.rejects[19_999]] {
+        let position = reject.faults[0].reason.split_once("字节位置 ").unwrap().1.trim_end_matches('）');
+        let at: usize = position.parse().unwrap();
+        assert_eq!(&payload[at..at + 4], br#"a":1"#, "{}", reject.faults[0].reason);
+    }
 }
 
 /// A feed with ever new keys must not fill the memory.
@@ -358,7 +411,7 @@ fn not_every_key_is_remembered() {
     let mut decoder = plain();
     let mut remembered = |key: &str| {
         let message = format!(r#"{{"{key}":1,"a":"x"}}"#);
-        assert_eq!(show(&decoder.decode(&fetched([Some(message.as_bytes())])).rows)[0]["a"], "x");
+        assert_eq!(show(&decoder.decode(&mut fetched([Some(message.as_bytes())])).rows)[0]["a"], "x");
         decoder.table.keys.remembered()
     };
     let before = remembered("k");
@@ -379,11 +432,11 @@ fn a_field_repeated_in_every_row_is_bounded() {
 fn other_charsets_are_transcoded_and_positions_lead_to_the_bytes_received() {
     let gbk = |text: &str| encoding_rs::GBK.encode(text).0.into_owned();
     let mut decoder = Decoder::new(&fields(false), &source(None, Some(encoding_rs::GBK)));
-    let decoded = decoder.decode(&fetched([Some(&gbk(r#"{"a":"工单镕","z":"亄"}"#)[..])]));
+    let decoded = decoder.decode(&mut fetched([Some(&gbk(r#"{"a":"工单镕","z":"亄"}"#)[..])]));
     assert_eq!(show(&decoded.rows)[0]["a"], "工单镕");
     // 单 is two bytes in GBK and three in UTF-8.
     let payload = gbk(r#"[{"a":"单单"},{"b":"单","a":"\ud800"}]"#);
-    let decoded = decoder.decode(&fetched([Some(&payload[..])]));
+    let decoded = decoder.decode(&mut fetched([Some(&payload[..])]));
     assert_eq!(decoded.rejects[0].payload.as_deref(), Some(&gbk(r#"{"b":"单","a":"\ud800"}"#)[..]));
     let bad = gbk(r#"{"a":"单单" x}"#);
     let fault = fault(&mut decoder, b"{}", Some(&bad));
@@ -397,14 +450,14 @@ fn other_charsets_are_transcoded_and_positions_lead_to_the_bytes_received() {
     for charset in [encoding_rs::GB18030, encoding_rs::GBK] {
         let mut decoder = Decoder::new(&fields(false), &source(None, Some(charset)));
         let marked = [b"\x84\x31\x95\x33", &gbk(r#"{"a":"单"}"#)[..]].concat();
-        assert_eq!(show(&decoder.decode(&fetched([Some(&marked[..])])).rows)[0]["a"], "单");
+        assert_eq!(show(&decoder.decode(&mut fetched([Some(&marked[..])])).rows)[0]["a"], "单");
         let bad = [b"\x84\x31\x95\x33", &gbk(r#"{"a":"单" x}"#)[..]].concat();
         let fault = self::fault(&mut decoder, b"{}", Some(&bad));
         assert!(fault.reason.contains("字节位置 14"), "{}", fault.reason);
     }
     let mut decoder = Decoder::new(&fields(false), &source(None, Some(encoding_rs::UTF_16LE)));
     let utf16: Vec<u8> = "\u{feff}{\"a\":\"单\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(show(&decoder.decode(&fetched([Some(&utf16[..])])).rows)[0]["a"], "单");
+    assert_eq!(show(&decoder.decode(&mut fetched([Some(&utf16[..])])).rows)[0]["a"], "单");
 }
 
 #[test]
@@ -412,7 +465,7 @@ fn gaps_are_rejects_of_stage_fetch() {
     let mut fetched = fetched([Some(GOOD)]);
     let lost = Interval { partition: Partition::new("raw", 0), from: 40, next: 100 };
     fetched.gaps.push(crate::batch::Gap { lost, code: "gap.retention" });
-    let decoded = plain().decode(&fetched);
+    let decoded = plain().decode(&mut fetched);
     assert_eq!((decoded.input, decoded.rows.num_rows()), (2, 1));
     let reject = &decoded.rejects[0];
     assert_eq!((&*reject.stage, reject.offset, &*reject.faults[0].code), ("fetch", 40, "gap.retention"));

@@ -69,6 +69,9 @@ use crate::{
 /// How long a full queue of one sink may hold up the others before it is left behind.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Bytes of a reject in memory, about: a message of three bytes may lack five fields, and each is said in words.
+const REJECT: usize = 2048;
+
 /// Reads committed key columns from the archive, batch by batch: of partitions, each below an offset.
 pub type Keys =
     Box<dyn FnMut(&[(Partition, i64)], Recent, &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> + Send>;
@@ -111,12 +114,19 @@ struct Place {
 
 impl Line {
     /// Carries what the source feeds to the sinks, until it says that it is finished.
-    pub fn run(&mut self, feed: Receiver<Feed>) -> Result<End> {
+    ///
+    /// The feed outlives the line: what its sinks have in hand when it ends is committed, and the source, which would
+    /// withdraw the permit, must not hear of it before.
+    pub fn run(&mut self, feed: &Receiver<Feed>) -> Result<End> {
         loop {
             match feed.recv_timeout(Duration::from_millis(200)) {
                 Ok(Feed::Batch(fetched)) => {
-                    let outcome = self.transform(fetched)?;
-                    self.hand_out(outcome)?;
+                    let mut next = Some(fetched);
+                    while let Some(fetched) = next {
+                        let (outcome, rest) = self.transform(fetched)?;
+                        self.hand_out(outcome)?;
+                        next = rest;
+                    }
                 }
                 Ok(Feed::Assign(partitions, reply)) => {
                     let answer = self.take_over(&partitions);
@@ -148,10 +158,12 @@ impl Line {
         }
     }
 
-    /// From messages to rows and rejects: decode, map, clean, standardize, classify, checks, dedup.
-    fn transform(&mut self, fetched: Fetched) -> Result<Outcome> {
+    /// From messages to rows and rejects: decode, map, clean, standardize, classify, checks, dedup. Of what would be too
+    /// much for one batch the rest comes back.
+    fn transform(&mut self, mut fetched: Fetched) -> Result<(Outcome, Option<Fetched>)> {
         let (decoder, program) = &mut self.sources[fetched.source];
-        let decoded = decoder.decode(&fetched);
+        let mut decoded = decoder.decode(&mut fetched);
+        let rest = decoded.rest.take();
         cpu::spent(Step::Decode);
         crate::fault::point("line.after_decode");
         let mut checked = program.run(fetched, decoded);
@@ -160,10 +172,12 @@ impl Line {
             cpu::spent(Step::Dedup);
         }
         self.tell_keys();
-        let outcome = checked.finish(&self.schema)?;
+        let mut outcome = checked.finish(&self.schema)?;
+        let rejects = outcome.rejects.len() * REJECT;
+        outcome.held.iter_mut().for_each(|held| held.at_least(rejects));
         self.breaker.observe(&outcome)?;
         cpu::spent(Step::Checks);
-        Ok(outcome)
+        Ok((outcome, rest))
     }
 
     /// Gives a batch to every sink. One whose queue stays full while another waits is left behind.

@@ -252,11 +252,12 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
     let thread = std::thread::Builder::new().name(format!("line-{name}"));
     let told = told.clone();
     let line = thread.spawn(move || {
-        let ran = catch_unwind(AssertUnwindSafe(|| line.run(feed)));
+        let ran = catch_unwind(AssertUnwindSafe(|| line.run(&feed)));
         let ended = ran.unwrap_or_else(|_| Err(Error::bug(format!("the line of {} panicked", told.pipeline))));
         let fatal = ended.as_ref().err().filter(|error| !error.kind.may_pass());
         fatal.inspect(|error| told.cannot_go_on(error));
         drop(line);
+        drop(feed);
         if fatal.is_some() {
             for_good.ask();
         }

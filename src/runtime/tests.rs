@@ -325,7 +325,7 @@ fn the_line_ends_when_the_source_is_finished() {
     let (feed, fed) = mpsc::sync_channel(4);
     let (reply, answer) = mpsc::sync_channel(1);
     feed.send(Feed::Finish(reply)).unwrap();
-    assert_eq!(line(vec![only], PATIENCE).run(fed).unwrap(), End::Finished);
+    assert_eq!(line(vec![only], PATIENCE).run(&fed).unwrap(), End::Finished);
     answer.recv().unwrap().unwrap();
 }
 
@@ -349,7 +349,7 @@ fn a_line_that_ends_while_a_sink_is_behind_says_so() {
     let (feed, fed) = mpsc::sync_channel(4);
     let (reply, answer) = mpsc::sync_channel(1);
     feed.send(Feed::Finish(reply)).unwrap();
-    assert_eq!(line.run(fed).unwrap(), End::Lacking("archive", "disk full".to_owned()));
+    assert_eq!(line.run(&fed).unwrap(), End::Lacking("archive", "disk full".to_owned()));
     answer.recv().unwrap().unwrap();
 }
 

@@ -376,6 +376,33 @@ fn t33_an_archive_that_cannot_be_written_holds_up_nobody_and_catches_up() {
     clean(200);
 }
 
+/// What the sinks have in hand when a pipeline is stopped is committed, in all of them: whoever looks for the reason finds
+/// the rejects.
+#[test]
+fn a_pipeline_that_is_stopped_for_its_rejects_has_committed_what_came_before() {
+    let folder = crate::other_feed::project();
+    crate::panics::lamps(folder.path(), "lamps.raw.east", 0..20_000);
+    let bad: String = (0..5000).map(|number| format!("{{\"id\":\"B{number}\"}}\n")).collect();
+    fs::write(folder.path().join("topics/lamps.raw.east/2026-06-03.jsonl"), bad).unwrap();
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
+    assert_eq!(status.code(), Some(5), "{}", huiju.stderr());
+    let lines = |topic: &str| {
+        let texts = files(&folder.path().join(topic)).into_iter().map(|path| fs::read_to_string(path).unwrap());
+        texts.map(|text| text.lines().count() as u64).sum::<u64>()
+    };
+    let table = |name: &str| Table::whole(&folder.path().join("archive").join(name));
+    let (rows, rejects) = (table("lamps"), table("lamps_rejects"));
+    assert_eq!(
+        (rows.rows.len() as u64, rejects.rows.len() as u64),
+        (lines("topics/lamps.standard"), lines("topics/lamps.rejected"))
+    );
+    let Tally { input, written, rejected, duplicate } = rows.account();
+    assert_eq!((written, input), (20_000, written + rejected + duplicate));
+    let summary = huiju.summary();
+    let count = |name: &str| summary[name].as_u64().unwrap();
+    assert_eq!(["in", "written", "rejected"].map(count), [input, written, rejected]);
+}
+
 /// Who waits for a commit that hangs must not look well meanwhile.
 #[test]
 fn a_file_that_was_cut_short_ends_the_process_while_a_sink_hangs() {

@@ -87,7 +87,7 @@ pub fn decode(decoder: &mut Decoder, good: &[u8], input: &[u8]) -> Option<String
         fetched.messages.push(Message { cover: 0, offset: offset as i64, timestamp: Some(7), key: None, payload });
     }
     fetched.covers.push(Interval { partition: Partition::new("raw", 0), from: 0, next: 3 });
-    let decoded = decoder.decode(&fetched);
+    let decoded = decoder.decode(&mut fetched);
     let rows = decoded.rows.num_rows();
     assert_eq!((rows, rows), (decoded.origins.len(), decoded.places.len()));
     assert_eq!(decoded.input, (rows + decoded.rejects.len()) as u64, "the account");

@@ -66,7 +66,7 @@ proptest! {
     #[test]
     fn valid_objects_become_what_serde_json_reads(objects in prop::collection::vec(any_object(), 1..6)) {
         let payloads: Vec<String> = objects.iter().map(ToString::to_string).collect();
-        let decoded = plain().decode(&fetched(payloads.iter().map(|text| Some(text.as_bytes()))));
+        let decoded = plain().decode(&mut fetched(payloads.iter().map(|text| Some(text.as_bytes()))));
         prop_assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
         for (row, object) in show(&decoded.rows).iter().zip(&objects) {
             prop_assert_eq!(&row["a"], &expected(object.get("a")));
@@ -78,13 +78,13 @@ proptest! {
 
     #[test]
     fn batch_boundaries_do_not_matter(messages in prop::collection::vec(any_message(), 0..12), cut in 0..12usize) {
-        let all = |messages: &[Vec<u8>]| plain().decode(&fetched(messages.iter().map(|bytes| Some(&bytes[..]))));
+        let all = |messages: &[Vec<u8>]| plain().decode(&mut fetched(messages.iter().map(|bytes| Some(&bytes[..]))));
         let whole = all(&messages);
         let (first, second) = messages.split_at(cut.min(messages.len()));
         let mut decoder = plain();
         let (mut rows, mut rejects) = (Vec::new(), Vec::new());
         for part in [first, second] {
-            let decoded = decoder.decode(&fetched(part.iter().map(|bytes| Some(&bytes[..]))));
+            let decoded = decoder.decode(&mut fetched(part.iter().map(|bytes| Some(&bytes[..]))));
             rows.extend(show(&decoded.rows));
             rejects.extend(told(&decoded));
         }
@@ -96,7 +96,7 @@ proptest! {
 
     #[test]
     fn accepts_an_object_exactly_when_it_is_well_formed(message in any_message()) {
-        let decoded = plain().decode(&fetched([Some(&message[..])]));
+        let decoded = plain().decode(&mut fetched([Some(&message[..])]));
         let text = std::str::from_utf8(&message).ok();
         match text.and_then(|text| serde_json::from_str::<&serde_json::value::RawValue>(text).ok()) {
             None => prop_assert_eq!(decoded.rows.num_rows(), 0),
