@@ -76,7 +76,13 @@ fn check_tells_what_files_cannot_do() {
     crate::support::project::copy(&folder.path().join("pipelines/street_lamps"), &copied);
     edit(folder.path(), "pipelines/more_lamps/pipeline.toml", "topic = \"", "topic = \"more.");
     edit(folder.path(), "pipelines/more_lamps/pipeline.toml", "start = \"end\"\n", "");
-    expect![[r#""#]].assert_eq(&told(folder.path()));
+    expect![[r#"
+        pipelines/street_lamps/pipeline.toml:18: the pipeline more_lamps writes to the table "lamps" already
+        pipelines/street_lamps/pipeline.toml:18: the pipeline more_lamps writes to the table "lamps_rejects" already
+        pipelines/street_lamps/pipeline.toml:1: start = "end" is for Kafka: of files, move away what is not to be read
+        pipelines/street_lamps/pipeline.toml:13: rejected "lamps.rejected" is that of the pipeline more_lamps too: in Kafka they can share it, of files each wants its own
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn demo_carries_everything_once_and_the_second_time_nothing() {
     assert!(count("files") > 0);
     let flags = |row: &String| {
         let row: serde_json::Value = serde_json::from_str(row).unwrap();
-        row["flags"].as_array().map_or(0, Vec::len) as u64
+        row["quality_flags"].as_array().map_or(0, Vec::len) as u64
     };
     let flagged: u64 = summary["flags"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert!(flagged > 0);
