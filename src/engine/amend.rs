@@ -20,7 +20,7 @@ use datafusion::{
     physical_expr::create_physical_expr,
 };
 
-use super::{digits, evaluate::alone, held, interval, numbers};
+use super::{digits, evaluate::alone, held, interval, numbers, times};
 
 type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
 
@@ -31,6 +31,7 @@ pub(super) fn rules() -> Vec<Rule> {
     // Finding common types, DataFusion puts in nanoseconds of its own, and then has to find types for what became of them.
     let types = [vec![ours("micros", micros)], theirs(), vec![ours("micros", micros)], theirs()];
     let rest = [
+        ours("times", times::sensible),
         ours("intervals", interval::compare),
         ours("numbers", numbers::fit),
         ours("digits", digits::bound),

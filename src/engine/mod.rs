@@ -34,6 +34,7 @@ mod shield;
 mod step;
 #[cfg(test)]
 mod tests;
+mod times;
 mod words;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -7,6 +7,7 @@ mod failing;
 mod guarded;
 mod hopeless;
 mod several;
+mod times;
 mod words;
 
 use arrow::array::AsArray;
