@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use encoding_rs::{UTF_16BE, UTF_16LE};
+
 use super::{Generator, time};
 use crate::{
     error::{Error, Result},
@@ -25,6 +27,12 @@ pub struct Written {
 pub fn write_files(generators: Vec<Generator>, folder: &Path) -> Result<Written> {
     let mut written = Written::default();
     for mut generator in generators {
+        if let Some(charset) = generator.charset.filter(|charset| [UTF_16LE, UTF_16BE].contains(charset)) {
+            let (topic, charset) = (generator.topic(), charset.name());
+            let what =
+                format!("messages of {topic} are {charset}, which lines of files cannot hold: write them to Kafka");
+            return Err(Error::config(what));
+        }
         let topic = folder.join(generator.topic());
         file::folder(&topic)?;
         let mut open: Option<(i64, Day)> = None;

@@ -43,6 +43,7 @@
 //! `truncated`, `two_objects`, `trailing`, `empty`; and, with `fields` (paths like `order.id`; one is taken, `a+b` means both),
 //! `missing`, `replace` and `insert` (both with `with`: what), `spaces` (tabs, U+3000 around), `full_width` (digits).
 
+mod charset;
 pub mod command;
 mod damage;
 mod files;
@@ -58,6 +59,7 @@ mod writer;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use encoding_rs::Encoding;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use self::{damage::Kind, parts::Row, template::Template, writer::Writer};
@@ -105,7 +107,7 @@ impl Default for Options {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sample {
     pub key: Option<Vec<u8>>,
-    /// Never holds a line break.
+    /// In the charset of its source. Never holds a line break; in UTF-16 it may hold that byte.
     pub payload: Vec<u8>,
     /// Milliseconds since 1970.
     pub timestamp: i64,
@@ -127,6 +129,7 @@ pub enum Made {
 pub struct Generator {
     topic: String,
     zone: chrono_tz::Tz,
+    charset: Option<&'static Encoding>,
     template: Arc<Template>,
     options: Options,
     row: Row,
@@ -153,6 +156,7 @@ impl Generator {
         Ok(Generator {
             topic: topic.clone(),
             zone: source.time_zone,
+            charset: source.charset,
             row: Row::new(rng, template.lets.len()),
             template: Arc::new(template),
             options,
@@ -208,11 +212,12 @@ impl Generator {
         self.row.make(&template.lets);
         let key = template.key.as_ref().map(|parts| self.row.text(parts).into_bytes());
         writer.node(&template.message, &mut self.row);
-        let mut payload = writer.finish(&mut self.row);
+        let text = String::from_utf8(writer.finish(&mut self.row)).expect("a template is made of texts");
+        let mut payload = charset::encode(text, self.charset);
         match damage.map(|d| &d.kind) {
             Some(Kind::Truncated) => payload.truncate(self.row.rng.random_range(1..payload.len())),
             Some(Kind::TwoObjects) => payload.extend_from_within(..),
-            Some(Kind::Trailing) => payload.extend_from_slice(b"} EOF"),
+            Some(Kind::Trailing) => payload.extend(charset::encode("} EOF".to_owned(), self.charset)),
             Some(Kind::Empty) => payload.clear(),
             _ => {}
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -109,6 +110,11 @@ impl Template {
         let at = path.display().to_string();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let what = "there is no sample template: write what the source's messages look like; \
+                            pipelines/work_orders/sample/README.md describes its form";
+                return Err(vec![Finding::new(at, what)]);
+            }
             Err(error) => return Err(vec![Finding::new(at, format!("cannot read the sample template: {error}"))]),
         };
         let written: Written = match serde_json::from_str(&text) {
@@ -224,11 +230,12 @@ impl Reader<'_> {
     fn field(&mut self, path: &str) -> Option<usize> {
         let found = self.fields.iter().position(|known| known == path);
         if found.is_none() {
-            let nearest = self
-                .fields
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(a, path).total_cmp(&strsim::jaro_winkler(b, path)));
-            let hint = nearest.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let likeness = |field: &String| strsim::jaro_winkler(field, path);
+            let nearest = self.fields.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let hint = match nearest.filter(|near| likeness(near) >= 0.8) {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => format!("; it has {}", self.fields.join(", ")),
+            };
             self.find(&format!("\"{path}\""), format!("the message has no field `{path}`{hint}"));
         }
         found

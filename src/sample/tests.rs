@@ -300,3 +300,47 @@ fn a_wrong_field_is_told_where_it_is_damaged() {
         ]
     );
 }
+
+/// Its decoder would refuse every message in another one.
+#[test]
+fn messages_are_in_the_charset_of_their_source() {
+    let mut shipped = shipped();
+    let mut made_in = |name: &str| {
+        let charset = encoding_rs::Encoding::for_label(name.as_bytes()).unwrap();
+        shipped.sources[0].charset = Some(charset);
+        let options = Options { bad: 0.0, ..options(50) };
+        let generator = || Generator::read(&shipped, "nanchang", options.clone()).unwrap();
+        let read = |payload: Vec<u8>| charset.decode_without_bom_handling(&payload).0.into_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let files = write_files(vec![generator()], folder.path(), 1, &mut |_| {});
+        (generator().map(|sample| read(sample.payload)).collect::<Vec<_>>(), files.map(|_| ()))
+    };
+    let (utf8, _) = made_in("utf-8");
+    assert!(utf8[0].contains("区") && !utf8[0].contains('\u{fffd}'), "{}", utf8[0]);
+    assert_eq!(made_in("gb18030").0, utf8);
+    let (utf16, files) = made_in("utf-16le");
+    assert_eq!(utf16, utf8);
+    expect_test::expect![
+        "messages of raw.nanchang are UTF-16LE, which lines of files cannot hold: write them to Kafka"
+    ]
+    .assert_eq(&files.unwrap_err().to_string());
+}
+
+#[test]
+fn a_field_that_is_like_none_is_not_taken_for_one() {
+    let said =
+        findings(r#"{"message": {"order": "1", "tel": "2"}, "bad": [{"kind": "missing", "fields": ["城市"]}]}"#, &[]);
+    assert_eq!(said, ["sources/s.sample.json:1: the message has no field `城市`; it has order, tel"]);
+}
+
+#[test]
+fn a_source_without_a_template_is_told_where_its_form_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = Generator::read(&pipeline(folder.path(), &["s"]), "s", options(1)).err().unwrap();
+    assert!(findings[0].at.ends_with("sources/s.sample.json"), "{}", findings[0]);
+    assert_eq!(
+        findings[0].what,
+        "there is no sample template: write what the source's messages look like; pipelines/work_orders/sample/README.md \
+         describes its form"
+    );
+}
