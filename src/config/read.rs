@@ -23,7 +23,9 @@ impl Config {
     pub fn read(path: &Path) -> Result<Config> {
         let env = |name: &str| std::env::var_os(name);
         let document = Document::read(path).map_err(|mut finding| {
-            if !path.exists() {
+            if path.is_dir() {
+                finding.what += &format!(": name the file in it, {}", path.join("huiju.toml").display());
+            } else if !path.exists() {
                 finding.what += ": name yours with --config FILE, or begin one from huiju.example.toml; \
                                  `huiju demo` makes one with all that belongs to it";
             }

@@ -60,8 +60,11 @@ fn group(paths: Vec<PathBuf>, findings: &mut Vec<Finding>) -> BTreeMap<String, F
         } else if let Some(name) = file.strip_suffix(".codes.csv") {
             sources.entry(name.to_owned()).or_default().codes = Some(path);
         } else if let Some(name) = file.strip_suffix(".csv") {
-            // `nanchang_codes.csv`
-            let name = name.trim_end_matches("codes").trim_end_matches(['_', '-', '.', ' ']);
+            // `nanchang_codes.csv`, `nanchang.code.csv`
+            let parts = ['_', '-', '.', ' '];
+            let source = ["codes", "code"].iter().find_map(|word| name.strip_suffix(word));
+            let source = source.filter(|name| name.is_empty() || name.ends_with(parts));
+            let name = source.unwrap_or(name).trim_end_matches(parts);
             let name = if name.is_empty() { "NAME" } else { name };
             let what = format!("nobody reads it: the codes of a source are in {name}.codes.csv");
             findings.push(Finding::new(path.display().to_string(), what));

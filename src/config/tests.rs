@@ -241,6 +241,12 @@ fn byte_order_mark_and_carriage_returns_are_harmless() {
 }
 
 #[test]
+fn a_folder_is_told_the_file_in_it() {
+    let error = Config::read(Path::new("tests/fixtures/street_lamps")).unwrap_err();
+    expect!["tests/fixtures/street_lamps: cannot be read: it is no file: name the file in it, tests/fixtures/street_lamps/huiju.toml"].assert_eq(&error.to_string());
+}
+
+#[test]
 fn a_file_that_is_not_there() {
     let error = Config::read(Path::new("nowhere/huiju.toml")).unwrap_err();
     expect!["nowhere/huiju.toml: cannot be read: No such file or directory (os error 2): name yours with --config FILE, or begin one from huiju.example.toml; `huiju demo` makes one with all that belongs to it"].assert_eq(&error.to_string());

@@ -242,13 +242,31 @@ pub(super) fn charset(value: &DeValue<'_>) -> Result<&'static Encoding, String> 
 
 pub(super) fn time_zone(value: &DeValue<'_>) -> Result<Tz, String> {
     let typed = str_of("the name of a time zone", value)?;
-    typed.parse().map_err(|_| {
-        let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        match choose(typed, names) {
-            Some(near) => format!("not a time zone: did you mean \"{near}\"?"),
-            None => "not a time zone: write it like \"Asia/Shanghai\"".into(),
-        }
+    typed.parse().map_err(|_| match zone_meant(typed) {
+        Some(near) => format!("not a time zone: did you mean \"{near}\"?"),
+        None => "not a time zone: write it like \"Asia/Shanghai\"".into(),
     })
+}
+
+/// What people write who keep Beijing time, also behind `GMT` or `UTC`.
+const BEIJING: [&str; 12] =
+    ["cst", "bjt", "beijing", "peking", "shanghai", "chongqing", "china", "8", "+8", "+08", "+0800", "+08:00"];
+
+/// The zone that was most likely meant. A wrong one would be accepted, and all times be wrong: so one letter may differ of a
+/// name, but no digit, nor a letter of an abbreviation.
+fn zone_meant(typed: &str) -> Option<&'static str> {
+    let typed = typed.trim().to_lowercase();
+    let place = typed.rsplit('/').next().unwrap_or_default();
+    let place = place.trim_start_matches("gmt").trim_start_matches("utc");
+    // Etc/GMT+8 is eight hours behind.
+    if BEIJING.contains(&place) && !typed.starts_with("etc/") {
+        return Some("Asia/Shanghai");
+    }
+    let allowed = usize::from(typed.len() > 5 && !typed.contains(|c: char| c.is_ascii_digit()));
+    let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+    let alike = names.filter(|name| name.len().abs_diff(typed.len()) <= allowed);
+    let slips = alike.map(|name| (strsim::osa_distance(&typed, &name.to_lowercase()), name));
+    slips.filter(|(slips, _)| *slips <= allowed).min().map(|(_, name)| name)
 }
 
 /// A six-digit division code.

@@ -14,6 +14,8 @@ fn source_files_that_miss_each_other() {
             ("sources/nanchang.csv", "x"),
             ("sources/north_codes.csv", "x"),
             ("sources/codes.csv", "x"),
+            ("sources/alpha.code.csv", "x"),
+            ("sources/barcode.csv", "x"),
             ("sources/east.SQL", "x"),
             ("sources/east.codes.CSV", "x"),
             ("sources/.#east.SQL", "x"),
@@ -21,6 +23,8 @@ fn source_files_that_miss_each_other() {
             ("sources/d e.sql", "x"),
         ],
         expect![[r#"
+            p/sources/alpha.code.csv: nobody reads it: the codes of a source are in alpha.codes.csv
+            p/sources/barcode.csv: nobody reads it: the codes of a source are in barcode.codes.csv
             p/sources/codes.csv: nobody reads it: the codes of a source are in NAME.codes.csv
             p/sources/east.SQL: nobody reads it: write its ending in small letters, .sql
             p/sources/east.codes.CSV: nobody reads it: write its ending in small letters, .codes.csv
@@ -110,4 +114,50 @@ fn wrong_codes() {
         p/sources/nanchang.codes.csv: is empty: the first line must be table,alias,code
     "#]],
     );
+}
+
+/// A zone that is only like the one which was written would be accepted, and all times be wrong.
+#[test]
+fn a_time_zone_is_taken_for_another_only_if_a_letter_is_wrong() {
+    let mut all = String::new();
+    for typed in [
+        "Asia/Beijing",
+        "Asia/Peking",
+        "Shanghai",
+        "CST",
+        "+8",
+        "GMT+8",
+        "utc+08:00",
+        "asia/shanghai",
+        "Asia/Shangai",
+        "prc",
+        "Asia/Nanchang",
+        "GMT+9",
+        "Etc/UTC+8",
+        "PSK",
+        "UTC+7",
+        "中国",
+    ] {
+        let value = toml::de::DeValue::String(typed.into());
+        all += &format!("{typed} => {}\n", crate::config::values::time_zone(&value).unwrap_err());
+    }
+    expect![[r#"
+        Asia/Beijing => not a time zone: did you mean "Asia/Shanghai"?
+        Asia/Peking => not a time zone: did you mean "Asia/Shanghai"?
+        Shanghai => not a time zone: did you mean "Asia/Shanghai"?
+        CST => not a time zone: did you mean "Asia/Shanghai"?
+        +8 => not a time zone: did you mean "Asia/Shanghai"?
+        GMT+8 => not a time zone: did you mean "Asia/Shanghai"?
+        utc+08:00 => not a time zone: did you mean "Asia/Shanghai"?
+        asia/shanghai => not a time zone: did you mean "Asia/Shanghai"?
+        Asia/Shangai => not a time zone: did you mean "Asia/Shanghai"?
+        prc => not a time zone: did you mean "PRC"?
+        Asia/Nanchang => not a time zone: write it like "Asia/Shanghai"
+        GMT+9 => not a time zone: write it like "Asia/Shanghai"
+        Etc/UTC+8 => not a time zone: write it like "Asia/Shanghai"
+        PSK => not a time zone: write it like "Asia/Shanghai"
+        UTC+7 => not a time zone: write it like "Asia/Shanghai"
+        中国 => not a time zone: write it like "Asia/Shanghai"
+    "#]]
+    .assert_eq(&all);
 }
