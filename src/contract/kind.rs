@@ -23,6 +23,16 @@ const OTHERS: &[(&str, &str)] = &[
     ("list", "array"),
 ];
 
+/// The same of `physicalType`.
+const OTHERS_PHYSICAL: &[(&str, &str)] = &[
+    ("int32", "int"),
+    ("int64", "bigint"),
+    ("float", "double"),
+    ("float64", "double"),
+    ("bool", "boolean"),
+    ("datetime", "timestamp"),
+];
+
 /// Reads `logicalType`, `physicalType` and, for arrays, `items` of a property.
 pub(super) fn read(form: &Form<'_>, findings: &mut Findings) -> Option<Kind> {
     let (logical, line) = form.need("logicalType", &format!("write one of {}", listed(LOGICAL)), findings)?;
@@ -68,7 +78,10 @@ pub(super) fn read(form: &Form<'_>, findings: &mut Findings) -> Option<Kind> {
         ("array", "array<string>") => Kind::Texts,
         _ => {
             let known = physical_types(logical);
-            let todo = hint(physical, known, &format!("write {}, or remove it", listed(known)));
+            let todo = match OTHERS_PHYSICAL.iter().find(|(other, ours)| *other == spelt && known.contains(ours)) {
+                Some((_, ours)) => format!("write `{ours}`"),
+                None => hint(physical, known, &format!("write {}, or remove it", listed(known))),
+            };
             findings.add(
                 line,
                 format!("physicalType `{physical}` of {what} does not go with logicalType `{logical}`: {todo}"),

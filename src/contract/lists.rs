@@ -86,6 +86,10 @@ fn is_division_code(text: &str) -> bool {
     text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+fn is_area_code(text: &str) -> bool {
+    text.starts_with('0') && matches!(text.len(), 3 | 4) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn division(row: &Row, before: &[DivisionRow], findings: &mut Findings) -> Option<DivisionRow> {
     let noted = findings.count();
     let (code, name, level) = (row.owned(0), row.owned(1), row.owned(2));
@@ -106,8 +110,9 @@ fn division(row: &Row, before: &[DivisionRow], findings: &mut Findings) -> Optio
     if level != "province" && !is_division_code(&city_code) {
         findings.add(row.line, format!("city_code `{city_code}` of division `{code}`: write the city's six digits"));
     }
-    if !tel_area_code.bytes().all(|byte| byte.is_ascii_digit()) {
-        findings.add(row.line, format!("tel_area_code `{tel_area_code}` of division `{code}`: write digits, `0791`"));
+    if !tel_area_code.is_empty() && !is_area_code(&tel_area_code) {
+        let todo = "write its 3 or 4 digits, the 0 before them too, `0791`";
+        findings.add(row.line, format!("tel_area_code `{tel_area_code}` of division `{code}`: {todo}"));
     }
     let division = DivisionRow { code, name, level, city_code, city_name: row.owned(4), tel_area_code };
     (findings.count() == noted).then_some(division)

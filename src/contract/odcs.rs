@@ -76,10 +76,13 @@ pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
                 return Err(capitals);
             }
             let known = stems(folder, ENDING);
-            let todo = match nearest(name, known.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if known.is_empty() => format!("there is no contract in {}", folder.display()),
-                None => format!("there are: {}", known.join(", ")),
+            let todo = match (named_otherwise(folder, name), nearest(name, known.iter().map(String::as_str))) {
+                (Some(file), _) => format!("nobody reads {}: name it {shown}", file.display()),
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) if known.is_empty() => {
+                    format!("there is no contract in {}; write {shown}", folder.display())
+                }
+                (None, None) => format!("there are: {}; or write {shown}", known.join(", ")),
             };
             return Err(vec![Finding::new(shown, format!("there is no contract `{name}`: {todo}"))]);
         }
@@ -93,6 +96,17 @@ pub fn read(folder: &Path, name: &str) -> Result<Contract, Vec<Finding>> {
         }
     };
     parse(text, name, &shown, Some(&stems(&folder.join("codes"), ".csv")))
+}
+
+/// A file that was likely meant to be the contract `name`: with another ending, or in a folder in `folder`.
+fn named_otherwise(folder: &Path, name: &str) -> Option<PathBuf> {
+    let endings = [ENDING, ".odcs.yml", ".yaml", ".yml"];
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders.insert(0, folder.to_owned());
+    let files = folders.iter().flat_map(|folder| endings.map(|ending| folder.join(format!("{name}{ending}"))));
+    files.into_iter().find(|file| file.is_file())
 }
 
 /// Names of the contracts in `folder`.

@@ -74,6 +74,9 @@ fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {
             let todo = "a value with a comma in it needs quotes";
             findings.add(line, format!("the row `{first}` has {has} values, the header {wants}: {todo}"));
         } else {
+            for what in header.iter().zip(&fields).filter_map(|(name, value)| otherwise_joined(name, value)) {
+                findings.add(line, what);
+            }
             rows.push(Row { line, fields });
         }
     }
@@ -81,6 +84,18 @@ fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {
         findings.add_whole(format!("has no rows: write the header `{}` and rows below it", header.join(",")));
     }
     rows
+}
+
+/// That a value holds a sign which stands for the `|` on a Chinese keyboard, or between words: all of it would be one word
+/// that nothing is equal to. An alias may have the others, `投诉、举报`.
+fn otherwise_joined(name: &str, value: &str) -> Option<String> {
+    let signs: &[char] = match name {
+        "aliases" => &['｜'],
+        "keywords" => &['｜', '、', '，', '；'],
+        _ => return None,
+    };
+    let sign = value.chars().find(|c| signs.contains(c))?;
+    Some(format!("the {name} `{value}` hold a `{sign}`: write `|` in place of it"))
 }
 
 fn wrong_header(fields: &csv::StringRecord, header: &[&str]) -> String {

@@ -82,7 +82,7 @@ fn a_contract_that_is_not_there() {
     "#]].assert_eq(&lines(&findings));
     let findings = odcs::read(Path::new("tests/fixtures/no_such_folder"), "lamps").unwrap_err();
     expect![[r#"
-        tests/fixtures/no_such_folder/lamps.odcs.yaml: there is no contract `lamps`: there is no contract in tests/fixtures/no_such_folder
+        tests/fixtures/no_such_folder/lamps.odcs.yaml: there is no contract `lamps`: there is no contract in tests/fixtures/no_such_folder; write tests/fixtures/no_such_folder/lamps.odcs.yaml
     "#]].assert_eq(&lines(&findings));
 }
 
@@ -416,7 +416,7 @@ fn wrong_divisions() {
         tests/fixtures/wrong/schemas/codes/divisions.csv:3: level `citty` of division `360100`: did you mean `city`?
         tests/fixtures/wrong/schemas/codes/divisions.csv:4: division code `36010`: write six digits
         tests/fixtures/wrong/schemas/codes/divisions.csv:4: city_code `3601` of division `36010`: write the city's six digits
-        tests/fixtures/wrong/schemas/codes/divisions.csv:4: tel_area_code `0791-` of division `36010`: write digits, `0791`
+        tests/fixtures/wrong/schemas/codes/divisions.csv:4: tel_area_code `0791-` of division `36010`: write its 3 or 4 digits, the 0 before them too, `0791`
         tests/fixtures/wrong/schemas/codes/divisions.csv:5: division `360000` is there already: keep one
         tests/fixtures/wrong/schemas/codes/divisions_retired.csv:2: successor_code `360199` of `360105` is not in force: write a code of divisions.csv, or nothing
         tests/fixtures/wrong/schemas/codes/divisions_retired.csv:3: retired division `360411` has no name: write it

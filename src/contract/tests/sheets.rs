@@ -93,3 +93,80 @@ fn a_tab_that_indents_is_told_of_its_own_line() {
     "#]]
     .assert_eq(&all);
 }
+
+/// All of it would be one word that nothing is equal to.
+#[test]
+fn words_are_joined_by_the_sign_of_an_english_keyboard() {
+    expect![[r#"
+        codes/a.csv:2: the aliases `接听｜answered` hold a `｜`: write `|` in place of it
+    "#]]
+    .assert_eq(&told(&[("a.csv", &format!("{HEADER}01,接听,接听｜answered,,\n"))]));
+    assert_eq!(told(&[("a.csv", &format!("{HEADER}01,投诉,投诉、举报|投诉举报,,\n"))]), "1 tables");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    let rules = "rule,l1,l2,l3,keywords\n1,供电,,,停电｜跳闸\n2,供电,,,停电、跳闸\n3,供电,、,,\"停电，跳闸\"\n4,供电,,,停电；跳闸\n5,供电,,,停电|跳闸\n";
+    std::fs::write(folder.path().join("rules/a.csv"), rules).unwrap();
+    let said = lines(&read_keyword_rules(folder.path(), "a").unwrap_err());
+    expect![[r#"
+        rules/a.csv:2: the keywords `停电｜跳闸` hold a `｜`: write `|` in place of it
+        rules/a.csv:3: the keywords `停电、跳闸` hold a `、`: write `|` in place of it
+        rules/a.csv:4: the keywords `停电，跳闸` hold a `，`: write `|` in place of it
+        rules/a.csv:5: the keywords `停电；跳闸` hold a `；`: write `|` in place of it
+    "#]]
+    .assert_eq(&said.replace(&format!("{}/", folder.path().display()), ""));
+}
+
+/// A spreadsheet makes a number of it, and of numbers without area code nobody would know the city.
+#[test]
+fn an_area_code_has_its_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("codes")).unwrap();
+    let header = "code,name,level,city_code,city_name,tel_area_code";
+    let of = |tel: &str| {
+        let rows = format!("{header}\n360000,江西省,province,,,\n360100,南昌市,city,360100,南昌市,{tel}\n");
+        std::fs::write(folder.path().join("codes/divisions.csv"), rows).unwrap();
+        read_divisions(folder.path()).map_or_else(|wrong| wrong[0].what.clone(), |_| String::new())
+    };
+    for fine in ["0791", "010", ""] {
+        assert_eq!(of(fine), "");
+    }
+    for wrong in ["791", "7910", "07911", "0", "079１"] {
+        let todo = "write its 3 or 4 digits, the 0 before them too, `0791`";
+        assert_eq!(of(wrong), format!("tel_area_code `{wrong}` of division `360100`: {todo}"));
+    }
+}
+
+#[test]
+fn a_contract_in_a_file_of_another_name_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    let told = || {
+        let said = lines(&odcs::read(folder.path(), "calls").unwrap_err());
+        said.replace(&format!("{}/", folder.path().display()), "")
+    };
+    let mut all = String::new();
+    for file in ["sub/calls.odcs.yaml", "calls.yml", "calls.yaml", "calls.odcs.yml"] {
+        std::fs::write(folder.path().join(file), "x").unwrap();
+        all += &told();
+    }
+    expect![[r#"
+        calls.odcs.yaml: there is no contract `calls`: nobody reads sub/calls.odcs.yaml: name it calls.odcs.yaml
+        calls.odcs.yaml: there is no contract `calls`: nobody reads calls.yml: name it calls.odcs.yaml
+        calls.odcs.yaml: there is no contract `calls`: nobody reads calls.yaml: name it calls.odcs.yaml
+        calls.odcs.yaml: there is no contract `calls`: nobody reads calls.odcs.yml: name it calls.odcs.yaml
+    "#]]
+    .assert_eq(&all);
+}
+
+#[test]
+fn types_of_other_systems_are_called_by_our_names() {
+    let told = |from: &str, to: &str| edited(from, to).unwrap_err()[0].what.clone();
+    for (from, to, ours) in [
+        ("physicalType: int\n", "physicalType: int64\n", "bigint"),
+        ("physicalType: int\n", "physicalType: INT32\n", "int"),
+        ("physicalType: double", "physicalType: float64", "double"),
+    ] {
+        let said = told(from, to);
+        assert!(said.ends_with(&format!(": write `{ours}`")), "{said}");
+    }
+}
