@@ -147,6 +147,10 @@ impl Shape {
             let (there, here) = (partitioned_by.join(", "), self.partition_by.join(", "));
             differences.push(format!("the table is partitioned by [{there}], the pipeline says [{here}]"));
         }
+        // Only columns can be added.
+        if !differences.iter().all(|difference| difference.ends_with(" is not in the table")) {
+            differences.push("give the sink a new `path` in pipeline.toml, or take the change back".to_owned());
+        }
         differences
     }
 
@@ -311,4 +315,35 @@ fn types(schema: &Value) -> Vec<(String, String)> {
     }
     let fields = schema["fields"].as_array().map(Vec::as_slice).unwrap_or_default();
     fields.iter().map(|f| (f["name"].as_str().unwrap_or_default().to_owned(), bare(&f["type"]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(columns: &[(&str, DataType)], partition_by: &[&str]) -> Shape {
+        let columns = columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect::<Vec<_>>();
+        let partition_by: Vec<String> = partition_by.iter().map(|name| (*name).to_owned()).collect();
+        Shape::of_rows(&Schema::new(columns), &partition_by, HashSet::new()).unwrap()
+    }
+
+    #[test]
+    fn a_change_that_a_table_cannot_follow_is_told_what_to_do() {
+        let there = shape(&[("no", DataType::Utf8), ("count", DataType::Int32)], &[DAY]);
+        let against = |columns: &[(&str, DataType)], partition_by: &[&str]| {
+            shape(columns, partition_by).differences(&there.delta(), &[DAY.to_owned()])
+        };
+        let same = [("no", DataType::Utf8), ("count", DataType::Int32)];
+        let todo = "give the sink a new `path` in pipeline.toml, or take the change back";
+        assert!(against(&same, &[DAY]).is_empty());
+        let gone = "column `count` (integer) of the table is not in the contract";
+        assert_eq!(against(&same[..1], &[DAY]), [gone, todo]);
+        let other = "column `count` is integer in the table, long in the contract";
+        assert_eq!(against(&[same[0].clone(), ("count", DataType::Int64)], &[DAY]), [other, todo]);
+        let folders = "the table is partitioned by [ingested_on], the pipeline says [ingested_on, no]";
+        assert_eq!(against(&same, &[DAY, "no"]), [folders, todo]);
+        // This has an advice of its own.
+        let more = [&same[..], &[("note", DataType::Utf8)]].concat();
+        assert_eq!(against(&more, &[DAY]), ["column `note` (string) is not in the table"]);
+    }
 }
