@@ -66,7 +66,10 @@ impl ErrorKind {
             ErrorKind::TooManyRejects => {
                 "look at the rejects; raise [rejects] limit in pipeline.toml if this is expected"
             }
-            ErrorKind::Gap => "nothing was skipped: decide what the gap means (gaps in pipeline.toml; see the README)",
+            ErrorKind::Gap => {
+                "nothing was skipped: put back what is gone, or decide what it means, as is said above and in \
+                 pipelines/README.md"
+            }
             ErrorKind::Bug => "this is a mistake in huiju: please report it with the log",
         }
     }

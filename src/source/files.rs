@@ -264,6 +264,7 @@ impl Topic {
 /// A file is not what it was when we read it.
 fn changed(path: &Path, what: impl std::fmt::Display) -> Error {
     let path = path.display();
-    let advice = "files may grow but not change: put new content into a file with a new name";
+    let advice = "files may grow but not change: put the old content back, or take the file away; new lines go into a \
+                  file with a new name";
     Error::new(ErrorKind::Gap, format!("{path} {what}; {advice}"))
 }

@@ -97,7 +97,7 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
             ErrorKind::Gap,
             format!(
                 "{partition}: the offsets {smallest} to {} are gone before we have read them: the topic's retention is \
-                 shorter than our delay, or somebody deleted records",
+                 shorter than our delay, or somebody deleted records. gaps = \"record\" in pipeline.toml goes on behind them",
                 low - 1
             ),
         )),
