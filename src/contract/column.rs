@@ -121,6 +121,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
         raw: extras.raw,
         unknown: extras.unknown,
         max_length: options.max_length,
+        limits: options.limits,
         at: findings.at(node.line),
     };
     Some(Draft { column, line, kind, rules, raw_line: extras.raw_line, is_flags: extras.is_flags })

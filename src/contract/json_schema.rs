@@ -56,6 +56,9 @@ fn property(column: &Column, is_flags: bool, codes: &CodeTables) -> Value {
     if let Some(max) = column.max_length.filter(|_| column.unknown == Severity::Error) {
         schema["maxLength"] = json!(max);
     }
+    for (limit, number) in &column.limits {
+        schema[*limit] = json!(number);
+    }
     if let Some(name) = &column.codes {
         schema["x-code-table"] = json!(name);
         if let Some(table) = codes.get(name) {

@@ -72,6 +72,8 @@ pub struct Column {
     /// What a text that the code table or the type does not know means; a required typed column is always an error.
     pub unknown: Severity,
     pub max_length: Option<usize>,
+    /// Limits that its values keep, by their names in JSON Schema: `minimum`, `minLength`, … Those of dates are no such.
+    pub limits: Vec<(&'static str, serde_json::Number)>,
     /// Where it is written: `schemas/work_orders.odcs.yaml:42`.
     pub at: String,
 }

@@ -33,6 +33,8 @@ const KEYS: &[&str] = &[
 pub(super) struct Options {
     pub max_length: Option<usize>,
     pub rules: Vec<(Rule, usize)>,
+    /// What the JSON Schema says of the limits that are rules.
+    pub limits: Vec<(&'static str, serde_json::Number)>,
 }
 
 /// `title` is what people call the column; the reasons begin with it.
@@ -84,6 +86,7 @@ pub(super) fn read(
             at: findings.at(node.line),
         };
         options.rules.push((rule, node.line));
+        options.limits.extend(published(key, kind, node));
     }
     for (low, high) in LIMITS {
         let (Some(least), Some(most)) = (form.get(low), form.get(high)) else { continue };
@@ -94,6 +97,15 @@ pub(super) fn read(
         }
     }
     options
+}
+
+/// A limit as a JSON Schema has it, if that refuses no row which is published: to those who read it numbers are doubles, and
+/// one that lies above a limit in its last digits may be the same double.
+fn published(key: &'static str, kind: &Kind, node: &Node) -> Option<(&'static str, serde_json::Number)> {
+    let Value::Number(number) = &node.value else { return None };
+    let exact = number.len() <= 15 && !matches!(kind, Kind::Decimal { precision: 16.., .. });
+    let number = serde_json::from_str(number).ok()?;
+    (exact || !key.starts_with(EXCLUSIVE)).then_some((key, number))
 }
 
 const LIMITS: [(&str, &str); 5] = [

@@ -142,6 +142,7 @@ fn lamp(name: &str, kind: Kind) -> Column {
         raw: None,
         unknown: Severity::Warning,
         max_length: None,
+        limits: Vec::new(),
         at: format!("schemas/lamps.odcs.yaml:{}", name.len()),
     }
 }

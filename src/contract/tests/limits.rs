@@ -134,3 +134,26 @@ fn a_text_that_is_too_long_may_be_an_error() {
     let contract = edited("primaryKeyPosition: 1", error).unwrap_or_else(|findings| panic!("{}", lines(&findings)));
     assert_eq!(limit(contract.json_schema(&tables())), Some(32.into()));
 }
+
+/// Of dates JSON Schema knows no limits, and a pattern of one regex library may be none of another.
+#[test]
+fn limits_are_in_the_json_schema_where_it_can_say_them() {
+    let of = |kind: &str, limits: &str| {
+        let to = format!("physicalType: {kind}\n        logicalTypeOptions: {{ {limits} }}\n");
+        let schema = edited("physicalType: decimal(12,2)\n", &to).unwrap().json_schema(&tables());
+        let cost = schema["properties"]["cost"].as_object().unwrap().clone();
+        let limits = cost.into_iter().filter(|(key, _)| key.ends_with("imum"));
+        serde_json::Value::Object(limits.collect()).to_string()
+    };
+    assert_eq!(
+        of("decimal(12,2)", "minimum: -0.5, exclusiveMaximum: 80491.41"),
+        r#"{"exclusiveMaximum":80491.41,"minimum":-0.5}"#
+    );
+    assert_eq!(of("double", "exclusiveMinimum: 0, maximum: 1e3"), r#"{"exclusiveMinimum":0,"maximum":1000.0}"#);
+    // 0.10000000000000000001 is above 0.1, and the same double.
+    assert_eq!(of("decimal(38,20)", "exclusiveMinimum: 0.1, maximum: 9"), r#"{"maximum":9}"#);
+    let schema = good().json_schema(&tables());
+    let of = |column: &str| schema["properties"][column].clone();
+    assert_eq!((of("fault_no")["minLength"].as_u64(), of("fault_no").get("pattern")), (Some(6), None));
+    assert_eq!((of("lamps_out")["minimum"].as_i64(), of("repaired_on").get("minimum")), (Some(1), None));
+}

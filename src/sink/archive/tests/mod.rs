@@ -116,6 +116,7 @@ impl Bench {
             raw: None,
             unknown: Severity::Warning,
             max_length: None,
+            limits: Vec::new(),
             at: String::new(),
         }));
         contract.into()
