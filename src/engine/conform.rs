@@ -17,7 +17,7 @@ use super::{
     mistakes::nearest,
     numbers,
     step::RULE,
-    words::{in_words, not_sql, shorten},
+    words::{in_quotes, in_words, not_sql, shorten},
 };
 use crate::{config::Stage, contract::Contract, error::Finding};
 
@@ -55,7 +55,9 @@ pub(super) fn conform(contract: &Contract, last: &Stage, plan: LogicalPlan) -> R
             continue;
         };
         if !converts(found.data_type(), field.data_type()) {
-            let hint = instead(found.data_type(), field.data_type());
+            // They make texts of what is not boolean or a number.
+            let texts = lint::is_call_of(&last.sql, field.name(), &["ifnull", "nvl"]);
+            let hint = if texts { ": use coalesce()" } else { instead(found.data_type(), field.data_type()) };
             let text = format!(
                 "column \"{}\" is {}, contract {} wants {}{hint}",
                 field.name(),
@@ -93,7 +95,16 @@ pub(super) fn rules(contract: &Contract, context: &SessionContext) -> Result<Log
     for (number, rule) in contract.rules.iter().enumerate() {
         match predicate(&rule.predicate, &schema, context) {
             Ok(expr) => checked.push(expr.alias(format!("{RULE}{number}"))),
-            Err(what) => findings.push(Finding::new(&rule.at, format!("rule {}: {what}", rule.name))),
+            Err(what) => {
+                let unknown = what.strip_prefix("No field named ").and_then(|rest| rest.split_once('.'));
+                let what = match (unknown, contract.flags.as_deref()) {
+                    (Some((name, _)), Some(flags)) if name.trim_matches('"') == flags => {
+                        format!("it reads {flags}, which is made of what the rules find: read the columns of the row")
+                    }
+                    _ => what,
+                };
+                findings.push(Finding::new(&rule.at, format!("rule {}: {what}", rule.name)));
+            }
         }
     }
     if !findings.is_empty() {
@@ -107,6 +118,10 @@ pub(super) fn rules(contract: &Contract, context: &SessionContext) -> Result<Log
 fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<Expr, String> {
     if let Some((_, endless)) = endless(sql) {
         return Err(endless);
+    }
+    let first = sql.split_whitespace().next().unwrap_or_default();
+    if ["select", "where"].iter().any(|word| first.eq_ignore_ascii_case(word)) {
+        return Err(format!("a rule is a condition alone, what stands behind WHERE: leave {first} out"));
     }
     let lengths = lint::text_lengths(sql);
     if !lengths.is_empty() {
@@ -122,7 +137,7 @@ fn predicate(sql: &str, schema: &DFSchema, context: &SessionContext) -> Result<E
     };
     let expr = context.state().create_logical_expr(sql, schema).map_err(|error| {
         let inside = case::inside(sql, &error.to_string());
-        why(inside.map_or_else(|| shorten(&error), |error| not_sql(&error.to_string())))
+        why(inside.map_or_else(|| in_quotes(sql, shorten(&error)), |error| not_sql(&error.to_string())))
     })?;
     let changes = lint::immutable(&expr);
     if !changes.is_empty() {

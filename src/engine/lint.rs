@@ -405,6 +405,17 @@ pub(super) fn line_of_column(sql: &str, column: &str) -> Option<usize> {
     line(query.body.as_select()?.projection.iter().find(|item| name_of(item) == Some(column))?.span())
 }
 
+/// Whether a column of a stage's SELECT is what one of these functions gives.
+pub(super) fn is_call_of(sql: &str, column: &str, functions: &[&str]) -> bool {
+    let called = |query: ast::Query| {
+        let item = query.body.as_select()?.projection.iter().find(|item| name_of(item) == Some(column))?;
+        let SelectItem::ExprWithAlias { expr: ast::Expr::Function(call), .. } = item else { return None };
+        Some(call.name.to_string())
+    };
+    let called = parse_query(sql).ok().and_then(called);
+    called.is_some_and(|name| functions.iter().any(|function| name.eq_ignore_ascii_case(function)))
+}
+
 fn name_of(item: &SelectItem) -> Option<&str> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(&alias.value),

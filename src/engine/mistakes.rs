@@ -10,6 +10,7 @@ pub(super) use super::{hopeless::hopeless, words::shorten};
 use super::{
     lint::{self, Mistake, Parsed},
     shield::shield_future,
+    words::{dashed, in_quotes},
 };
 use crate::{
     config::{Source, Stage},
@@ -41,7 +42,12 @@ pub(super) async fn columns(stage: &Stage, source: &Source, parsed: &Parsed, con
     for item in &parsed.sound {
         let from = &parsed.select.from[0].relation;
         let Err(error) = plan(&format!("SELECT {item} FROM {from}"), context).await else { continue };
-        let text = shorten(&error);
+        let mut text = in_quotes(&item.to_string(), shorten(&error));
+        if text.starts_with("Cannot coerce arithmetic expression Utf8 - Utf8")
+            && let Some(name) = dashed(item)
+        {
+            text += &format!(": the name of one field wants double quotes, \"{name}\"");
+        }
         found.push((line_of_item(stage, item, &text), of_source(stage, source, text)));
     }
     found

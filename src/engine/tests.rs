@@ -6,6 +6,7 @@ mod compared;
 mod failing;
 mod guarded;
 mod hopeless;
+mod meant;
 mod several;
 mod times;
 mod words;

@@ -1,10 +1,12 @@
 //! What the engine and its parser say, in words for those who write SQL.
 
+use std::ops::ControlFlow;
+
 use arrow::datatypes::{DataType, Field};
 use datafusion::{
     common::DataFusionError,
     sql::sqlparser::{
-        ast::{self, AccessExpr, FunctionArguments},
+        ast::{self, AccessExpr, FunctionArguments, visit_expressions},
         dialect::GenericDialect,
         keywords::Keyword,
         parser::Parser,
@@ -153,6 +155,45 @@ pub(super) fn call_as_name(expr: &ast::Expr) -> Option<String> {
         ast::Expr::Function(call) if matches!(call.args, FunctionArguments::None) => Some(call.name.to_string()),
         _ => None,
     })
+}
+
+/// What is said of a name that is not there, if it stands in double quotes in the SQL: most likely it is a text.
+pub(super) fn in_quotes(sql: &str, said: String) -> String {
+    let Some((name, more)) = said.strip_prefix("No field named ").and_then(|rest| rest.split_once('.')) else {
+        return said;
+    };
+    let name = name.trim_matches('"');
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
+    let quoted =
+        |token: &Token| matches!(token, Token::Word(word) if word.quote_style == Some('"') && word.value == name);
+    if !tokens.iter().any(quoted) {
+        return said;
+    }
+    // The engine's own idea of what is near is a wide one: "clean.result" for "call_result".
+    let meant = more.split('\'').nth(1).unwrap_or_default();
+    let meant = meant.rsplit('.').next().unwrap_or_default().trim_matches('"');
+    match nearest(name, std::iter::once(meant)) {
+        near if near.is_empty() => {
+            format!("No field named \"{name}\": if it is a text, write it in single quotes, '{name}'")
+        }
+        near => format!("No field named \"{name}\"{near}"),
+    }
+}
+
+/// The name that a difference of two names is likely to be: `wait-ms`.
+pub(super) fn dashed(item: &ast::SelectItem) -> Option<String> {
+    let mut found = None;
+    let _ = visit_expressions(item, |expr| match expr {
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Minus, right } => match (&**left, &**right) {
+            (ast::Expr::Identifier(left), ast::Expr::Identifier(right)) => {
+                found = Some(format!("{}-{}", left.value, right.value));
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        },
+        _ => ControlFlow::Continue(()),
+    });
+    found
 }
 
 /// Names that are calls unless they are in quotes.
