@@ -125,8 +125,12 @@ fn other(mut scan: Scan) -> Option<Moment> {
     if scan.at_end() {
         return whole_number(number, length);
     }
-    if matches!(length, 5 | 10) && scan.peek() == Some(b'.') {
-        return decimal(scan.bytes(), length);
+    if scan.peek() == Some(b'.') {
+        match length {
+            1 => return exponential(scan.bytes()),
+            5 | 10 | 13 => return decimal(scan.bytes(), length),
+            _ => {}
+        }
     }
     let mut order = Order::YearFirst;
     let mut time = None;
@@ -152,11 +156,10 @@ fn other(mut scan: Scan) -> Option<Moment> {
         return None; // may be day first
     }
     let local = (date + Duration::days(i64::from(time.next_day))).and_time(time.time);
-    let colons = scan.read_so_far().iter().filter(|byte| **byte == b':').count();
     let moment = match scan.zone()? {
         None => Moment::Local(local),
-        // `10:00-12:00` is from ten to twelve.
-        Some(..0) if colons < 2 && !scan.bytes().contains(&b't') => return None,
+        // `10:00-12:00` is from ten to twelve; `T`, or the name of a zone, tells that it is none of these.
+        Some(..0) if !scan.bytes().contains(&b't') => return None,
         Some(east) => Moment::Instant((local - Duration::seconds(i64::from(east))).and_utc()),
     };
     scan.at_end().then_some(moment)
@@ -175,12 +178,12 @@ const LAST_SECONDS: u64 = 2_000_000_000;
 fn whole_number(number: u64, length: usize) -> Option<Moment> {
     match length {
         5 => serial(number as f64).map(|midnight| Moment::Day(midnight.date())),
-        8 => compact_date(number).map(Moment::Day),
+        8 => near_date(number).map(Moment::Day),
         10 if (1_000_000_000..LAST_SECONDS).contains(&number) => {
             DateTime::from_timestamp(number as i64, 0).map(Moment::Instant)
         }
-        12 => Some(Moment::Local(compact_date(number / 10_000)?.and_time(time_of(number % 10_000 * 100)?))),
-        13 if number >= 100_000_000_000 => DateTime::from_timestamp_millis(number as i64).map(Moment::Instant),
+        12 => Some(Moment::Local(near_date(number / 10_000)?.and_time(time_of(number % 10_000 * 100)?))),
+        13 => milliseconds(number).map(Moment::Instant),
         14 => Some(Moment::Local(compact_date(number / 1_000_000)?.and_time(time_of(number % 1_000_000)?))),
         17 => {
             let second = number / 1000;
@@ -191,7 +194,7 @@ fn whole_number(number: u64, length: usize) -> Option<Moment> {
     }
 }
 
-/// An Excel serial, or epoch seconds with a fraction.
+/// An Excel serial, or epoch seconds or milliseconds with a fraction.
 fn decimal(text: &[u8], whole_length: usize) -> Option<Moment> {
     let fraction = &text[whole_length + 1..];
     if fraction.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
@@ -203,9 +206,27 @@ fn decimal(text: &[u8], whole_length: usize) -> Option<Moment> {
         let local = serial(text.parse().ok()?)?;
         return Some(if whole { Moment::Day(local.date()) } else { Moment::Local(local) });
     }
+    if whole_length == 13 {
+        let behind = Duration::nanoseconds(i64::from(scan::nanoseconds(fraction) / 1000));
+        return Some(Moment::Instant(milliseconds(text[..whole_length].parse().ok()?)? + behind));
+    }
     let seconds =
         text[..whole_length].parse().ok().filter(|seconds| (1_000_000_000..LAST_SECONDS).contains(seconds))?;
     DateTime::from_timestamp(seconds as i64, scan::nanoseconds(fraction)).map(Moment::Instant)
+}
+
+/// `1.780246064E12`, as Java writes epoch milliseconds that are a double. Spreadsheets keep fewer digits: not read.
+fn exponential(text: &[u8]) -> Option<Moment> {
+    let digits = text.strip_prefix(b"1.")?.strip_suffix(b"e12")?;
+    if !(6..=12).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let padded = digits.iter().chain(std::iter::repeat(&b'0')).take(12);
+    milliseconds(padded.fold(1, |number, digit| number * 10 + u64::from(digit - b'0'))).map(Moment::Instant)
+}
+
+fn milliseconds(number: u64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(number as i64).filter(|_| number >= 100_000_000_000)
 }
 
 /// Days since 1899-12-30. Spreadsheets store them as floats: 10:20:31 comes as 10:20:30.999995, so we round to the
@@ -220,6 +241,11 @@ fn serial(days: f64) -> Option<NaiveDateTime> {
 
 fn compact_date(number: u64) -> Option<NaiveDate> {
     day_of((number / 10_000) as u32, (number / 100 % 100) as u32, (number % 100) as u32)
+}
+
+/// The date, but not where a year far from ours is one of two digits and its month: `260608…` is none of the year 2606.
+fn near_date(number: u64) -> Option<NaiveDate> {
+    compact_date(number).filter(|date| (1900..=2100).contains(&date.year()) || !(1..=12).contains(&(date.year() % 100)))
 }
 
 fn time_of(number: u64) -> Option<NaiveTime> {

@@ -95,11 +95,6 @@ impl Scan {
         &self.bytes[..self.length]
     }
 
-    /// What is read already.
-    pub(super) fn read_so_far(&self) -> &[u8] {
-        &self.bytes[..self.at]
-    }
-
     fn rest(&self) -> &[u8] {
         &self.bytes[self.at..self.length]
     }
