@@ -5,12 +5,12 @@
 //! overlap. Who asks names the day; without one the row that ends last answers. A bare code is no alias of itself: whether
 //! a source's `1` is the standard's `1` is what the source's own alias file says, nobody guesses.
 
-use std::{cmp::Reverse, path::Path, sync::Arc};
+use std::{borrow::Cow, cmp::Reverse, path::Path, sync::Arc};
 
 use chrono::NaiveDate;
 use hashbrown::HashMap;
 
-use crate::error::Finding;
+use crate::{error::Finding, text::half_width};
 
 use super::{
     form::Findings,
@@ -73,7 +73,7 @@ impl CodeTable {
         for place in places {
             let code = &codes[place];
             for word in code.words() {
-                by_word.entry(word.into()).or_default().push(place);
+                by_word.entry(folded(word).into()).or_default().push(place);
             }
             by_code.entry(code.code.clone()).or_default().push(place);
         }
@@ -83,18 +83,18 @@ impl CodeTable {
     /// From now on `word` stands for `code`, whatever it stood for; false if there is no such code.
     pub fn teach(&mut self, word: &str, code: &str) -> bool {
         let Some(places) = self.by_code.get(code) else { return false };
-        self.by_word.insert(word.into(), places.clone());
+        self.by_word.insert(folded(word).into(), places.clone());
         true
     }
 
     /// From now on every code stands for itself.
     pub fn teach_codes(&mut self) {
-        self.by_word.extend(self.by_code.iter().map(|(code, places)| (code.as_ref().into(), places.clone())));
+        self.by_word.extend(self.by_code.iter().map(|(code, places)| (folded(code).into(), places.clone())));
     }
 
-    /// What a label or an alias stands for, exactly as written, on `day` or at last.
+    /// What a label or an alias stands for on `day` or at last, whatever the width and case of its letters and signs.
     pub fn find(&self, word: &str, day: Option<NaiveDate>) -> Option<&Code> {
-        self.on(self.by_word.get(word)?, day)
+        self.on(self.by_word.get(&*folded(word))?, day)
     }
 
     /// What `code` means on `day`; without one what it means now, or meant last.
@@ -114,6 +114,14 @@ impl CodeTable {
     pub fn distinct_codes(&self) -> Vec<&str> {
         let is_first = |place: usize, code: &Code| !self.codes[..place].iter().any(|it| it.code == code.code);
         self.codes.iter().enumerate().filter(|(place, code)| is_first(*place, code)).map(|(_, c)| &*c.code).collect()
+    }
+}
+
+/// How words are compared: `ＡＰＰ（赣服通）` is `app(赣服通)`.
+fn folded(word: &str) -> Cow<'_, str> {
+    match half_width(word) {
+        word if word.bytes().any(|byte| byte.is_ascii_uppercase()) => Cow::Owned(word.to_ascii_lowercase()),
+        word => word,
     }
 }
 
@@ -165,7 +173,7 @@ fn table(folder: &Path, name: &str) -> Result<CodeTable, Vec<Finding>> {
         codes.push((code, row.line));
         let code = &codes[place].0;
         for word in code.words() {
-            let rows = rows_of.entry_ref(word).or_default();
+            let rows = rows_of.entry_ref(&*folded(word)).or_default();
             let at_once = |(other, _): &&(Code, usize)| other.code != code.code && other.overlaps(code);
             if let Some((other, line)) = rows.iter().map(|row| &codes[*row]).find(at_once) {
                 let both = format!("`{word}` means both `{}` (line {line}) and `{}`", other.code, code.code);

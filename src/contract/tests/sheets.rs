@@ -14,6 +14,26 @@ fn told(files: &[(&str, &str)]) -> String {
     said.replace(&format!("{}/", folder.path().display()), "")
 }
 
+#[test]
+fn words_are_compared_whatever_their_width_and_case() {
+    let code = Code {
+        code: "03".into(),
+        label: "APP(赣服通)".to_owned(),
+        aliases: vec!["投诉/举报".to_owned()],
+        valid_from: None,
+        valid_to: None,
+    };
+    let mut table = CodeTable::new("channel", vec![code]);
+    assert!(table.teach("Ｗeb（手机）", "03"));
+    for typed in ["APP(赣服通)", "APP（赣服通）", "app（赣服通）", "ＡＰＰ(赣服通)", "投诉／举报", "web(手机)"]
+    {
+        assert!(table.find(typed, None).is_some(), "{typed}");
+    }
+    let rows = format!("{HEADER}1,App（赣服通）,,,\n2,APP(赣服通),,,\n");
+    assert_eq!(told(&[("a.csv", &rows)]).lines().count(), 1, "both mean one word");
+    assert!(told(&[("a.csv", &rows)]).starts_with("codes/a.csv:3: `APP(赣服通)` means both `1` (line 2) and `2`"));
+}
+
 const HEADER: &str = "code,label,aliases,valid_from,valid_to\n";
 const ROWS: &str = "code,label,aliases,valid_from,valid_to\n01,亮,,,\n\n02,\"灭\n了\",,,\n";
 
