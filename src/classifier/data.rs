@@ -146,7 +146,7 @@ pub fn each(path: Option<&Path>, fields: &TextFields, mut take: impl FnMut(&Text
         return lines(Path::new("standard input"), std::io::stdin().lock(), fields, take);
     };
     let failed = |error| file::failed(format_args!("read {}", path.display()), error);
-    if path.extension().is_none_or(|ending| ending != "csv") {
+    if path.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("csv")) {
         return lines(path, File::open(path).map_err(failed)?, fields, take);
     }
     let bytes = file::read(path).or_config(format!("read {}", path.display()))?;

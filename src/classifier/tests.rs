@@ -100,6 +100,10 @@ fn plain_lines_are_contents() {
     let (_folder, path) = file("a.jsonl", "\n{\"title\":\"a\"}\n\n{\"content\":\"b\",\"title\":null}\n");
     let found = texts(&path).unwrap();
     assert_eq!((found.len(), found[0].title.as_str(), found[1].content.as_str()), (2, "a", "b"));
+    for name in ["a.csv", "a.CSV"] {
+        let (_folder, path) = file(name, "title,content\n路灯,不亮\n");
+        assert_eq!(texts(&path), Ok(vec![Text { title: "路灯".to_owned(), content: "不亮".to_owned() }]), "{name}");
+    }
     let (_folder, path) = file("a.jsonl", "{\"title\":\"a\"}\n路灯\n");
     assert!(texts(&path).unwrap_err().contains("a.jsonl:2: this is no JSON object"));
     assert!(texts("/dev/zero".as_ref()).unwrap_err().contains("/dev/zero:1: the line is longer than 16 MiB"));

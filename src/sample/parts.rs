@@ -140,9 +140,18 @@ fn whole(text: &str) -> Result<usize, String> {
 }
 
 /// `1-5`
-pub fn range_of(text: &str) -> Result<(i64, i64), String> {
+fn range_of(text: &str) -> Result<(i64, i64), String> {
     let range = text.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     range.filter(|(from, to)| from <= to).ok_or_else(|| format!("`{text}` is not a range like 1-5"))
+}
+
+/// How often an array repeats its element: `1-5`, up to 100000 times.
+pub fn repeat_of(text: &str) -> Result<(i64, i64), String> {
+    const MOST: i64 = 100_000;
+    match range_of(text)? {
+        (_, to) if to > MOST => Err(format!("`{text}` repeats an element more than {MOST} times: write fewer")),
+        range => Ok(range),
+    }
 }
 
 fn areas_of(text: &str) -> Result<Vec<String>, String> {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     damage::{Damage, Damages, Kind},
     json::{Json, objects, quote},
-    parts::{GENERATORS, Part, Parts, Scope, closing, parse, range_of},
+    parts::{GENERATORS, Part, Parts, Scope, closing, parse, repeat_of},
 };
 use crate::error::Finding;
 
@@ -316,7 +316,7 @@ impl Reader<'_> {
             self.find(&range, format!("an array with `${{repeat:{range}}}` holds exactly one more element"));
             return Node::Array(Vec::new());
         }
-        let (from, to) = range_of(&range).unwrap_or_else(|why| {
+        let (from, to) = repeat_of(&range).unwrap_or_else(|why| {
             self.find(&range, why);
             (1, 1)
         });

@@ -168,6 +168,17 @@ fn an_envelope_has_one_bad_element_and_new_values_in_each() {
 }
 
 #[test]
+fn an_array_repeats_its_element_so_often_and_no_more() {
+    let template = |range: &str| format!("{{\"message\": [\"${{repeat:{range}}}\", 1]}}");
+    assert!(findings(&template("1-100000"), &[]).is_empty());
+    let found = findings(&template("0-1000000000"), &[]);
+    assert_eq!(
+        found,
+        ["sources/s.sample.json:1: `0-1000000000` repeats an element more than 100000 times: write fewer"]
+    );
+}
+
+#[test]
 fn times_are_local_and_may_be_unpadded() {
     let template = r#"{"message": {
         "a": "${time:%Y-%m-%d %H:%M:%S}", "b": "${time+1h:%-m/%-d %-H:%M}", "c": "${time-1d:epoch_ms}|number",

@@ -37,13 +37,14 @@ pub enum NotAnId {
 }
 
 impl IdCard {
-    /// Full-width characters, a lower-case `x` and blanks between the groups are fine.
+    /// Full-width characters, a lower-case `x`, and blanks and dashes between the groups are fine.
     pub fn parse(typed: &str) -> Result<IdCard, NotAnId> {
         let mut id = [0u8; LENGTH];
         let mut length = 0;
         for c in trim(typed).chars() {
             let c = match narrow(c).to_ascii_uppercase() {
                 c if is_gap(c) => continue,
+                '-' if length > 0 => continue,
                 '*' | '×' => return Err(NotAnId::Masked),
                 c @ ('0'..='9' | 'X') => c as u8,
                 _ => return Err(NotAnId::Characters),
@@ -155,7 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn small_x_blanks_and_full_width_are_fine() {
+    fn small_x_blanks_dashes_and_full_width_are_fine() {
+        check("360102-19900307-0014", Ok("360102199003070014"));
+        check("-360102199003070014", Err(NotAnId::Characters));
         check("11010519491231002x", Ok("11010519491231002X"));
         check(" 110105 19491231 002ｘ\u{A0}", Ok("11010519491231002X"));
         check("３６０１０２１９９００３０７００１４", Ok("360102199003070014"));

@@ -50,7 +50,7 @@ pub enum NotAPhone {
 
 impl Phone {
     /// Reads `+86`, `0086`, a `0` before a mobile, blanks, dashes, brackets, full-width digits, and an extension after
-    /// `转`, `分机`, `#`, `ext`, `x`, or after a last dash where what stands before is a number by itself and all of it is
+    /// `转`, `分机`, `#`, `ext`, `x`, or in brackets or after a last dash where what stands before is a number by itself and all of it is
     /// no mobile, 400 number or number behind `86-`.
     ///
     /// `area_code` (`0791`) is given to local numbers.
@@ -136,6 +136,8 @@ impl Typed {
                 '0'..='9' if after_list_mark => return Err(NotAPhone::Several),
                 c @ '0'..='9' if in_extension => read.extension.push(c).ok_or(NotAPhone::Extension)?,
                 c @ '0'..='9' => read.digits.push(c).ok_or(NotAPhone::Length)?,
+                // `86223000(801)`: behind the bracket that closes there is no second dash, and no extension is an area code.
+                ')' | ']' if rest.as_str().chars().all(is_gap) && !read.zero_follows_last_dash() => {}
                 '-' | '(' | ')' | '[' | ']' | '_' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '─' | 'ー' => {
                     read.dash(in_extension)
                 }
@@ -148,7 +150,7 @@ impl Typed {
                 }
                 'x' | 'X' if begun && !in_extension && !rest.as_str().starts_with(['x', 'X']) => in_extension = true,
                 '*' | '×' | '•' | '●' | 'x' | 'X' => return Err(NotAPhone::Masked),
-                '/' | '、' | ',' | ';' | '|' => after_list_mark = begun,
+                '/' | '、' | '。' | ',' | ';' | '|' => after_list_mark = begun,
                 // Who writes `8622300.0` has a column of numbers, and may have lost a zero in front.
                 '.' if matches!(rest.as_str(), "0" | "00") && typed.matches('.').count() == 1 => {
                     return Err(NotAPhone::Characters);
@@ -175,6 +177,10 @@ impl Typed {
             self.first_dash = at;
         }
         self.last_dash = at;
+    }
+
+    fn zero_follows_last_dash(&self) -> bool {
+        self.digits.as_bytes().get(self.last_dash) == Some(&b'0')
     }
 
     /// Where the digits split into number and extension if the last dash means that.

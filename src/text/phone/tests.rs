@@ -34,6 +34,7 @@ fn mobiles_are_eleven_digits() {
         "(+86)13800138000",
         "\u{FEFF}138\u{A0}0013\u{3000}8000\t",
         "13800138000、",
+        "13800138000。",
     ] {
         check(typed, "Mobile 13800138000");
     }
@@ -95,6 +96,9 @@ fn extensions_are_kept_aside() {
         "86223000EXT801",
         "86223000x801",
         "+86-791-86223000-801",
+        "0791-86223000(801)",
+        "（0791）86223000（801）",
+        "86223000 [801] ",
     ] {
         check(typed, "Landline 079186223000 ext 801");
     }
@@ -149,6 +153,8 @@ fn other_texts_are_not_phones() {
     check("0085223456789", "not a phone: number of another country");
     check("13800138000/13900139000", "not a phone: several numbers");
     check("13800138000，86223000", "not a phone: several numbers");
+    check("13800138000。86223000", "not a phone: several numbers");
+    check("86223000(0791)", "not a phone: wrong number of digits");
     check("13800138000 13900139000", "not a phone: wrong number of digits");
     check("张三13800138000", "not a phone: other characters than digits");
     check("١٣٨٠٠١٣٨٠٠٠", "not a phone: other characters than digits");
