@@ -239,6 +239,12 @@ impl Library {
                 Ok(Arc::new(out.finish()) as ArrayRef)
             },
         ));
+        let (known, at) = (divisions.clone(), home.clone());
+        all.push(text(
+            "division_rest",
+            "division_rest(t): what of a text stands behind the name or code of its division(t), a street or a zone without a code; NULL when nothing does, or there is no division.",
+            move |t| known.rest(t, at.as_deref(), None).map(Cow::Owned),
+        ));
         let known = divisions.clone();
         all.push(Function::new(
             "division_name",

@@ -4,8 +4,6 @@
 //! contain each other (吉安市 and 吉安县, 庐山市 and 庐山区). So a retired code or name needs a date where it meant two things,
 //! a short name (吉安) counts only inside a known city, and what can mean two places means none.
 
-use std::borrow::Cow;
-
 use chrono::{Datelike, NaiveDate};
 use hashbrown::HashMap;
 use serde::Deserialize;
@@ -109,14 +107,25 @@ impl Divisions {
     /// and a short name (`丰城`) inside the city named before it, or inside `home`. `home` is the code of the source's
     /// own city, or province. `on` is the day the text speaks of; without it only what had one meaning is read.
     pub fn lookup(&self, typed: &str, home: Option<&str>, on: Option<NaiveDate>) -> Option<&Division> {
+        self.find(&half_width(trim(typed)), home, on).map(|(place, _)| &self.in_force[place])
+    }
+
+    /// What of a text stands behind the name or code of the division that it means: the street, the functional zone, the
+    /// digits behind the sixth if they are not zeros. `None` when nothing does, and when the text means no division.
+    pub fn rest(&self, typed: &str, home: Option<&str>, on: Option<NaiveDate>) -> Option<String> {
         let text = half_width(trim(typed));
+        let (_, rest) = self.find(&text, home, on)?;
+        (!rest.is_empty()).then(|| rest.to_owned())
+    }
+
+    /// Place of the division, and what stands behind it.
+    fn find<'t>(&self, text: &'t str, home: Option<&str>, on: Option<NaiveDate>) -> Option<(usize, &'t str)> {
         let month = on.map(|day| day.year().max(0) as u32 * 100 + day.month());
-        let place = if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            self.code(&text, month)
-        } else {
-            self.path(without_country(&text), home, month)
-        };
-        place.map(|place| &self.in_force[place])
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let rest = text.get(6..).filter(|rest| rest.bytes().any(|digit| digit != b'0'));
+            return Some((self.code(text, month)?, rest.unwrap_or_default()));
+        }
+        self.path(without_country(text), home, month)
     }
 
     /// The division in force that has these six digits.
@@ -170,7 +179,7 @@ fn last_meaning<'a>(senses: impl Iterator<Item = &'a Sense> + Clone, month: Opti
     })
 }
 
-fn without_country<'a>(text: &'a Cow<'a, str>) -> &'a str {
+fn without_country(text: &str) -> &str {
     text.strip_prefix("中华人民共和国").or_else(|| text.strip_prefix("中国")).unwrap_or(text)
 }
 

@@ -40,17 +40,20 @@ impl Divisions {
         self.names.entry(name.to_owned()).or_default().push(sense);
     }
 
-    pub(super) fn path(&self, text: &str, home: Option<&str>, month: Option<u32>) -> Option<usize> {
+    /// The place that a path leads to, and what was not read of it.
+    pub(super) fn path<'t>(&self, text: &'t str, home: Option<&str>, month: Option<u32>) -> Option<(usize, &'t str)> {
         let mut context = Context { parent: None, home, month, ahead: 0 };
         let mut rest = text;
         loop {
             rest = rest.trim_start_matches(is_separator);
             if rest.is_empty() {
-                return context.parent;
+                return context.parent.map(|parent| (parent, rest));
             }
             match self.step(rest, context) {
                 Step::Found(place, length) if self.in_force[place].level == Level::County => {
-                    return (!self.another_follows(place, &rest[length..], context)).then_some(place);
+                    let behind = &rest[length..];
+                    let is_one = !self.another_follows(place, behind, context);
+                    return is_one.then(|| (place, behind.trim_start_matches(is_separator)));
                 }
                 Step::Found(place, length) => {
                     context.parent = Some(place);
@@ -61,7 +64,7 @@ impl Divisions {
                     // A street or a functional zone of the city; but not an unknown county, nor an unknown city.
                     let parent = context.parent?;
                     let is_below = self.in_force[parent].level == Level::City && !looks_like_county(rest);
-                    return is_below.then_some(parent);
+                    return is_below.then_some((parent, rest));
                 }
             }
         }

@@ -188,6 +188,30 @@ fn streets_and_zones_fall_to_their_city() {
 }
 
 #[test]
+fn what_stands_behind_a_division_is_told() {
+    let divisions = jiangxi();
+    for (typed, expected) in [
+        ("南昌市高新区", Some("高新区")),
+        ("江西省/南昌/高新区", Some("高新区")),
+        ("江西-南昌-湾里管理局", Some("湾里管理局")),
+        ("南昌市高新区其他", Some("高新区其他")),
+        ("南昌市市辖区", Some("市辖区")),
+        ("360100999999", Some("999999")),
+        ("360100001", Some("001")),
+        ("南昌市南昌县 某镇", Some("某镇")),
+        ("南昌市", None),
+        ("江西省/南昌市/", None),
+        ("360100", None),
+        ("360100000000", None),
+        ("南昌市-南昌县", None),
+        ("某街道", None),
+        ("999999001", None),
+    ] {
+        assert_eq!(divisions.rest(typed, Some("360800"), None).as_deref(), expected, "{typed}");
+    }
+}
+
+#[test]
 fn what_is_unknown_is_not_guessed() {
     check("宜昌市-伍家岗区-伍家乡", "360900", NO_DATE, "");
     check("江西省宜昌市", NOWHERE, NO_DATE, "");
