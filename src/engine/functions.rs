@@ -170,9 +170,7 @@ impl Library {
             text("mask_name", "mask_name(t): name with all but its ends hidden.", |t| {
                 Some(Cow::Owned(mask::mask_name(t)))
             }),
-            text("mask_id", "mask_id(t): ID number, birth date and serial hidden.", |t| {
-                Some(Cow::Owned(mask::mask_id(t)))
-            }),
+            text("mask_id", "mask_id(t): ID number, birth date hidden.", |t| Some(Cow::Owned(mask::mask_id(t)))),
         ];
         all.push(Function::new(
             "mask_text",
