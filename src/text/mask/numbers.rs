@@ -1,5 +1,7 @@
 //! Personal numbers in a free text: which groups of digits belong together, and what they are.
 
+use chrono::Datelike;
+
 use super::free_text::{Addresses, Masked};
 use crate::text::{
     Kind, Phone, id_card,
@@ -48,8 +50,8 @@ impl Run {
         while run.group_count < MOST_GROUPS {
             let before = run.length;
             let end = run.read_group(text, at);
-            let touches_mask = ends_with_mask(&text[..at]) || text[end..].starts_with(['*', '＊']);
-            let is_rest_of_mask = touches_mask && run.length - before <= LONGEST_HEAD;
+            let is_short = run.length - before <= LONGEST_HEAD;
+            let is_rest_of_mask = is_short && (ends_with_mask(&text[..at]) || run.begins_mask(text, end));
             if before > 0 && (run.endless || is_rest_of_mask) {
                 // Belongs to nothing before it; the next run begins here.
                 run.cut = run.endless && run.length == MOST_DIGITS;
@@ -73,6 +75,25 @@ impl Run {
             run.cut = run.group_count == MOST_GROUPS;
         }
         run
+    }
+
+    /// Whether the stars behind the group that ends here hide what goes on there. One or two behind a whole number, `*` and
+    /// `**` of a text in Markdown, do not.
+    fn begins_mask(&mut self, text: &str, end: usize) -> bool {
+        const MOST: usize = 2;
+        let is_star = |c: &char| matches!(c, '*' | '＊');
+        let stars = text[end..].chars().take(MOST + 1).take_while(is_star).count();
+        if stars == 0 || stars > MOST {
+            return stars > 0;
+        }
+        let mut behind = text[end..].chars().skip(stars).skip_while(|c| is_separator(*c));
+        if behind.next().is_some_and(|c| is_star(&c) || matches!(narrow(c), '0'..='9' | '@')) {
+            return true;
+        }
+        let last = self.group_count + 1;
+        self.groups[last] = self.length;
+        !(0..self.group_count)
+            .any(|first| self.kept(first, last, text).is_some_and(|kept| self.hides(first, last, &kept)))
     }
 
     fn read_group(&mut self, text: &str, start: usize) -> usize {
@@ -119,6 +140,12 @@ impl Run {
                 first += 1;
                 continue;
             };
+            if !self.hides(first, end, &kept)
+                && let Some(within) = self.begun_within(first, end, masked.text)
+            {
+                first = within;
+                continue;
+            }
             let (from, to) = (self.groups[first], self.groups[end]);
             for (at, width) in &self.places[from + kept.head..to - kept.tail] {
                 masked.star(*at, *width);
@@ -128,6 +155,17 @@ impl Run {
         // The last groups may be the beginning of a number.
         let again = behind_found.max(self.group_count.saturating_sub(MOST_AGAIN)).max(1);
         if self.cut && again < self.group_count { self.places[self.groups[again]].0 } else { self.end }
+    }
+
+    /// Whether anything of these groups is hidden; of nobody's number nothing is.
+    fn hides(&self, first: usize, end: usize, kept: &Kept) -> bool {
+        kept.head + kept.tail < self.groups[end] - self.groups[first]
+    }
+
+    /// Where within these groups a personal number begins that ends behind them: `1 010 6508 0422`.
+    fn begun_within(&self, first: usize, end: usize, text: &str) -> Option<usize> {
+        let is_personal = |from, to| self.kept(from, to, text).is_some_and(|kept| self.hides(from, to, &kept));
+        (first + 1..end).find(|from| (end + 1..=self.group_count).any(|to| is_personal(*from, to)))
     }
 
     /// What stays visible of these groups when they are one number that we know.
@@ -142,10 +180,16 @@ impl Run {
         let number = digits.strip_suffix(b"X").unwrap_or(digits);
         let single = end == first + 1;
         let before = &text[..self.places[self.groups[first]].0];
-        let phone = phone(number).filter(|phone| match phone.kind {
-            Kind::Service => !says(before, &ACCOUNTS),
-            Kind::Mobile | Kind::Landline => single || self.may_be_phone(first, end),
+        let origin = self.origin(first, end, before);
+        let from_abroad = if origin == Origin::Unsaid { None } else { phone(number, origin) };
+        let phone = from_abroad.or_else(|| {
+            let is_whole = |phone: &Found| phone.kind == Kind::Service || single || self.may_be_phone(first, end);
+            phone(number, Origin::Unsaid).filter(is_whole)
         });
+        let phone = phone.filter(|phone| phone.kind != Kind::Service || !says(before, &ACCOUNTS));
+        if single && phone.is_none() && is_mobile_and_more(number, self.behind(end, text)) {
+            return Some(Kept { head: 3, tail: number.len() - MOBILE });
+        }
         let kept = phone.map(|phone| phone.kept).or_else(|| {
             let by_itself = if single { number.len() >= 15 } else { self.is_card_in_fours(first, end, number) };
             let if_announced = if single {
@@ -153,13 +197,47 @@ impl Run {
             } else {
                 is_local(number) && self.apart(first, end, 3)
             };
+            let foreign = match origin {
+                Origin::Plus => self.may_be_foreign(first, end, text, before),
+                _ => {
+                    matches!(number, [b'0', b'0', b'1'..=b'9', ..])
+                        && self.apart(first, end, 3)
+                        && is_announced(before, number)
+                }
+            };
             let hidden = by_itself
+                || foreign
                 || if_announced && is_announced(before, number)
                 || number.len() >= 15 && self.apart(first, end - 1, 4) && says(before, &ACCOUNTS);
             (hidden && number.len() >= 7).then_some(Kept { head: 0, tail: 4 })
         })?;
         let x = digits.len() - number.len();
         Some(Kept { tail: kept.tail + x, ..kept })
+    }
+
+    /// What is written in front of a number, or as its first group, to dial it from abroad.
+    fn origin(&self, first: usize, end: usize, before: &str) -> Origin {
+        let digits = &self.digits[self.groups[first]..self.groups[end]];
+        let is_code = self.groups[first + 1] - self.groups[first] == 2
+            && matches!(digits, [b'8', b'6', rest @ ..] if !rest.get(..8).is_some_and(is_day));
+        match before.trim_end_matches(['(', '（', ' ']).chars().next_back() {
+            Some('+' | '＋') => Origin::Plus,
+            _ if is_code && self.apart(first, end, 2) => Origin::Code,
+            _ => Origin::Unsaid,
+        }
+    }
+
+    /// Behind `+`; but a sum, a day or an amount is no number, nor one of ours with something behind it, and none begins
+    /// with a zero.
+    fn may_be_foreign(&self, first: usize, end: usize, text: &str, before: &str) -> bool {
+        let digits = |end: usize| &self.digits[self.groups[first]..self.groups[end]];
+        let in_front = before.trim_end_matches(['(', '（', ' ', '+', '＋']);
+        (8..=15).contains(&digits(end).len())
+            && digits(end)[0] != b'0'
+            && !is_day(&digits(end)[..8])
+            && !self.is_amount(end, text)
+            && !in_front.ends_with(|c| narrow(c).is_ascii_digit())
+            && !(first + 1..end).any(|end| phone(digits(end), Origin::Plus).is_some())
     }
 
     /// Nobody takes an area code or the first digits of a mobile apart, and no single digit stands among larger groups, but
@@ -188,11 +266,17 @@ impl Run {
 
     /// `20000元`, `1234567.89元`
     fn is_amount(&self, end: usize, text: &str) -> bool {
-        let (at, width) = self.places[self.groups[end] - 1];
         const FRACTION: usize = 8;
+        let behind = self.behind(end, text);
         let is_digit = |c: &char| matches!(narrow(*c), '.' | '0'..='9');
-        let behind = text[at + width..].chars().take(FRACTION).take_while(is_digit).map(char::len_utf8).sum::<usize>();
-        text[at + width + behind..].trim_start().starts_with(['元', '万', '块'])
+        let fraction = behind.chars().take(FRACTION).take_while(is_digit).map(char::len_utf8).sum::<usize>();
+        behind[fraction..].trim_start().starts_with(['元', '万', '块'])
+    }
+
+    /// The text behind the last of these groups.
+    fn behind<'t>(&self, end: usize, text: &'t str) -> &'t str {
+        let (at, width) = self.places[self.groups[end] - 1];
+        &text[at + width..]
     }
 
     fn is_card_in_fours(&self, first: usize, end: usize, number: &[u8]) -> bool {
@@ -211,8 +295,33 @@ struct Found {
     kept: Kept,
 }
 
-fn phone(digits: &[u8]) -> Option<Found> {
-    let phone = Phone::parse(std::str::from_utf8(digits).ok()?, None).ok()?;
+/// How a number says that it is one of a country.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    /// `+` stands before it.
+    Plus,
+    /// `86` and a separator.
+    Code,
+    Unsaid,
+}
+
+const MOBILE: usize = 11;
+
+/// A mobile, and behind it without a gap what counts something: `139700012342栋`, `138000000002016年`.
+fn is_mobile_and_more(digits: &[u8], behind: &str) -> bool {
+    const MOST_MORE: usize = 4;
+    matches!(digits, [b'1', b'3'..=b'9', ..])
+        && (MOBILE + 1..=MOBILE + MOST_MORE).contains(&digits.len())
+        && (behind.starts_with(['年', '月', '日', '栋', '号', '室', '楼', '点', '时']) || behind.starts_with("单元"))
+}
+
+fn phone(digits: &[u8], origin: Origin) -> Option<Found> {
+    let digits_alone = std::str::from_utf8(digits).ok()?;
+    let phone = match origin {
+        Origin::Unsaid => Phone::parse(digits_alone, None),
+        Origin::Plus | Origin::Code => Phone::parse(&format!("+{digits_alone}"), None),
+    };
+    let phone = phone.ok()?;
     let kind = phone.kind();
     let hidden_from_end = match kind {
         Kind::Mobile => 8,
@@ -230,7 +339,9 @@ fn is_local(digits: &[u8]) -> bool {
 
 /// Right or mistyped: the check digit does not matter here.
 fn is_id(digits: &[u8; 18]) -> bool {
-    digits[..17].iter().all(u8::is_ascii_digit) && digits[0] != b'0' && id_card::read_birth(digits).is_some()
+    digits[..17].iter().all(u8::is_ascii_digit)
+        && digits[0] != b'0'
+        && id_card::read_birth(digits).is_some_and(|birth| (1900..=2100).contains(&birth.year()))
 }
 
 /// `20190630`
@@ -261,8 +372,10 @@ fn is_separator(c: char) -> bool {
 fn ends_with_mask(text: &str) -> bool {
     let stars = text.chars().rev().take_while(|c| matches!(c, '*' | '＊'));
     let count = stars.clone().take(3).count();
-    let before = || text.chars().rev().find(|c| !matches!(c, '*' | '＊'));
-    count >= 3 || count > 0 && before().is_some_and(|c| narrow(c).is_ascii_digit() || is_separator(c))
+    // Behind the blank before them there are digits or stars too, or they are `**` of a text in Markdown.
+    let before = || text.chars().rev().skip_while(|c| matches!(c, '*' | '＊'));
+    let in_front = || before().find(|c| !is_separator(*c));
+    count >= 3 || count > 0 && in_front().is_some_and(|c| narrow(c).is_ascii_digit() || matches!(c, '*' | '＊'))
 }
 
 /// What stands before numbers that are never a service's.
