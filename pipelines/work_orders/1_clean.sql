@@ -4,11 +4,7 @@ SELECT
     given(order_no)                 AS order_no,
     given(order_no_upper)           AS order_no_upper,
     given(parent_order_no)          AS parent_order_no,
-    CASE
-        WHEN clean_text(appellant_name) IN ('匿名', '匿名市民', '热心市民', '市民', '群众', '来电人', '先生', '女士', '某先生', '某女士',
-            '不愿透露', '不愿透露姓名', '未留姓名') THEN NULL  -- 不指明人
-        ELSE given(appellant_name)
-    END                             AS appellant_name,
+    person(appellant_name)          AS appellant_name,  -- 不指明人的（匿名、热心市民、先生/女士、只有数字等）也等于没有给
     given(appellant_type)           AS appellant_type,
     given(appellant_gender)         AS appellant_gender,
     given(appellant_cert_no)        AS appellant_cert_no,

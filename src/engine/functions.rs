@@ -32,7 +32,7 @@ use crate::{
         division::{Division, Divisions, Level, Retired},
         id_card::IdCard,
         keywords::{KeywordRule, KeywordRules},
-        mask,
+        mask, person,
         phone::Phone,
         width,
     },
@@ -143,6 +143,14 @@ impl Library {
                 |t| match width::clean(t) {
                     Cow::Borrowed(t) => width::given(t).map(Cow::Borrowed),
                     Cow::Owned(t) => width::given(&t).map(|t| Cow::Owned(t.to_owned())),
+                },
+            ),
+            text(
+                "person",
+                "person(t): given(t), NULL when it names nobody: words for anybody (匿名, 热心市民, 先生/女士, 不愿透露姓名), or digits alone.",
+                |t| match width::clean(t) {
+                    Cow::Borrowed(t) => person::person(t).map(Cow::Borrowed),
+                    Cow::Owned(t) => person::person(&t).map(|t| Cow::Owned(t.to_owned())),
                 },
             ),
             text(

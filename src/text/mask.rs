@@ -10,6 +10,7 @@ pub use self::free_text::{mask_text, mask_text_of};
 
 use super::{
     Kind, Phone,
+    person::is_dot,
     width::{given, half_width, is_gap, trim},
 };
 
@@ -37,9 +38,7 @@ pub fn mask_name(typed: &str) -> String {
         1 => "*".to_owned(),
         2 => keep_ends(name, 1, 0),
         // `张 三`, `张·三`: two letters, and between them what is no secret.
-        _ if name.chars().filter(|c| !is_gap(*c) && !matches!(c, '·' | '•' | '.')).count() <= 2 => {
-            keep_ends(name, 1, 0)
-        }
+        _ if name.chars().filter(|c| !is_gap(*c) && !is_dot(*c)).count() <= 2 => keep_ends(name, 1, 0),
         _ => keep_ends(name, 1, 1),
     }
 }

@@ -11,6 +11,7 @@ pub mod division;
 pub mod id_card;
 pub mod keywords;
 pub mod mask;
+pub mod person;
 pub mod phone;
 pub mod width;
 
@@ -21,6 +22,7 @@ pub use self::{
     id_card::{IdCard, NotAnId},
     keywords::{Choice, KeywordRule, KeywordRules},
     mask::{mask_id, mask_name, mask_phone, mask_text, mask_value},
+    person::person,
     phone::{Kind, NotAPhone, Phone},
     width::{clean, given, half_width},
 };

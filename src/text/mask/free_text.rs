@@ -6,7 +6,10 @@
 use std::borrow::Cow;
 
 use super::{mask_name, numbers::Run};
-use crate::text::width::{is_gap, narrow, next_byte, trim};
+use crate::text::{
+    person::{is_dot, is_han, names},
+    width::{is_gap, narrow, next_byte},
+};
 
 /// Masks what identifies a person inside `text`. Separators inside a number stay: `138-****-8000`.
 pub fn mask_text(text: &str) -> Cow<'_, str> {
@@ -37,36 +40,61 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
 }
 
 /// The same of a text by somebody whose name we know, and however the cell of the name spells it (`张　三`, `张三先生`,
-/// `张三（业主）`): it is hidden as [`mask_name`] does. A name of one character, and other people's names, stay.
+/// `张三（业主）`, `张三、李四`): it is hidden as [`mask_name`] does, also with blanks or dots between its letters. A name of
+/// one character, and other people's names, stay.
 pub fn mask_text_of<'t>(text: &'t str, name: Option<&str>) -> Cow<'t, str> {
-    let Some(typed) = name.map(trim) else { return mask_text(text) };
-    let bare = typed.split(['(', '（']).next().map_or(typed, trim);
-    let bare = TITLES.iter().find_map(|title| bare.strip_suffix(title)).map_or(bare, trim);
-    let names_nobody = NOBODY.contains(&bare) || bare.bytes().all(|byte| byte.is_ascii_digit());
-    let bare = if names_nobody { typed } else { bare };
-    let in_one: String = bare.chars().filter(|c| !is_gap(*c) && !matches!(c, '·' | '•')).collect();
     // Numbers first: behind the star of a name, one would be taken for the rest of a mask.
-    let mut masked = mask_text(text);
-    // What people set apart in a name of letters belongs to it.
-    let in_one = if in_one.is_ascii() { bare } else { &in_one };
-    for (at, name) in [bare, in_one, typed].into_iter().enumerate() {
-        let is_other = at == 0 || name != bare;
-        if is_other && name.chars().nth(1).is_some() && masked.contains(name) {
-            masked = Cow::Owned(masked.replace(name, &mask_name(name)));
-        }
-    }
-    masked
+    let masked = mask_text(text);
+    names(name.unwrap_or_default()).into_iter().fold(masked, |masked, name| match hide(&masked, &name) {
+        Some(hidden) => Cow::Owned(hidden),
+        None => masked,
+    })
 }
 
-/// What people are called behind their names.
-const TITLES: [&str; 6] = ["先生", "女士", "小姐", "同志", "师傅", "老师"];
+/// The text without this name; `None` if it is not in there.
+fn hide(text: &str, name: &str) -> Option<String> {
+    const LONGEST: usize = 32;
+    let first = name.chars().next()?;
+    if name.chars().nth(LONGEST).is_some() || !name.chars().all(is_han) {
+        return text.contains(name).then(|| text.replace(name, &mask_name(name)));
+    }
+    let mut out = String::new();
+    let (mut at, mut copied) = (0, 0);
+    while let Some(next) = text[at..].find(first) {
+        at += next;
+        let Some(length) = length_of_name(&text[at..], name) else {
+            at += first.len_utf8();
+            continue;
+        };
+        out.push_str(&text[copied..at]);
+        out.push_str(&mask_name(&text[at..at + length]));
+        at += length;
+        copied = at;
+    }
+    out.push_str(&text[copied..]);
+    (copied > 0).then_some(out)
+}
 
-/// Who stands before the name in brackets.
-const NOBODY: [&str; 9] = ["市民", "居民", "群众", "业主", "住户", "村民", "家长", "商户", "热线"];
+/// How much of its beginning a text takes for these letters, with up to two blanks or dots between any of them.
+fn length_of_name(text: &str, letters: &str) -> Option<usize> {
+    const MOST_BETWEEN: usize = 2;
+    let mut rest = text;
+    for (at, letter) in letters.chars().enumerate() {
+        let is_between = |c: &char| at > 0 && *c != '\n' && (is_gap(*c) || is_dot(*c));
+        let between: usize = rest.chars().take_while(is_between).take(MOST_BETWEEN).map(char::len_utf8).sum();
+        rest = rest[between..].strip_prefix(letter)?;
+    }
+    Some(text.len() - rest.len())
+}
+
+/// What people write between the parts of a plate, blanks aside.
+fn is_in_plate(c: char) -> bool {
+    matches!(narrow(c), '·' | '•' | '.' | '-' | ':' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '─')
+}
 
 /// `赣`, `赣-`, `赣 `
 fn is_behind_province(before: &str) -> bool {
-    let near = before.strip_suffix(|c| matches!(narrow(c), '·' | '•' | '.' | '-') || is_gap(c)).unwrap_or(before);
+    let near = before.strip_suffix(|c| is_in_plate(c) || is_gap(c)).unwrap_or(before);
     near.ends_with(PROVINCES)
 }
 
@@ -165,7 +193,7 @@ const PROVINCES: [char; 33] = [
 fn mask_plate(masked: &mut Masked, start: usize) -> Option<usize> {
     let text = masked.text;
     let mut chars = text[start..].char_indices().skip(1).map(|(at, c)| (start + at, c)).peekable();
-    chars.next_if(|(_, c)| matches!(narrow(*c), '·' | '•' | '.' | '-' | ' '));
+    chars.next_if(|(_, c)| is_in_plate(*c) || narrow(*c) == ' ');
     let mut number = [(0, 0); 6];
     let mut length = 0;
     let mut digits = 0;
