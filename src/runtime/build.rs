@@ -308,14 +308,15 @@ fn unread(raw: config::RawTexts, contract: &Contract) -> sink::Unread {
 }
 
 /// Whether a few megabytes can be written and synced under `folder`.
-fn writable(folder: &Path) -> Result<()> {
+pub(super) fn writable(folder: &Path) -> Result<()> {
     let path = folder.join(format!(".huiju-probe-{}", std::process::id()));
-    let tried = (|| {
-        let mut file = File::create(&path)?;
-        file.write_all(&vec![0; 4 << 20])?;
-        file.sync_all()
-    })();
+    // Of a process that died, or a link that somebody else has put there: never written to, it may lead anywhere.
     let _ = std::fs::remove_file(&path);
+    let tried = File::options().write(true).create_new(true).open(&path).and_then(|mut file| {
+        let written = file.write_all(&vec![0; 4 << 20]).and_then(|()| file.sync_all());
+        let _ = std::fs::remove_file(&path);
+        written
+    });
     tried.or_unavailable(format!("write to {}", folder.display()))
 }
 

@@ -4,7 +4,7 @@ use std::{
     fs::{DirBuilder, File, Permissions},
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::error::{Context, Error, Result};
@@ -33,7 +33,7 @@ impl Slot {
     pub fn take(instance: &str) -> Result<Slot> {
         // SAFETY: always succeeds.
         let user = unsafe { libc::geteuid() };
-        Slot::take_in(&std::env::temp_dir().join(format!("huiju-{user}")), user, instance)
+        Slot::take_in(&folder(&std::env::temp_dir(), user), user, instance)
     }
 
     pub(super) fn take_in(folder: &Path, user: u32, instance: &str) -> Result<Slot> {
@@ -55,6 +55,13 @@ impl Slot {
     pub(super) fn transactional_id(&self, group: &str, pipeline: &str) -> String {
         format!("{group}.{pipeline}.{}", self.name())
     }
+}
+
+/// The folder of a user's slots in the temporary directory. One that `TMPDIR` leaves empty or names relatively would be
+/// another for each folder in which a process is started, and is taken for none.
+pub(super) fn folder(temporary: &Path, user: u32) -> PathBuf {
+    let temporary = if temporary.is_absolute() { temporary } else { Path::new("/tmp") };
+    temporary.join(format!("huiju-{user}"))
 }
 
 /// The folder, made where it is not there; a user's own, and only his to write into.

@@ -6,7 +6,10 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind},
-    runtime::slot::Slot,
+    runtime::{
+        build::writable,
+        slot::{Slot, folder},
+    },
 };
 
 fn user() -> u32 {
@@ -29,6 +32,33 @@ fn a_slot_is_taken_by_one_and_its_folder_passed_over_by_who_cleans_up() {
     drop(second);
     cleaner.try_lock().unwrap();
     assert_eq!(take().name(), "host.0", "a cleaner keeps nobody from starting");
+}
+
+/// Two processes that look into two folders take the same number, and each fences the other.
+#[test]
+fn slots_lie_in_one_folder_wherever_a_process_is_started() {
+    for (temporary, slots) in [("/run/a", "/run/a/huiju-7"), ("", "/tmp/huiju-7"), ("tmp", "/tmp/huiju-7")] {
+        assert_eq!(folder(Path::new(temporary), 7), Path::new(slots), "{temporary:?}");
+    }
+}
+
+/// Its name can be told beforehand, and others may write into the folder.
+#[test]
+fn who_tries_whether_it_can_write_follows_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = tempfile::tempdir().unwrap();
+    let (victim, absent) = (there.path().join("victim"), there.path().join("absent"));
+    fs::write(&victim, "mine").unwrap();
+    let probe = folder.path().join(format!(".huiju-probe-{}", std::process::id()));
+    for to in [&victim, &absent] {
+        symlink(to, &probe).unwrap();
+        writable(folder.path()).unwrap();
+        assert!(!probe.is_symlink() && !absent.exists());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    }
+    fs::create_dir(&probe).unwrap();
+    assert_eq!(writable(folder.path()).unwrap_err().kind, ErrorKind::Unavailable);
+    assert!(probe.is_dir(), "what is not ours is let alone");
 }
 
 #[track_caller]
