@@ -84,10 +84,11 @@ const USUAL: [&str; 31] = [
 /// The properties in `table`, in the order of their names. Unquoted dots are fine: `sasl.username = "x"` is what
 /// TOML calls tables in tables, and means the same.
 pub(super) fn read(path: &Path, table: &Table<'_>, env: Env<'_>) -> Vec<(String, Secret)> {
-    let mut reader = Reader { path, table, env, properties: Vec::new() };
+    let mut reader = Reader { path, table, env, properties: Vec::new(), protocol: None, mechanism: None };
     for (offset, key, value) in table.entries() {
         reader.read(offset, key, value);
     }
+    reader.look_for_mechanism();
     reader.properties
 }
 
@@ -96,6 +97,9 @@ struct Reader<'r, 'd> {
     table: &'r Table<'d>,
     env: Env<'r>,
     properties: Vec<(String, Secret)>,
+    /// Where `security.protocol` stands, and `sasl.mechanism`.
+    protocol: Option<usize>,
+    mechanism: Option<usize>,
 }
 
 impl Reader<'_, '_> {
@@ -115,9 +119,32 @@ impl Reader<'_, '_> {
             }
             return;
         }
+        match key {
+            "security.protocol" => self.protocol = Some(offset),
+            "sasl.mechanism" | "sasl.mechanisms" => self.mechanism = Some(offset),
+            _ => {}
+        }
         match self.property(key, value) {
             Ok(secret) => self.properties.push((key.to_owned(), secret)),
             Err(why) => self.table.fault_at(offset, format!("{key}: {why}")),
+        }
+    }
+
+    /// Without a mechanism librdkafka takes Kerberos, which is not built in.
+    fn look_for_mechanism(&self) {
+        const WANTED: &str =
+            "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"OAUTHBEARER\"";
+        let value =
+            |wanted: fn(&str) -> bool| self.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value);
+        let protocol = value(|key| key == "security.protocol").map_or("", Secret::expose);
+        let mechanism = value(|key| key.starts_with("sasl.mechanism")).map_or("", Secret::expose);
+        match (self.protocol, self.mechanism) {
+            _ if !protocol.to_lowercase().starts_with("sasl") => {}
+            (Some(at), None) => self.table.fault_at(at, format!("security.protocol: SASL needs a mechanism: {WANTED}")),
+            (_, Some(at)) if mechanism == "GSSAPI" => {
+                self.table.fault_at(at, format!("sasl.mechanism: huiju is built without Kerberos: {WANTED}"));
+            }
+            _ => {}
         }
     }
 
@@ -127,7 +154,7 @@ impl Reader<'_, '_> {
         }
         let value = match value {
             DeValue::Table(reference) => {
-                let secret = self.look_up(reference)?;
+                let secret = self.look_up(key, reference)?;
                 return accepted(key, if is_path(key, secret.expose()) { self.file(secret.expose())? } else { secret });
             }
             DeValue::String(text) => text.as_ref().to_owned(),
@@ -153,12 +180,13 @@ impl Reader<'_, '_> {
         path.map(Secret::new).map_err(|path| format!("the path {} is not UTF-8", path.display()))
     }
 
-    fn look_up(&self, reference: &DeTable<'_>) -> Result<Secret, String> {
-        let (key, value) = reference.iter().next().expect("is_reference has seen its only key");
+    /// The value of a property `key` that stands elsewhere.
+    fn look_up(&self, key: &str, reference: &DeTable<'_>) -> Result<Secret, String> {
+        let (place, value) = reference.iter().next().expect("is_reference has seen its only key");
         let Some(name) = value.get_ref().as_str() else {
-            return Err(format!("{} = \"…\" is wanted, this is {}", key.get_ref(), kind_of(value.get_ref())));
+            return Err(format!("{} = \"…\" is wanted, this is {}", place.get_ref(), kind_of(value.get_ref())));
         };
-        let (from, value) = if key.get_ref() == "env" {
+        let (from, value) = if place.get_ref() == "env" {
             let value = (self.env)(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
             let from = format!("the environment variable {name}");
             let value = value.into_string().map_err(|_| format!("{from} is not UTF-8 text"))?;
@@ -168,9 +196,22 @@ impl Reader<'_, '_> {
             let from = format!("the file {}", path.display());
             let bytes = file::read(&path).map_err(|e| format!("{from} cannot be read: {e}"))?;
             let text = String::from_utf8(bytes).map_err(|_| format!("{from} is not UTF-8 text"))?;
-            (from, text.trim_end_matches(['\n', '\r']).to_owned())
+            (from, text)
         };
-        if value.is_empty() { Err(format!("{from} is empty")) } else { Ok(Secret::new(value)) }
+        held(key, &value).map(Secret::new).map_err(|why| format!("{from} {why}"))
+    }
+}
+
+/// What a variable or a file holds for a property, without the byte order mark and the newlines that editors leave: nobody sees
+/// them, and the broker would only say that the password is wrong. Of the rest only keys and certificates have lines.
+fn held<'t>(key: &str, text: &'t str) -> Result<&'t str, &'static str> {
+    let value = text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']);
+    let unseen = |c: char| c.is_control() && !(key.ends_with(".pem") && c.is_whitespace());
+    match value {
+        "" => Err("is empty"),
+        blank if blank.trim().is_empty() => Err("holds nothing but blanks"),
+        odd if odd.contains(unseen) => Err("holds a newline, a tab or another control character: take it out"),
+        value => Ok(value),
     }
 }
 
