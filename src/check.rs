@@ -6,13 +6,14 @@ use clap::Args;
 
 use crate::{
     cli::{flags::Where, out::say},
-    config::{self, Config, pipeline},
+    config::{self, Config, Pipeline, pipeline},
     contract::{codes::CodeTables, odcs},
     dictionary,
     engine::{Library, function_docs},
     error::{Context, Error, Finding, Result, refuse},
     file,
     runtime::build::{self, Prepared},
+    sink, source,
 };
 
 /// Reads and compiles the pipelines, all or those that are named; all mistakes together.
@@ -26,6 +27,9 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
     }
     if let config::Topics::Files { .. } = config.topics {
         findings.extend(pipeline::with_files(&pipelines));
+    }
+    if pipelines.iter().any(has_archive) {
+        findings.extend(config.odd_archive().map(|why| of_location(config, why)));
     }
     let library = Library::read(&config.schemas).map_err(|found| findings.extend(found)).ok();
     // What is not compiled for want of something else is read all the same, to tell its mistakes together with that.
@@ -60,6 +64,14 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
     }
 }
 
+fn has_archive(pipeline: &Pipeline) -> bool {
+    pipeline.sinks.iter().any(|sink| matches!(sink, config::Sink::Archive { .. }))
+}
+
+fn of_location(config: &Config, why: String) -> Finding {
+    Finding::new(config.place("archive.location"), format!("[archive] location: {why}"))
+}
+
 /// `huiju check`.
 pub fn check(at: &Where) -> Result<()> {
     let config = Config::read(&at.config)?;
@@ -69,11 +81,17 @@ pub fn check(at: &Where) -> Result<()> {
         odcs::names(&config.schemas).into_iter().filter(|name| prepared.iter().all(|one| *one.contract.name != **name));
     let mut findings: Vec<Finding> =
         spare.filter_map(|name| odcs::read(&config.schemas, &name).err()).flatten().collect();
-    let is_archive = |sink: &config::Sink| matches!(sink, config::Sink::Archive { .. });
-    if prepared.iter().any(|one| one.pipeline.sinks.iter().any(is_archive)) {
+    if prepared.iter().any(|one| has_archive(&one.pipeline)) {
         let odd = config::folder_of_tables(&config.archive.location).err();
-        let at = config.place("archive.location");
-        findings.extend(odd.map(|why| Finding::new(at, format!("[archive] location: {why}"))));
+        findings.extend(odd.map(|why| of_location(&config, why)));
+    }
+    if let config::Topics::Kafka(kafka) = &config.topics {
+        let mut agree = source::kafka::check(kafka);
+        if prepared.iter().any(|one| one.pipeline.sinks.iter().any(|sink| matches!(sink, config::Sink::Kafka { .. }))) {
+            agree = agree.and_then(|()| sink::kafka::check(kafka));
+        }
+        let at = config.place("kafka.properties");
+        findings.extend(agree.err().map(|why| Finding::new(at, format!("[kafka.properties]: {why}"))));
     }
     if !findings.is_empty() {
         return Err(refuse(findings));

@@ -21,10 +21,11 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig,
-    config::RDKafkaLogLevel,
-    consumer::ConsumerGroupMetadata,
+    ClientConfig, ClientContext,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{ConsumerContext, ConsumerGroupMetadata},
     error::KafkaError,
+    producer::{DeliveryResult, ProducerContext},
     types::RDKafkaErrorCode::{self, *},
 };
 
@@ -95,6 +96,34 @@ pub fn client_for(config: &config::Kafka, defaults: &[(&str, &str)], fixed: &[(&
         client.set(*name, *value);
     }
     client
+}
+
+/// Whether librdkafka takes the settings of such a client together: each alone may be good. Only who builds a client is told;
+/// this one knows no broker and no certificates, and is in no group, so that it asks nobody.
+pub fn agree<Client: FromClientConfigAndContext<Silent>>(mut settings: ClientConfig) -> Result<()> {
+    let whom = |key: &str| key == "bootstrap.servers" || key == "group.id" || key == "security.protocol";
+    let of_others = |key: &str| whom(key) || key.starts_with("ssl.") || key.starts_with("https.");
+    let left_out: Vec<String> =
+        settings.config_map().into_keys().filter(|key| of_others(key)).map(str::to_owned).collect();
+    for key in &left_out {
+        settings.remove(key);
+    }
+    let refused = Client::from_config_and_context(&settings, Silent).err();
+    refused.map_or(Ok(()), |error| Err(Error::config(classify(&error).1)))
+}
+
+/// Of a client that is built and thrown away.
+pub struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        tracing::debug!(?level, facility, "librdkafka: {text}");
+    }
+}
+impl ConsumerContext for Silent {}
+impl ProducerContext for Silent {
+    type DeliveryOpaque = ();
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// What an operator has to do about a code, and what it means in plain words.

@@ -64,6 +64,18 @@ impl Config {
     pub fn place(&self, path: &str) -> String {
         table::place(&self.path, path)
     }
+
+    /// Why the archive cannot lie where it is to lie, if so: in a folder of which everything is read at the next start.
+    pub fn odd_archive(&self) -> Option<String> {
+        let location = values::real(&self.archive.location);
+        let (key, _) = [("pipelines", &self.pipelines), ("schemas", &self.schemas)]
+            .into_iter()
+            .find(|(_, folder)| location.starts_with(values::real(folder)))?;
+        let location = location.display();
+        Some(format!(
+            "{location} is in the folder of {key}, where tables would be taken for some: name one outside of it"
+        ))
+    }
 }
 
 /// Where topics live.

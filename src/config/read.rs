@@ -146,10 +146,16 @@ fn folder(path: &Path) -> impl Fn(&toml::de::DeValue<'_>) -> Result<PathBuf, Str
     let base = base(path).to_owned();
     move |value| {
         let text = values::text(value)?;
-        match text.contains("://") {
-            true => Err("is a URL; a folder of this machine is wanted".to_owned()),
-            false => Ok(base.join(text)),
+        if text.contains("://") {
+            return Err("is a URL; a folder of this machine is wanted".to_owned());
         }
+        // A folder of that name would be made, in which nobody looks.
+        if text.starts_with(['~', '$']) {
+            return Err(
+                "is taken as it is, and a shell's ~ and $NAME mean nothing here: write the whole path".to_owned()
+            );
+        }
+        Ok(base.join(text))
     }
 }
 

@@ -151,6 +151,25 @@ group = "a b"
 }
 
 #[test]
+fn names_and_folders_that_would_fail_later_are_refused() {
+    let long = "x".repeat(101);
+    check(
+        &format!(
+            "instance = \"{long}\"\npipelines = \"~/p\"\nschemas = \"$HOME/s\"\n[files]\nfolder = \"~t\"\n[archive]\nlocation = \"~\""
+        ),
+        expect![[r#"
+            huiju.toml:1: instance: has 101 characters: a name has at most 100
+            huiju.toml:2: pipelines = "~/p": is taken as it is, and a shell's ~ and $NAME mean nothing here: write the whole path
+            huiju.toml:3: schemas = "$HOME/s": is taken as it is, and a shell's ~ and $NAME mean nothing here: write the whole path
+            huiju.toml:5: folder = "~t": is taken as it is, and a shell's ~ and $NAME mean nothing here: write the whole path
+            huiju.toml:7: location = "~": is taken as it is, and a shell's ~ and $NAME mean nothing here: write the whole path
+        "#]],
+    );
+    let fine = format!("instance = \"{}\"\n[files]\nfolder = \"./~t\"\n[archive]\nlocation = \"a~/$b\"", &long[1..]);
+    check(&fine, expect!["fine"]);
+}
+
+#[test]
 fn a_password_among_the_brokers_is_not_repeated() {
     for value in ["\"a:1, u:geheim@b:9092\"", "\"SASL_SSL://u:geheim@b:9092\"", "\"u:geheim@b\"", "[\"u:geheim@b:1\"]"]
     {

@@ -1,6 +1,10 @@
 //! The values people write, one small reader each: what is wanted, and how to write it.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chrono_tz::Tz;
 use encoding_rs::Encoding;
@@ -94,15 +98,27 @@ fn some(texts: Vec<String>, what: &str) -> Result<Vec<String>, String> {
 
 /// A name that Kafka takes for a topic.
 pub(super) fn topic(value: &DeValue<'_>) -> Result<String, String> {
-    let name = self::name(value)?;
+    let name = word(value)?;
     if name.len() > 249 || name == "." || name == ".." {
         return Err("not a topic name: Kafka takes up to 249 letters, digits, dots, dashes and underscores".into());
     }
     Ok(name)
 }
 
-/// A name that becomes part of Kafka's own names: topics, groups, transactional ids.
+/// A name that becomes part of other names: of files, groups, transactional ids.
 pub(super) fn name(value: &DeValue<'_>) -> Result<String, String> {
+    let name = word(value)?;
+    match name.len() {
+        long if long > LONGEST_NAME => Err(format!("has {long} characters: a name has at most {LONGEST_NAME}")),
+        _ => Ok(name),
+    }
+}
+
+/// A file's name has at most 255 bytes, and more is put behind a name of ours.
+const LONGEST_NAME: usize = 100;
+
+/// A text of characters that Kafka takes for a name.
+fn word(value: &DeValue<'_>) -> Result<String, String> {
     let name = text(value)?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match name.chars().find(|c| !good(*c)) {
@@ -306,10 +322,16 @@ pub(super) fn folder_of_tables(folder: &Path) -> Result<(), String> {
     if let Some(file) = whole.ancestors().find(|there| there.exists()).filter(|there| !there.is_dir()) {
         return Err(format!("{file:?} cannot hold tables: it is a file, and they lie in folders"));
     }
-    let real = |there: &Path| Some(there.canonicalize().ok()?.join(whole.strip_prefix(there).ok()?));
-    let real = whole.ancestors().find_map(real).unwrap_or_else(|| whole.clone());
+    let real = real(folder);
     let fit = real.to_str().ok_or_else(|| "it is not UTF-8: name it otherwise".to_owned()).and_then(unmistakable);
     fit.map_err(|why| format!("{real:?} cannot hold tables: {why}"))
+}
+
+/// Where a path leads, as far as it leads anywhere: links are followed.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = |there: &Path| Some(there.canonicalize().ok()?.join(whole.strip_prefix(there).ok()?));
+    whole.ancestors().find_map(real).unwrap_or_else(|| whole.clone())
 }
 
 /// What reads a Delta log makes a URL of a table's path and decodes it twice: of `a%20b` it reads the log of `a b`, by which

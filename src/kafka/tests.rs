@@ -209,3 +209,37 @@ fn each_kind_of_refusal_has_its_own_words() {
     assert!(words(UnknownTopicOrPartition).contains("does not exist"));
     assert!(words(Fenced).contains("another instance"));
 }
+
+/// Each of them alone is a good value.
+#[test]
+fn properties_that_do_not_go_together_are_told_without_a_broker() {
+    let told = |name: &str, value: &str| {
+        let config = kafka(&[(name, value)]);
+        [crate::source::kafka::check(&config), crate::sink::kafka::check(&config)].map(|checked| match checked {
+            Ok(()) => String::new(),
+            Err(error) => format!("{:?} {error}", error.kind),
+        })
+    };
+    for (name, value, of_source, words) in [
+        ("retries", "0", false, "`retries` must be set >= 1"),
+        ("max.in.flight", "10", false, "`max.in.flight` must be set <="),
+        ("queuing.strategy", "lifo", false, "`queuing.strategy"),
+        ("message.timeout.ms", "1", false, "`message.timeout.ms` must be greater than `linger.ms`"),
+        ("max.poll.interval.ms", "1", true, "`max.poll.interval.ms`must be >= `session.timeout.ms`"),
+        ("fetch.max.bytes", "10", true, "`fetch.max.bytes` must be >= `message.max.bytes`"),
+    ] {
+        let [source, sink] = told(name, value);
+        let (refused, taken) = if of_source { (source, sink) } else { (sink, source) };
+        assert!(refused.starts_with("Config ") && refused.contains(words), "{name}: {refused}");
+        assert_eq!(taken, "", "{name}");
+    }
+    // What only who connects needs.
+    for (name, value) in [
+        ("linger.ms", "50"),
+        ("security.protocol", "ssl"),
+        ("ssl.ca.location", "no/such.pem"),
+        ("group.protocol", "consumer"),
+    ] {
+        assert_eq!(told(name, value), ["", ""], "{name}");
+    }
+}

@@ -23,6 +23,25 @@ fn told(folder: &Path) -> String {
     said.replace("huiju: ", "").lines().map(|line| line.trim_start().to_owned() + "\n").collect()
 }
 
+/// Whoever checks may be where no broker is.
+#[test]
+fn properties_that_a_client_is_refused_for_are_told_and_no_broker_is_asked() {
+    let folder = project();
+    let broker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    broker.set_nonblocking(true).unwrap();
+    let kafka = format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]", broker.local_addr().unwrap());
+    edit(folder.path(), "huiju.toml", "[files]\nfolder = \"topics\"\n", &format!("{kafka}\nretries = 0\n"));
+    let said = told(folder.path());
+    assert!(
+        said.contains("huiju.toml:7: [kafka.properties]: ") && said.contains("`retries` must be set >= 1"),
+        "{said}"
+    );
+    edit(folder.path(), "huiju.toml", "retries = 0", "retries = 1");
+    let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
+    assert_eq!(broker.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
 const HEAD: &str = r#"owner = "照明数据组"
 contract = "street_lamp_faults"
 [dedup]

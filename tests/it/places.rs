@@ -122,6 +122,30 @@ fn odd_paths_that_mean_one_folder_are_fine() {
     }
 }
 
+/// The first start would make it, and each one after that take it for a pipeline.
+#[test]
+fn an_archive_among_what_is_read_at_the_start_is_refused() {
+    for (location, key) in [("pipelines/archive", "pipelines"), ("pipelines", "pipelines"), ("link/a", "schemas")] {
+        let folder = project();
+        lamps(folder.path(), 1);
+        std::os::unix::fs::symlink("schemas", folder.path().join("link")).unwrap();
+        edit(&folder.path().join("huiju.toml"), LOCATION, &format!("location = \"{location}\""));
+        let before = files(folder.path());
+        for verb in [&["check"][..], &["run", "--until-end"]] {
+            let words =
+                ["huiju.toml:9: [archive] location: ", &format!("in the folder of {key}"), "name one outside of it"];
+            refused(folder.path(), verb, &words);
+        }
+        assert_eq!(files(folder.path()), before);
+    }
+    let folder = project();
+    lamps(folder.path(), 1);
+    edit(&folder.path().join("huiju.toml"), LOCATION, "location = \"pipelines/../archive\"");
+    for verb in [&["check"][..], &["run", "--until-end"], &["check"]] {
+        ends_well(folder.path(), verb);
+    }
+}
+
 /// A value is escaped for the folder's name, and that once more for the log.
 #[test]
 fn values_of_partition_columns_are_read_as_they_were_written() {

@@ -49,6 +49,7 @@ use std::{sync::Arc, time::Duration};
 use arrow::record_batch::RecordBatch;
 use rdkafka::{Offset, TopicPartitionList, message::OwnedHeaders, producer::BaseRecord};
 
+pub use self::transaction::check;
 use self::transaction::{Failed, Transaction};
 use crate::{
     batch::{Origin, Outcome, Reject},

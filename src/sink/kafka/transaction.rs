@@ -16,7 +16,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, TopicPartitionList,
+    ClientConfig, ClientContext, TopicPartitionList,
     bindings::rd_kafka_flush,
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
@@ -88,28 +88,36 @@ pub struct Transaction {
     sent: Cell<u32>,
 }
 
+/// Whether the settings that people have written go together with ours.
+pub fn check(config: &config::Kafka) -> Result<()> {
+    kafka::agree::<BaseProducer<_>>(settings(config, "check"))
+}
+
+fn settings(config: &config::Kafka, id: &str) -> ClientConfig {
+    let defaults = [
+        // Short, so that a crash blocks readers for a short time; long enough for a broker to restart.
+        ("transaction.timeout.ms", "15000"),
+        ("message.timeout.ms", "10000"),
+        ("linger.ms", "5"),
+        // A request that comes before the markers of the last commit are written is sent again after this.
+        ("retry.backoff.ms", "10"),
+        ("batch.size", "1048576"),
+        ("compression.type", "lz4"),
+        // What a topic takes by default; the sink keeps below it.
+        ("message.max.bytes", "1048588"),
+        // As Java's producers place keys; librdkafka's own default places them elsewhere.
+        ("partitioner", "murmur2_random"),
+        ("queue.buffering.max.kbytes", "16384"),
+        ("queue.buffering.max.messages", "200000"),
+    ];
+    let fixed = [("transactional.id", id), ("enable.idempotence", "true"), ("delivery.report.only.error", "true")];
+    kafka::client_for(config, &defaults, &fixed)
+}
+
 impl Transaction {
     pub fn open(config: &config::Kafka, id: &str, topics: &[&str]) -> Result<Transaction> {
-        let defaults = [
-            // Short, so that a crash blocks readers for a short time; long enough for a broker to restart.
-            ("transaction.timeout.ms", "15000"),
-            ("message.timeout.ms", "10000"),
-            ("linger.ms", "5"),
-            // A request that comes before the markers of the last commit are written is sent again after this.
-            ("retry.backoff.ms", "10"),
-            ("batch.size", "1048576"),
-            ("compression.type", "lz4"),
-            // What a topic takes by default; the sink keeps below it.
-            ("message.max.bytes", "1048588"),
-            // As Java's producers place keys; librdkafka's own default places them elsewhere.
-            ("partitioner", "murmur2_random"),
-            ("queue.buffering.max.kbytes", "16384"),
-            ("queue.buffering.max.messages", "200000"),
-        ];
-        let fixed = [("transactional.id", id), ("enable.idempotence", "true"), ("delivery.report.only.error", "true")];
-        let client = kafka::client_for(config, &defaults, &fixed);
-        let producer: KafkaResult<BaseProducer<Told>> =
-            client.create_with_context(Told { troubles: Troubles::new(config), failed: Mutex::default() });
+        let producer: KafkaResult<BaseProducer<Told>> = settings(config, id)
+            .create_with_context(Told { troubles: Troubles::new(config), failed: Mutex::default() });
         let producer = producer.map_err(|error| {
             let (kind, text) = kafka::classify(&error);
             Error::new(kind, text).context(format!("producer {id}"))

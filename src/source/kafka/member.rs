@@ -188,6 +188,11 @@ pub fn join(config: &config::Kafka, wanted: &Settings) -> Result<Client> {
     })
 }
 
+/// Whether the settings that people have written go together with ours.
+pub fn check(config: &config::Kafka) -> Result<()> {
+    kafka::agree::<BaseConsumer<_>>(settings(config, "", &Settings::new("check".into(), Vec::new())))
+}
+
 /// The broker's default is 45 s; of a group of the next generation it is the broker's to say.
 const SESSION: &str = "10000";
 

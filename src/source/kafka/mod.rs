@@ -37,6 +37,7 @@ mod rebalance;
 
 use std::{sync::Arc, time::Duration};
 
+pub use self::member::check;
 use crate::{
     config::{self, Gaps, Start},
     cursor::Partition,
