@@ -102,19 +102,24 @@ pub fn main() -> ExitCode {
     // The hook has said what it was.
     let done = catch_unwind(AssertUnwindSafe(|| execute(&cli.verb)));
     let done = done.unwrap_or_else(|_| Err(Error::bug("it panicked")));
+    ExitCode::from(end(done, runs))
+}
+
+/// Tells how it ended and what to do, and gives the exit code. `runs` is whether that was a run of pipelines.
+fn end(done: Result<()>, runs: bool) -> u8 {
     match (done, out::failure()) {
-        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), None) => 0,
         (Ok(()), Some(error)) => {
             let todo = "the work is done; what it says of it is not complete";
             out::last(ErrorKind::Unavailable, &format!("write to standard output: {error}"), todo);
-            ExitCode::from(ErrorKind::Unavailable.exit_code())
+            ErrorKind::Unavailable.exit_code()
         }
         (Err(error), _) => {
             // Only what runs could have changed anything.
             let again =
                 if runs && error.kind == ErrorKind::Config { " and start again; it goes on where it was" } else { "" };
-            out::last(error.kind, &error.to_string(), &format!("{}{again}", error.kind.advice()));
-            ExitCode::from(error.kind.exit_code())
+            out::last(error.kind, &error.to_string(), &format!("{}{again}", error.advice()));
+            error.kind.exit_code()
         }
     }
 }

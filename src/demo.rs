@@ -75,7 +75,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let dir = &options.dir;
     make(dir, options)?;
-    let started = Started::new(true)?;
+    let started = Started::new(true, options.format)?;
     let config = Config::read(&dir.join("huiju.toml"))?;
     let prepared = check::prepare(&config, &[])?;
     let done = Arc::new(AtomicBool::new(false));

@@ -80,13 +80,14 @@ impl ErrorKind {
 pub struct Error {
     pub kind: ErrorKind,
     message: String,
+    todo: Option<&'static str>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        Error { kind, message: message.into(), todo: None }
     }
     pub fn config(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Config, message)
@@ -103,7 +104,17 @@ impl Error {
 
     /// Puts what we were doing in front.
     pub fn context(self, doing: impl fmt::Display) -> Error {
-        Error { kind: self.kind, message: format!("{doing}: {}", self.message) }
+        Error { message: format!("{doing}: {}", self.message), ..self }
+    }
+
+    /// Says what to do where its kind does not know better.
+    pub fn advising(self, todo: &'static str) -> Error {
+        Error { todo: Some(todo), ..self }
+    }
+
+    /// One sentence for the operator.
+    pub fn advice(&self) -> &'static str {
+        self.todo.unwrap_or_else(|| self.kind.advice())
     }
 }
 
@@ -159,4 +170,17 @@ impl fmt::Display for Finding {
 pub fn refuse(findings: Vec<Finding>) -> Error {
     let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
     Error::config(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_own_advice() {
+        let error = Error::unavailable("told to stop");
+        assert_eq!(error.advice(), ErrorKind::Unavailable.advice());
+        let error = error.advising("go on").context("orders");
+        assert_eq!((error.to_string().as_str(), error.advice()), ("orders: told to stop", "go on"));
+    }
 }

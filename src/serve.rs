@@ -92,12 +92,7 @@ fn answer(shown: &Shown, well: bool) -> Response {
         .all()
         .into_iter()
         .map(|(name, status)| {
-            let state = match status.state {
-                Doing::Running => "running",
-                Doing::Waiting => "waiting",
-                Doing::Finished => "finished",
-                Doing::Stopped => "stopped",
-            };
+            let state = status.state.name();
             (name.to_string(), json!({"state": state, "since": status.since.to_rfc3339_opts(SecondsFormat::Secs, true), "reason": status.reason}))
         })
         .collect();

@@ -1,9 +1,13 @@
 //! `huiju run`: pipelines side by side until a signal or their ends, and what they have done.
 
 use std::{
+    collections::BTreeSet,
     mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +21,7 @@ use tracing::{info, warn};
 
 use super::{
     flags::{Format, Where},
-    out::{self, say},
+    out::say,
 };
 use crate::{
     check,
@@ -30,7 +34,7 @@ use crate::{
     runtime::{
         Accounts, Committed,
         build::{Prepared, Setup, Slot, committed},
-        supervise::{self, State, Statuses},
+        supervise::{self, State, Status, Statuses},
     },
     serve, sink,
     stop::Stop,
@@ -59,7 +63,7 @@ pub struct Options {
 
 impl Options {
     pub fn execute(&self) -> Result<()> {
-        let started = Started::new(self.until_end)?;
+        let started = Started::new(self.until_end, self.format)?;
         fault::point("run.listening");
         let config = Config::read(&self.at.config)?;
         if let Topics::Kafka(kafka) = &config.topics {
@@ -83,22 +87,92 @@ pub struct Summary {
 
 /// A run from its first moment on: a signal is an orderly end too while files are read and SQL is planned.
 pub struct Started {
-    begun: Instant,
     runtime: Runtime,
+    course: Arc<Course>,
+}
+
+/// How far a run has come: what its end tells, also when that comes because the time for it is over.
+struct Course {
+    begun: Instant,
+    bounded: bool,
+    format: Format,
     statuses: Arc<Statuses>,
     stop: Stop,
     /// Of the configuration, once it is read.
-    drain: Arc<OnceLock<Duration>>,
-    bounded: bool,
+    drain: OnceLock<Duration>,
+    /// By pipeline, once they have begun.
+    accounts: OnceLock<Vec<(Arc<str>, Accounts)>>,
+    /// Pipelines that have not come back.
+    working: Mutex<BTreeSet<Arc<str>>>,
+    /// Somebody tells the end: nobody else does.
+    ended: AtomicBool,
+}
+
+impl Course {
+    /// How long the end may take from when it is asked for.
+    fn patience(&self) -> Duration {
+        self.drain.get().copied().unwrap_or(DRAIN) + LEAVE
+    }
+
+    /// Whether the end is the caller's to tell.
+    fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::SeqCst)
+    }
+
+    fn summary(&self, failed: Option<Error>) -> Summary {
+        let accounts = self.accounts.get().into_iter().flatten();
+        let pipelines = accounts.map(|(name, account)| (name.clone(), primary(account))).collect();
+        Summary { pipelines, seconds: self.begun.elapsed().as_secs_f64(), failed }
+    }
+
+    fn working(&self) -> std::sync::MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pipelines that have not come back, and what each is doing.
+    fn left(&self) -> String {
+        let all = self.statuses.all();
+        let doing = |name: &Arc<str>| match all.get(name) {
+            Some(Status { state, reason: Some(reason), .. }) => format!("{name} ({}: {reason})", state.name()),
+            Some(status) => format!("{name} ({})", status.state.name()),
+            None => name.to_string(),
+        };
+        let left: Vec<String> = self.working().iter().map(doing).collect();
+        if left.is_empty() { "no pipeline has begun".to_owned() } else { left.join(", ") }
+    }
+
+    /// The time is over: the process ends without what has not come back, after what the end tells.
+    fn cut_short(&self) {
+        if !self.end() {
+            return;
+        }
+        let (waited_s, left) = (self.patience().as_secs(), self.left());
+        warn!(waited_s, %left, "stopped before everything in flight was committed; it is read again at the next start");
+        let kind = self.statuses.failed().or(self.bounded.then_some(ErrorKind::Unavailable));
+        let what = || format!("stopped before everything in flight was committed: {left}");
+        let summary = self.summary(kind.map(|kind| Error::new(kind, what())));
+        summary.print(self.format);
+        std::process::exit(super::end(summary.failed.map_or(Ok(()), Err), true).into());
+    }
 }
 
 impl Started {
-    pub fn new(bounded: bool) -> Result<Started> {
+    pub fn new(bounded: bool, format: Format) -> Result<Started> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.or_unavailable("start the runtime")?;
-        let (statuses, stop, drain) = (Arc::new(Statuses::default()), Stop::new(), Arc::new(OnceLock::new()));
-        signals(&runtime, stop.clone(), statuses.clone(), drain.clone(), bounded)?;
-        Ok(Started { begun: Instant::now(), runtime, statuses, stop, drain, bounded })
+        let course = Arc::new(Course {
+            begun: Instant::now(),
+            bounded,
+            format,
+            statuses: Arc::default(),
+            stop: Stop::new(),
+            drain: OnceLock::new(),
+            accounts: OnceLock::new(),
+            working: Mutex::default(),
+            ended: AtomicBool::new(false),
+        });
+        signals(&runtime, course.clone())?;
+        Ok(Started { runtime, course })
     }
 
     /// Runs pipelines until a signal, or their ends.
@@ -110,8 +184,10 @@ impl Started {
         prepared: Vec<Prepared>,
         watch: impl FnOnce(Vec<(Arc<str>, Accounts)>),
     ) -> Result<Summary> {
-        let Started { begun, runtime, statuses, stop, drain, bounded } = self;
-        let _ = drain.set(config.drain);
+        let Started { runtime, course } = self;
+        let Course { bounded, statuses, stop, .. } = &*course;
+        let bounded = *bounded;
+        let _ = course.drain.set(config.drain);
         let clock = Clock::system();
         let metrics = Metrics::new();
         for one in &prepared {
@@ -124,32 +200,34 @@ impl Started {
         // Told to stop already, it begins nothing.
         let prepared = if stop.asked() { Vec::new() } else { prepared };
         let memory = config.memory / prepared.len().max(1);
-        let mut accounts = Vec::new();
+        let account = |one: &Prepared| (one.pipeline.name.clone(), Setup::accounts(&one.pipeline, &config.topics));
+        let accounts: Vec<(Arc<str>, Accounts)> = prepared.iter().map(account).collect();
+        let _ = course.accounts.set(accounts.clone());
         let mut threads = Vec::new();
         // Before anything is begun: what is refused now has changed nothing.
         let slots = prepared.iter().map(|_| Slot::take(&config.instance)).collect::<Result<Vec<_>>>()?;
-        for (prepared, slot) in prepared.into_iter().zip(slots) {
-            let name = prepared.pipeline.name.clone();
-            let account = Setup::accounts(&prepared.pipeline, &config.topics);
-            accounts.push((name.clone(), account.clone()));
+        for ((prepared, slot), (name, accounts)) in prepared.into_iter().zip(slots).zip(&accounts) {
             let setup = Setup {
                 config: config.clone(),
                 prepared,
                 clock: clock.clone(),
                 metrics: metrics.clone(),
+                statuses: statuses.clone(),
                 runtime: runtime.handle().clone(),
                 bounded,
                 memory,
-                accounts: account,
+                accounts: accounts.clone(),
                 archived: AtomicBool::new(false),
                 slot,
             };
-            let (stop, statuses) = (stop.clone(), statuses.clone());
+            let (stop, course) = (stop.clone(), course.clone());
+            course.working().insert(name.clone());
             let body = move || {
                 // A panic is said by the hook; here it must not leave the others running as if all were well.
-                let ended = catch_unwind(AssertUnwindSafe(|| supervise::run(&setup, &stop, &statuses)));
+                let ended = catch_unwind(AssertUnwindSafe(|| supervise::run(&setup, &stop)));
+                let pipeline = &setup.prepared.pipeline.name;
                 let ended = ended.unwrap_or_else(|_| {
-                    let pipeline = &setup.prepared.pipeline.name;
+                    let statuses = &setup.statuses;
                     statuses.set(pipeline, State::Stopped, Some("it panicked".to_owned()), setup.clock.now());
                     statuses.fail(ErrorKind::Bug);
                     Err(Error::bug(format!("pipeline {pipeline} panicked")))
@@ -158,12 +236,13 @@ impl Started {
                     // One pipeline that cannot go on ends the process, so that somebody notices; the others finish first.
                     stop.ask();
                 }
+                course.working().remove(pipeline);
                 ended
             };
             let thread = std::thread::Builder::new().name(format!("fetch-{name}")).spawn(body);
             threads.push(thread.or_unavailable("start a thread")?);
         }
-        watch(accounts.clone());
+        watch(accounts);
         let (mut failed, mut at_end) = (None, !threads.is_empty());
         for thread in threads {
             match thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked"))) {
@@ -172,11 +251,14 @@ impl Started {
             }
         }
         if bounded && failed.is_none() && !at_end {
-            failed = Some(Error::unavailable("told to stop before the end was reached"));
+            let early = Error::unavailable("told to stop before the end was reached");
+            failed = Some(early.advising("nothing is lost: the next run goes on where this one was"));
+        }
+        while !course.end() {
+            std::thread::park(); // whoever tells it ends the process
         }
         runtime.shutdown_background();
-        let pipelines = accounts.into_iter().map(|(name, account)| (name, primary(&account))).collect();
-        Ok(Summary { pipelines, seconds: begun.elapsed().as_secs_f64(), failed })
+        Ok(course.summary(failed))
     }
 }
 
@@ -191,13 +273,7 @@ fn primary(accounts: &Accounts) -> Committed {
 /// and an end must not. Of a bounded run that is no success.
 ///
 /// A terminal that closes asks too, but is no second signal: it comes several times, or with another.
-fn signals(
-    runtime: &Runtime,
-    stop: Stop,
-    statuses: Arc<Statuses>,
-    drain: Arc<OnceLock<Duration>>,
-    bounded: bool,
-) -> Result<()> {
+fn signals(runtime: &Runtime, course: Arc<Course>) -> Result<()> {
     let _entered = runtime.enter();
     let mut terminate = signal(SignalKind::terminate()).or_unavailable("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).or_unavailable("listen for SIGINT")?;
@@ -209,8 +285,7 @@ fn signals(
         let mut first: Option<Instant> = None;
         let leave = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(leave);
-        let mut leaving = false;
-        let patience = || drain.get().copied().unwrap_or(DRAIN) + LEAVE;
+        let (mut leaving, mut over) = (false, false);
         loop {
             let signalled = tokio::select! {
                 _ = terminate.recv() => true,
@@ -221,21 +296,19 @@ fn signals(
                     }
                     false
                 }
-                () = statuses.failing() => false,
-                () = &mut leave, if leaving => {
-                    let waited_s = patience().as_secs();
-                    warn!(waited_s, "stopped before everything in flight was committed; it is read again at the next start");
-                    let failed = statuses.failed().or(bounded.then_some(ErrorKind::Unavailable));
-                    if let Some(kind) = failed {
-                        out::last(kind, "stopped before everything in flight was committed", kind.advice());
-                    }
-                    std::process::exit(failed.map_or(0, ErrorKind::exit_code).into());
+                () = course.statuses.failing() => false,
+                () = &mut leave, if leaving && !over => {
+                    over = true;
+                    // Apart: where nobody takes what it tells, a second signal has to be heard.
+                    let course = course.clone();
+                    tokio::task::spawn_blocking(move || course.cut_short());
+                    continue;
                 }
             };
             if !leaving {
                 leaving = true;
-                leave.as_mut().reset((Instant::now() + patience()).into());
-                stop.ask();
+                leave.as_mut().reset((Instant::now() + course.patience()).into());
+                course.stop.ask();
             }
             match first {
                 _ if !signalled => {}

@@ -13,7 +13,10 @@ use std::{
 };
 
 pub use super::slot::Slot;
-use super::{Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, outlet, probe::Probe, values::Values};
+use super::{
+    Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, outlet, probe::Probe, supervise::Statuses,
+    values::Values,
+};
 use crate::{
     batch::Budget,
     clock::Clock,
@@ -103,6 +106,7 @@ pub struct Setup {
     pub prepared: Prepared,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    pub statuses: Arc<Statuses>,
     /// For the archive's store.
     pub runtime: tokio::runtime::Handle,
     /// Ends at the ends seen at the start.
@@ -162,6 +166,7 @@ pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<B
         breaker: Breaker::new(pipeline.rejects),
         outlets,
         metrics: setup.metrics.clone(),
+        statuses: setup.statuses.clone(),
         patience: super::PATIENCE,
     };
     let gauge = setup.metrics.in_flight_bytes.with_label_values(&[&pipeline.name]);

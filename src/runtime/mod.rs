@@ -52,6 +52,7 @@ use tracing::{info, warn};
 
 pub use outlet::Committed;
 use outlet::Outlet;
+use supervise::Statuses;
 
 use crate::{
     batch::{Fetched, Outcome},
@@ -97,6 +98,7 @@ pub struct Line {
     breaker: breaker::Breaker,
     outlets: Vec<Place>,
     metrics: Arc<Metrics>,
+    statuses: Arc<Statuses>,
     /// How long a full queue of one sink may hold up the others.
     patience: Duration,
 }
@@ -110,6 +112,15 @@ struct Place {
     probe: probe::Probe,
     next_probe: Instant,
     pause: Duration,
+}
+
+impl Place {
+    /// Keeps why it is left behind; tells it.
+    fn left_behind(&mut self, why: String) -> String {
+        let told = format!("the {} sink is left behind: {why}", self.outlet.kind);
+        self.behind = Some(why);
+        told
+    }
 }
 
 impl Line {
@@ -220,7 +231,7 @@ impl Line {
             return Err(error);
         }
         warn!(pipeline = %self.pipeline, sink = place.outlet.kind, %error, "sink left behind, the others go on");
-        place.behind = Some(why);
+        self.statuses.remark(&self.pipeline, place.left_behind(why));
         place.outlet.close();
         place.next_probe = Instant::now() + place.pause;
         Ok(())
@@ -246,7 +257,7 @@ impl Line {
                         place.pause = (place.pause * 2).min(Duration::from_secs(30));
                         place.next_probe = Instant::now() + place.pause;
                         warn!(pipeline = %self.pipeline, sink = place.outlet.kind, %error, "sink still not answering");
-                        place.behind = Some(error.to_string());
+                        self.statuses.remark(&self.pipeline, place.left_behind(error.to_string()));
                     }
                     Some(Err(error)) => return Err(error),
                 }

@@ -49,7 +49,7 @@ pub struct Statuses {
 #[derive(Clone, Debug)]
 pub struct Status {
     pub state: State,
-    /// Why it waits or stopped; without data values.
+    /// Why it waits or stopped, or what is missing while it runs; without data values.
     pub reason: Option<String>,
     pub since: DateTime<Utc>,
 }
@@ -64,6 +64,18 @@ pub enum State {
     Stopped,
 }
 
+impl State {
+    /// As `/health` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Waiting => "waiting",
+            State::Finished => "finished",
+            State::Stopped => "stopped",
+        }
+    }
+}
+
 impl Statuses {
     pub fn set(&self, pipeline: &Arc<str>, state: State, reason: Option<String>, now: DateTime<Utc>) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +83,14 @@ impl Statuses {
             // "Since when" is when it began, not when it was last tried.
             Some(status) if status.state == state => status.reason = reason,
             _ => drop(all.insert(pipeline.clone(), Status { state, reason, since: now })),
+        }
+    }
+
+    /// Says what a running pipeline lacks, until it is set anew. One that waits or has stopped has its reason already.
+    pub fn remark(&self, pipeline: &str, reason: String) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = all.get_mut(pipeline).filter(|status| status.state == State::Running) {
+            status.reason = Some(reason);
         }
     }
 
@@ -123,11 +143,11 @@ impl Told {
 }
 
 /// Runs a pipeline until it is told to stop, has reached its end, or cannot go on; tells whether it has reached its end.
-pub fn run(setup: &Setup, stop: &Stop, statuses: &Arc<Statuses>) -> Result<bool> {
+pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
     let name = &setup.prepared.pipeline.name;
     let told = Told {
         pipeline: name.clone(),
-        statuses: statuses.clone(),
+        statuses: setup.statuses.clone(),
         metrics: setup.metrics.clone(),
         clock: setup.clock.clone(),
     };
@@ -329,6 +349,22 @@ mod tests {
             assert_eq!(told.metrics.running.with_label_values(&["orders"]).get(), running, "{state:?}");
             assert_eq!(told.statuses.all()["orders"].state, state);
         }
+    }
+
+    #[test]
+    fn only_what_runs_is_said_to_lack_something_and_not_longer_than_it_does() {
+        let (statuses, orders, now) = (Statuses::default(), "orders".into(), DateTime::UNIX_EPOCH);
+        let reason = || statuses.all()["orders"].reason.clone();
+        statuses.remark("orders", "disk full".to_owned());
+        assert!(statuses.all().is_empty());
+        for (state, told) in [(State::Waiting, "starting"), (State::Running, "disk full"), (State::Stopped, "starting")]
+        {
+            statuses.set(&orders, state, Some("starting".to_owned()), now);
+            statuses.remark("orders", "disk full".to_owned());
+            assert_eq!(reason().as_deref(), Some(told), "{state:?}");
+        }
+        statuses.set(&orders, State::Running, None, now);
+        assert_eq!(reason(), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     batch::{Budget, Outcome, Tally},
     config::RejectLimit,
     cursor::Interval,
+    runtime::supervise::State,
     sink::{Covered, Pending, Sink},
     source::{Permit, kafka::Lag},
 };
@@ -146,6 +147,7 @@ fn line(places: Vec<Place>, patience: Duration) -> Line {
         breaker: breaker::Breaker::new(RejectLimit { limit: 0.5, over: 10 }),
         outlets: places,
         metrics: Metrics::new(),
+        statuses: Arc::default(),
         patience,
     }
 }
@@ -239,12 +241,16 @@ fn t23_a_sink_that_fails_pins_its_own_cursor_and_comes_back() {
     let ((well, well_told), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
     let mut line = line(vec![well, ill], PATIENCE);
     line.take_over(&[partition()]).unwrap();
+    line.statuses.set(&"test".into(), State::Running, None, chrono::DateTime::UNIX_EPOCH);
     ill_told.broken.store(true, Ordering::SeqCst);
     for number in 0..20 {
         line.hand_out(outcome(number, number + 1)).unwrap();
         assert!(!line.look_after_sinks().unwrap());
     }
     line.let_go(&[]).unwrap();
+    let status = line.statuses.all()["test"].clone();
+    assert_eq!(status.state, State::Running, "it is, with what it has");
+    assert_eq!(status.reason.as_deref(), Some("the archive sink is left behind: disk full"));
     assert_eq!(intervals(&well_told.committed).last().unwrap().1, 20, "the others go on");
     assert!(intervals(&ill_told.committed).is_empty(), "what was not taken is not acknowledged");
     assert!(line.take_over(&[partition()]).is_err(), "new partitions need every sink");

@@ -8,12 +8,16 @@ use std::{
 
 use huiju::{batch::Tally, sample::Made};
 
-use crate::support::{
-    Huiju, Kafka, Project, Sent, Settings,
-    carried::Table,
-    eventually, kafka,
-    project::{KEEP, SOURCES},
-    read_committed, samples, truth,
+use crate::{
+    doors::{edit, lamps},
+    other_feed::project,
+    support::{
+        Huiju, Kafka, Project, Sent, Settings,
+        carried::Table,
+        eventually, kafka,
+        project::{KEEP, SOURCES},
+        read_committed, samples, truth,
+    },
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -282,6 +286,36 @@ fn health_and_metrics_tell_what_the_account_tells() {
     let carried = project.settle();
     assert_eq!(carried.account, truth);
     assert_eq!(carried.rows.files.len() + carried.rejects.files.len(), files(&metrics), "files");
+}
+
+/// The pipeline runs, and neither does a restart help; but somebody has to look.
+#[test]
+fn a_sink_that_is_left_behind_is_told_for_as_long_as_it_is() {
+    let folder = project();
+    let folder = folder.path();
+    edit(&folder.join("huiju.toml"), "pipelines =", "listen = \"127.0.0.1:0\"\npipelines =");
+    lamps(folder, 1);
+    let mut huiju = Huiju::start(folder, &["run"], &[]);
+    let (table, away) = (folder.join("archive/lamps"), folder.join("away"));
+    let status = || {
+        let (code, body) = huiju.get("/ready").filter(|(code, _)| *code == 200)?;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        Some((code, body["pipelines"]["street_lamps"].clone()))
+    };
+    eventually("it is well", SOON, || {
+        let (_, status) = status()?;
+        (table.join("fault_kind=01").exists() && status["reason"].is_null()).then_some(())
+    });
+    fs::rename(&table, &away).unwrap();
+    crate::panics::lamps(folder, "lamps.raw.east", 100..110);
+    let behind = eventually("it is told", SOON, || status().filter(|(_, status)| !status["reason"].is_null()));
+    assert_eq!(behind.1["state"], "running", "{behind:?}");
+    assert!(behind.1["reason"].as_str().unwrap().starts_with("the archive sink is left behind: "), "{behind:?}");
+    fs::rename(&away, &table).unwrap();
+    eventually("it is back", SOON, || status().filter(|(_, status)| status["reason"].is_null()));
+    huiju.process.signal(libc::SIGTERM);
+    assert!(huiju.wait(SOON).success(), "{}", huiju.stderr());
+    assert_eq!(Table::skim(&table).account().input, 20);
 }
 
 fn files(metrics: &str) -> usize {

@@ -33,6 +33,7 @@ fn a_signal_ends_a_run_orderly_from_its_first_moment_on() {
         let status = huiju.wait(LONG);
         assert_eq!(status.code(), Some(code), "{arguments:?} {signal}: {status}\n{}", huiju.stderr());
         assert!(!huiju.stderr().contains("line built"), "{}", huiju.stderr());
+        assert!(!huiju.stderr().contains("when it answers"), "nobody was asked: {}", huiju.stderr());
     }
 }
 

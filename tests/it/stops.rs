@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use crate::support::{
-    Huiju, Kafka, Project, Sent, Settings, carried::Table, eventually, kafka, project::was_killed, read_committed,
-    samples, truth,
+use crate::{
+    doors::{edit, lamps},
+    other_feed::{account, project},
+    support::{
+        Huiju, Kafka, Project, Sent, Settings, carried::Table, eventually, kafka, project::was_killed, read_committed,
+        samples, truth,
+    },
 };
 
 /// Points on the way that are stopped at, not only died at.
@@ -143,6 +147,30 @@ fn t40_a_stop_that_a_commit_outlasts() {
         assert!(logs.contains(CUT_SHORT), "{point}: {logs}");
         stood.project.send(&stood.messages[stood.sent..]);
         stood.project.finish(&stood.messages);
+    }
+}
+
+/// Whoever reads what it prints has its line all the same, and the log says who did not come back.
+#[test]
+fn a_stop_whose_time_runs_out_tells_what_was_done_and_what_hung() {
+    let folder = project();
+    let folder = folder.path();
+    edit(&folder.join("huiju.toml"), "pipelines =", "drain = \"1s\"\npipelines =");
+    lamps(folder, 1);
+    for (bounded, code) in [(false, 0), (true, 3)] {
+        let arguments =
+            if bounded { &["run", "--format", "json", "--until-end"][..] } else { &["run", "--format", "json"] };
+        let mut huiju = Huiju::start(folder, arguments, &[("HUIJU_FAULT", "archive.before_commit:1:600000")]);
+        huiju.says("standing still", SOON);
+        huiju.process.signal(libc::SIGTERM);
+        let (status, said) = (huiju.wait(SOON), huiju.stderr());
+        assert_eq!(status.code(), Some(code), "{said}");
+        let summary = account(&huiju.stdout());
+        assert_eq!((&summary["in"], &summary["pipelines"]["street_lamps"]["in"]), (&0.into(), &0.into()), "{summary}");
+        let line = said.lines().find(|line| line.contains(CUT_SHORT)).unwrap_or_else(|| panic!("{said}"));
+        assert!(line.contains("street_lamps (running"), "{line}");
+        let last = said.contains("huiju: stopped before everything in flight was committed: street_lamps (running");
+        assert_eq!(last, bounded, "{said}");
     }
 }
 
