@@ -42,14 +42,13 @@ impl Breaker {
                 let field = fault.field.map_or(String::new(), |field| format!("{field}: "));
                 format!(" (as at {} offset {}: {field}{})", reject.partition, reject.offset, fault.reason)
             });
+            let (share, limit) = percent(*rejected, *rows, self.limit.limit);
             return Err(Error::new(
                 ErrorKind::TooManyRejects,
                 format!(
-                    "source {}: {rejected} of the last {rows} rows were rejected ({:.0} %, limit {:.0} %), most often \
+                    "source {}: {rejected} of the last {rows} rows were rejected ({share} %, limit {limit} %), most often \
                      {most}{example}; stopped before the last batch was written",
                     outcome.source,
-                    share * 100.0,
-                    self.limit.limit * 100.0
                 ),
             ));
         }
@@ -58,5 +57,39 @@ impl Breaker {
             *rejected /= 2;
         }
         Ok(())
+    }
+}
+
+/// A share that is above the limit, and the limit, in percent: with as many decimals as it takes to see that it is. The
+/// share is never rounded up: 100 is all of them.
+fn percent(rejected: u64, rows: u64, limit: f64) -> (f64, f64) {
+    const MOST: u32 = 4;
+    let limit = (limit * 100.0 * 1e4).round() / 1e4;
+    let share = |decimals: u32| {
+        let scale = 10u128.pow(decimals);
+        (u128::from(rejected) * 100 * scale / u128::from(rows)) as f64 / scale as f64
+    };
+    ((0..MOST).map(share).find(|share| *share > limit).unwrap_or(share(MOST)), limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_above_the_limit_looks_above_it() {
+        let told = |rejected, rows, limit| {
+            let (share, limit) = percent(rejected, rows, limit);
+            format!("{share} %, limit {limit} %")
+        };
+        assert_eq!(told(600, 1000, 0.5), "60 %, limit 50 %");
+        assert_eq!(told(29, 100, 0.07), "29 %, limit 7 %");
+        assert_eq!(told(1, 1000, 0.0), "0.1 %, limit 0 %");
+        assert_eq!(told(1, 3000, 0.0), "0.03 %, limit 0 %");
+        assert_eq!(told(1000, 1000, 0.999), "100 %, limit 99.9 %");
+        assert_eq!(told(9999, 10_000, 0.999), "99.99 %, limit 99.9 %");
+        assert_eq!(told(996, 1000, 0.99), "99.6 %, limit 99 %");
+        assert_eq!(told(2, 3, 0.6666), "66.666 %, limit 66.66 %");
+        assert_eq!(told(1, u64::MAX, 0.0), "0 %, limit 0 %");
     }
 }
