@@ -180,16 +180,14 @@ impl Dedup {
         let latest = u32::try_from(self.latest().timestamp().max(0)).unwrap_or(u32::MAX);
         let mut hasher = Xxh3::new();
         let mut seen_before = Vec::new();
-        // One look-up of the memory per partition, not per row.
-        for (cover, interval) in checked.covers.iter().enumerate() {
-            let memory = match self.memories.get_mut(&interval.partition) {
-                Some(memory) => memory,
-                None => self.memories.entry(interval.partition.clone()).or_default(),
-            };
-            for (row, origin) in checked.origins.iter().enumerate() {
-                if origin.cover as usize != cover || !checked.alive[row] {
-                    continue;
-                }
+        // One look-up of the memory per partition, not per row; within a partition the order stays.
+        let cover = |row: usize| checked.origins[row].cover;
+        let mut rows: Vec<usize> = (0..checked.origins.len()).filter(|row| checked.alive[*row]).collect();
+        rows.sort_by_key(|row| cover(*row));
+        for rows in rows.chunk_by(|one, next| cover(*one) == cover(*next)) {
+            let memory = self.memory(&checked.covers[cover(rows[0]) as usize].partition);
+            for &row in rows {
+                let origin = &checked.origins[row];
                 let (hash, more) = hash(&mut hasher, &keys, row);
                 let second = origin.timestamp.map_or(0, seconds);
                 let position = position(origin.offset, origin.row);

@@ -97,6 +97,24 @@ fn the_first_stays_and_later_copies_go() {
     assert_eq!(alive(&mut dedup, &[("b", 3, 0, START)]), [false]);
 }
 
+/// Rows of several partitions, one after the other or mixed, are judged as if each partition came alone.
+#[test]
+fn partitions_of_a_batch_are_judged_each_in_its_own_order() {
+    let names = ["orders", "others", "empty"];
+    let rows = [(0, "a"), (1, "a"), (0, "b"), (1, "b"), (1, "a"), (0, "a"), (1, "c")];
+    let mut batch = checked(&rows.map(|(_, key)| (key, 0, 0, START)));
+    batch.covers = names.map(|name| Interval { partition: Partition::new(name, 3), from: 0, next: 9 }).to_vec();
+    for (at, origin) in batch.origins.iter_mut().enumerate() {
+        (origin.cover, origin.offset) = (rows[at].0, at as i64);
+    }
+    // Was struck out before: claims no key.
+    batch.alive[3] = false;
+    let mut dedup = dedup();
+    dedup.strike_out(&mut batch).unwrap();
+    assert_eq!(batch.alive, [true, true, true, false, false, false, true]);
+    assert_eq!((batch.duplicates, dedup.keys()), (2, 4));
+}
+
 #[test]
 fn copies_within_one_message_are_found() {
     let mut dedup = dedup();

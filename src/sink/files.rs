@@ -14,7 +14,7 @@ mod names;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -133,8 +133,10 @@ impl Sink for Files {
 
     fn write(&mut self, outcome: &Outcome) -> Result<()> {
         let mut lines = self.rejects.begin(&outcome.covers)?;
+        let places = outcome.covers.iter().enumerate().map(|(at, interval)| (&interval.partition, at));
+        let places: HashMap<&Partition, usize> = places.collect();
         for reject in &outcome.rejects {
-            let at = outcome.covers.iter().position(|interval| interval.partition == reject.partition);
+            let at = places.get(&reject.partition).copied();
             let at = at.ok_or_else(|| Error::bug(format!("a reject of {} is in no interval", reject.partition)))?;
             lines.put(at, |out| lines::reject(&outcome.source, reject, out))?;
         }
