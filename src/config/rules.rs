@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use encoding_rs::{UTF_16BE, UTF_16LE};
+
 use super::{Dedup, Pipeline, Sink, Start};
 use crate::error::Finding;
 
@@ -150,6 +152,12 @@ pub fn with_files(all: &[Pipeline]) -> Vec<Finding> {
     for pipeline in all.iter().filter(|pipeline| pipeline.start == Start::End) {
         let what = "start = \"end\" is for Kafka: of files, move away what is not to be read";
         findings.push(Finding::new(pipeline.place("start"), what));
+    }
+    for source in all.iter().flat_map(|pipeline| &pipeline.sources) {
+        if source.charset.is_some_and(|charset| [UTF_16LE, UTF_16BE].contains(&charset)) {
+            let what = "charset: UTF-16 is for Kafka, lines of files end with a newline byte: have the files in UTF-8";
+            findings.push(Finding::new(source.place("charset"), what));
+        }
     }
     let mut rejected: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, sink, at) in sinks(all) {

@@ -58,6 +58,14 @@ pub(super) fn check_all(pipelines: &[(&str, &[(&str, &str)])], expect: Expect) {
     expect.assert_eq(&shown);
 }
 
+/// What `[files]` in `huiju.toml` has against a folder that is fine with Kafka.
+pub(super) fn check_with_files(changes: &[(&str, &str)], expect: Expect) {
+    let dir = folder("p", changes);
+    let (all, findings) = pipeline::read_all(dir.path(), &[]);
+    assert_eq!(show(&findings), "");
+    expect.assert_eq(&show(&pipeline::with_files(&all)).replace(&dir.path().display().to_string(), "."));
+}
+
 #[test]
 fn what_is_not_written_has_a_default() {
     let dir = folder("p", &[("README.md", "x"), (".hidden.sql", ""), ("1_clean.sql~", "")]);

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::folder::{HEAD, check_all, check_folder};
+use super::folder::{HEAD, check_all, check_folder, check_with_files};
 
 #[test]
 fn sinks_that_get_in_each_others_way() {
@@ -121,4 +121,20 @@ fn pipelines_have_tables_and_topics_of_their_own() {
             b
         "#]],
     );
+}
+
+#[test]
+fn files_have_neither_an_end_to_begin_at_nor_lines_of_utf_16() {
+    let source = |charset: &str| format!("topics = [\"raw.nanchang\"]\ncharset = \"{charset}\"");
+    let head = format!("start = \"end\"{HEAD}");
+    check_with_files(
+        &[("pipeline.toml", &head), ("sources/nanchang.toml", &source("utf-16le"))],
+        expect![[r#"
+            ./p/pipeline.toml:1: start = "end" is for Kafka: of files, move away what is not to be read
+            ./p/sources/nanchang.toml:2: charset: UTF-16 is for Kafka, lines of files end with a newline byte: have the files in UTF-8
+        "#]],
+    );
+    for fine in ["utf-8", "gbk", "gb18030"] {
+        check_with_files(&[("sources/nanchang.toml", &source(fine))], expect![""]);
+    }
 }
