@@ -130,13 +130,19 @@ impl Fetched {
     }
 }
 
-/// Messages that are gone for good, recorded as a reject of stage `fetch` because the pipeline's policy says so.
+/// A longer line of a file is no message, in bytes.
+pub const LONGEST_LINE: usize = 64 << 20;
+
+/// Messages that are gone for good, recorded as a reject of stage `fetch`: because the pipeline's policy says so, or
+/// because nobody can hold them.
 #[derive(Clone, Debug)]
 pub struct Gap {
     /// The lost offsets; they lie within one of the batch's `covers`.
     pub lost: Interval,
-    /// `gap.retention`, `gap.truncated`.
+    /// `gap.retention`, `gap.truncated`, `decode.too_large`.
     pub code: &'static str,
+    /// The messages' time in milliseconds since 1970, where it is known without them: a file has one for all.
+    pub timestamp: Option<i64>,
 }
 
 /// Where a row came from. A message holds several rows when it is an array or an envelope.
@@ -396,7 +402,7 @@ mod tests {
         let cover = |topic: &str, from, next| Interval { partition: Partition::new(topic, 0), from, next };
         let mut all = Fetched {
             covers: vec![cover("a", 0, 10), cover("b", 5, 9), cover("c", 7, 8), cover("d", 1, 4)],
-            gaps: vec![Gap { lost: cover("a", 2, 3), code: "x" }, Gap { lost: cover("a", 8, 9), code: "x" }],
+            gaps: vec![Gap { lost: cover("a", 2, 3), code: "x", timestamp: None }, Gap { lost: cover("a", 8, 9), code: "x", timestamp: None }],
             held: Some(Budget::new(100).hold(6)),
             ..Fetched::default()
         };

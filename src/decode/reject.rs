@@ -5,7 +5,7 @@ use std::{cell::RefCell, sync::Arc};
 use bytes::Bytes;
 
 use super::Decoded;
-use crate::batch::{Fault, Fetched, Gap, Message, Reject};
+use crate::batch::{Fault, Fetched, Gap, LONGEST_LINE, Message, Reject};
 
 /// A reject for a decoded row.
 pub fn reject(fetched: &Fetched, decoded: &Decoded, row: usize, stage: Arc<str>, faults: Vec<Fault>) -> Reject {
@@ -36,11 +36,12 @@ pub fn gap_rejects(fetched: &Fetched) -> Vec<Reject> {
     fetched.gaps.iter().map(gap).collect()
 }
 
-fn gap(Gap { lost, code }: &Gap) -> Reject {
+fn gap(Gap { lost, code, timestamp }: &Gap) -> Reject {
+    let too_large = format!("是一行超过 {} MiB 的消息，没有读入；请拆成较短的行，写入新名称的文件", LONGEST_LINE >> 20);
     let why = match *code {
         "gap.retention" => "的消息尚未读取，已超过保留期被删除",
         "gap.truncated" => "的内容不是完整的一行：文件被截短或改写过",
-        "decode.too_large" => "是一条过长的消息，没有读入",
+        "decode.too_large" => &too_large,
         _ => "的消息尚未读取就已丢失",
     };
     let reason = format!("偏移 {} 至 {}（不含）{why}", lost.from, lost.next);
@@ -48,7 +49,7 @@ fn gap(Gap { lost, code }: &Gap) -> Reject {
         partition: lost.partition.clone(),
         offset: lost.from,
         row: None,
-        timestamp: None,
+        timestamp: *timestamp,
         key: None,
         message: None,
         payload: None,

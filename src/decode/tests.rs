@@ -369,7 +369,7 @@ fn a_batch_takes_no_more_messages_than_make_it_large() {
         let (lost, next) = (fetched.covers[0].clone(), fetched.covers[0].next);
         fetched
             .gaps
-            .push(crate::batch::Gap { lost: Interval { from: next, next: next + 5, ..lost }, code: "gap.retention" });
+            .push(crate::batch::Gap { lost: Interval { from: next, next: next + 5, ..lost }, code: "gap.retention", timestamp: None });
         fetched.covers[0].next = next + 5;
         let (mut at, mut taken, mut lost) = (100, Vec::new(), 0);
         let mut next = Some(fetched);
@@ -464,10 +464,19 @@ fn other_charsets_are_transcoded_and_positions_lead_to_the_bytes_received() {
 fn gaps_are_rejects_of_stage_fetch() {
     let mut fetched = fetched([Some(GOOD)]);
     let lost = Interval { partition: Partition::new("raw", 0), from: 40, next: 100 };
-    fetched.gaps.push(crate::batch::Gap { lost, code: "gap.retention" });
+    fetched.gaps.push(crate::batch::Gap { lost, code: "gap.retention", timestamp: None });
     let decoded = plain().decode(&mut fetched);
     assert_eq!((decoded.input, decoded.rows.num_rows()), (2, 1));
     let reject = &decoded.rejects[0];
     assert_eq!((&*reject.stage, reject.offset, &*reject.faults[0].code), ("fetch", 40, "gap.retention"));
     assert!(reject.faults[0].reason.contains("40") && reject.faults[0].reason.contains("100"));
+    assert_eq!(reject.timestamp, None);
+
+    // Of a line that is too long its file's name may tell the time, and who reads the reason can do something.
+    let gap = &mut fetched.gaps[0];
+    (gap.code, gap.timestamp) = ("decode.too_large", Some(1_795_536_000_000));
+    let reject = &plain().decode(&mut fetched).rejects[0];
+    assert_eq!(reject.timestamp, Some(1_795_536_000_000));
+    let reason = &reject.faults[0].reason;
+    assert!(reason.contains("64 MiB") && reason.contains("请拆成较短的行"), "{reason}");
 }

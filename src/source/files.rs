@@ -9,7 +9,7 @@
 //!
 //! Files of a topic are read in the order of their names, topics take turns. When following, a line waits for its
 //! newline; a bounded run reads what stood there at its start, a last line without newline only if it is a whole JSON
-//! text. A line above [`LONGEST`] is skipped without being held in memory and rejected as `decode.too_large`.
+//! text. A line above [`LONGEST_LINE`] is skipped without being held in memory and rejected as `decode.too_large`.
 //!
 //! There is no `start = "end"`: where a file begins to be read is remembered with its first rows, so a crash before them
 //! would make the end a later one, and what came in between would be lost.
@@ -30,16 +30,13 @@ use tracing::warn;
 
 use super::{Intake, Source};
 use crate::{
-    batch::Fetched,
+    batch::{Fetched, LONGEST_LINE},
     config::Gaps,
     cursor::{NEVER, Partition},
     error::{Context, Error, ErrorKind, Result},
     stop::Stop,
 };
 use tail::{Tail, Taken};
-
-/// A longer line is no message.
-pub const LONGEST: usize = 64 << 20;
 
 /// How many files of a topic are told that are not as they should be.
 const TOLD: usize = 100;
@@ -91,7 +88,7 @@ impl Files {
             files: BTreeMap::new(),
             told: BTreeSet::new(),
         });
-        Files { topics: topics.collect(), settings, longest: LONGEST }
+        Files { topics: topics.collect(), settings, longest: LONGEST_LINE }
     }
 
     /// Whether there can be anything to read; to be asked before anything is made for it.

@@ -251,7 +251,8 @@ impl Tail {
 
     fn gap(&self, read: usize, code: &'static str) -> Gap {
         let (from, next) = (self.position, self.position + read as i64);
-        Gap { lost: Interval { partition: self.partition.clone(), from, next }, code }
+        let lost = Interval { partition: self.partition.clone(), from, next };
+        Gap { lost, code, timestamp: self.timestamp }
     }
 
     fn message(&self, cover: usize, start: usize, len: usize) -> Message {

@@ -71,7 +71,7 @@ impl World {
             max_batch_messages: 1000,
             poll: Duration::from_millis(1),
         };
-        World { folder, cursors: Cursors::new(), settings, longest: LONGEST }
+        World { folder, cursors: Cursors::new(), settings, longest: LONGEST_LINE }
     }
 
     fn file(&self, name: &str, content: impl AsRef<[u8]>) {

@@ -174,7 +174,7 @@ impl Batches {
             self.ready.push_back(Fetched {
                 source: track.source,
                 covers: vec![lost.clone()],
-                gaps: vec![Gap { lost, code }],
+                gaps: vec![Gap { lost, code, timestamp: None }],
                 ..Fetched::default()
             });
             track.next = upto;
