@@ -198,8 +198,12 @@ fn source(setup: &Setup) -> Result<(Box<dyn Source>, Option<crate::kafka::Shared
             Ok((Box::new(source), Some(group)))
         }
         Topics::Files { folder } => {
-            let topics = topics
-                .flat_map(|(at, source)| source.topics.iter().map(move |topic| (topic.clone(), at, source.time_zone)));
+            let topics = topics.flat_map(|(at, source)| {
+                let (zone, charset) = (source.time_zone, source.charset);
+                let wanted =
+                    move |topic: &String| source::files::Wanted { topic: topic.clone(), source: at, zone, charset };
+                source.topics.iter().map(wanted)
+            });
             let settings = source::files::Settings {
                 folder: folder.clone(),
                 topics: topics.collect(),

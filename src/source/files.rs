@@ -4,8 +4,9 @@
 //! line's start, and the cursor the position after its newline, so a file may grow, but not change: one that is shorter
 //! than its cursor, or whose lines do not begin where they did, is refused. New content needs a new name; write it as
 //! `*.partial` and rename it. What has another ending, a name that is not UTF-8 or holds a control character, or is no
-//! file, is ignored and told; hidden files are ignored in silence. Empty lines are covered but are no messages. The messages' time is midnight of
-//! the date in the file's name; without one they have none.
+//! file, is ignored and told; hidden files are ignored in silence. Blank lines are covered but are no messages, so blanks
+//! may follow a last line that was taken. The messages' time is midnight of the date in the file's name; without one
+//! they have none.
 //!
 //! Files of a topic are read in the order of their names, topics take turns. When following, a line waits for its
 //! newline; a bounded run reads what stood there at its start, a last line without newline only if it is a whole JSON
@@ -26,6 +27,7 @@ use std::{
 };
 
 use chrono_tz::Tz;
+use encoding_rs::{Encoding, UTF_8};
 use tracing::warn;
 
 use super::{Intake, Source};
@@ -48,8 +50,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(600);
 pub struct Settings {
     /// Holds a folder per topic.
     pub folder: PathBuf,
-    /// Topic, index of its source, and the zone of dates in file names.
-    pub topics: Vec<(String, usize, Tz)>,
+    pub topics: Vec<Wanted>,
     /// Ends where the files ended at the start.
     pub bounded: bool,
     pub gaps: Gaps,
@@ -57,6 +58,18 @@ pub struct Settings {
     pub max_batch_messages: usize,
     /// How long to wait for files to grow.
     pub poll: Duration,
+}
+
+/// A topic to be read, and what its source says of it.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub topic: String,
+    /// Index of its source.
+    pub source: usize,
+    /// Of dates in file names.
+    pub zone: Tz,
+    /// UTF-8 if absent.
+    pub charset: Option<&'static Encoding>,
 }
 
 /// The file source of a pipeline.
@@ -72,6 +85,7 @@ struct Topic {
     /// Index of its source.
     source: usize,
     zone: Tz,
+    charset: &'static Encoding,
     folder: PathBuf,
     files: BTreeMap<String, Tail>,
     /// What has been told once.
@@ -80,11 +94,12 @@ struct Topic {
 
 impl Files {
     pub fn new(settings: Settings) -> Files {
-        let topics = settings.topics.iter().map(|(name, source, zone)| Topic {
-            name: name.clone(),
-            source: *source,
-            zone: *zone,
-            folder: settings.folder.join(name),
+        let topics = settings.topics.iter().map(|wanted| Topic {
+            name: wanted.topic.clone(),
+            source: wanted.source,
+            zone: wanted.zone,
+            charset: wanted.charset.unwrap_or(UTF_8),
+            folder: settings.folder.join(&wanted.topic),
             files: BTreeMap::new(),
             told: BTreeSet::new(),
         });
@@ -134,7 +149,7 @@ impl Files {
             if time.is_none() {
                 topic.tell("no date in the file's name, as in 2026-11-25.jsonl: its messages have no time", &name);
             }
-            let tail = Tail::open(path, partition, cuts, end, time, self.settings.gaps)?;
+            let tail = Tail::open(path, partition, cuts, end, time, topic.charset, self.settings.gaps)?;
             topic.files.insert(name, tail);
         }
         Ok(())

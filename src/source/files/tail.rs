@@ -9,6 +9,7 @@ use std::{
 
 use chrono::{NaiveDate, NaiveTime, TimeZone};
 use chrono_tz::Tz;
+use encoding_rs::Encoding;
 use tracing::warn;
 
 use super::changed;
@@ -30,6 +31,7 @@ pub(super) struct Tail {
     end: Option<i64>,
     /// Time of all its messages, in milliseconds since 1970.
     timestamp: Option<i64>,
+    charset: &'static Encoding,
     /// Bytes of the file when we last looked, and when we last found no further line.
     known: i64,
     exhausted_at: i64,
@@ -64,6 +66,7 @@ impl Tail {
         mut cuts: Cuts,
         end: Option<i64>,
         timestamp: Option<i64>,
+        charset: &'static Encoding,
         gaps: Gaps,
     ) -> Result<Tail> {
         cuts.sort_unstable();
@@ -85,7 +88,8 @@ impl Tail {
             }
         }
         cuts.remove(0);
-        Ok(Tail { path, partition, position, cuts, end, timestamp, known: size, exhausted_at: -1, giant: None, torn })
+        let (known, exhausted_at) = (size, -1);
+        Ok(Tail { path, partition, position, cuts, end, timestamp, charset, known, exhausted_at, giant: None, torn })
     }
 
     /// Whether some sink has already taken what comes next.
@@ -163,12 +167,13 @@ impl Tail {
             let start = batch.arena.len();
             match self.line(&mut file, &mut batch.arena, longest)? {
                 Line::Whole(read) => {
-                    let line = strip(&batch.arena[start..]).len();
+                    let line = strip(&batch.arena[start..]);
+                    let (line, blank) = (line.len(), is_blank(line));
                     if self.torn {
                         batch.gaps.push(self.gap(read, "gap.truncated"));
                         batch.arena.truncate(start);
                         self.torn = false;
-                    } else if line > 0 {
+                    } else if !blank {
                         batch.arena.truncate(start + line);
                         batch.messages.push(self.message(batch.covers.len(), start, line));
                     } else {
@@ -201,17 +206,11 @@ impl Tail {
                 return Ok(Line::Whole(read));
             }
             if read <= longest {
-                if self.end.is_some() && read > 0 {
-                    if is_whole(&arena[start..]) {
+                if self.end.is_some() && !is_blank(&arena[start..]) {
+                    if is_whole(&arena[start..], self.charset) {
                         return Ok(Line::Whole(read));
                     }
-                    let (path, position) = (&self.path, self.position);
-                    warn!(
-                        ?path,
-                        position,
-                        bytes = read,
-                        "the last line has no newline and is not whole: left for the next run"
-                    );
+                    self.leave(read as i64);
                 }
                 arena.truncate(start);
                 return Ok(Line::None);
@@ -241,12 +240,21 @@ impl Tail {
             read += used as i64;
             ended = newline.is_some();
         }
-        if ended || self.end.is_some() {
+        if ended {
             self.giant = None;
             return Ok(Line::TooLong((passed + read - self.position) as usize));
         }
         self.giant = Some(passed + read);
+        if self.end.is_some() {
+            self.leave(passed + read - self.position);
+        }
         Ok(Line::None)
+    }
+
+    /// Tells that a bounded run does not take the last line.
+    fn leave(&self, bytes: i64) {
+        let (path, position) = (&self.path, self.position);
+        warn!(?path, position, bytes, "the last line has no newline and is not whole: left for the next run");
     }
 
     fn gap(&self, read: usize, code: &'static str) -> Gap {
@@ -267,21 +275,41 @@ fn strip(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether a last line without newline can be taken as it is: blank, or one JSON text. What is still being written is
-/// neither, and taking its beginning would make two broken messages of one.
-fn is_whole(line: &[u8]) -> bool {
-    line.iter().all(u8::is_ascii_whitespace) || serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+/// What JSON lets stand around a text, but for the newline: the same bytes in every charset that files can have.
+const BLANKS: &[u8] = b" \t\r";
+
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| BLANKS.contains(byte))
 }
 
-/// Whether a line begins at `at`, or ended there when the file was shorter.
+/// Whether a last line without newline can be taken as it is: one JSON text, as it can stand behind a byte order mark.
+/// What is still being written is not, and taking its beginning would make two broken messages of one. Bytes that are no
+/// text in the charset are for the decoder to refuse.
+fn is_whole(line: &[u8], charset: &'static Encoding) -> bool {
+    let (text, _) = charset.decode_without_bom_handling(line);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Whether a line begins at `at`, or ended there when the file was shorter: then nothing but blanks and its newline have
+/// come since.
 fn boundary(file: &File, at: i64, size: i64) -> io::Result<bool> {
     if at == 0 || at == size {
         return Ok(true);
     }
-    let mut around = [0; 3];
-    let read = file.read_at(&mut around, at as u64 - 1)?;
-    let around = &around[..read];
-    Ok(around.starts_with(b"\n") || around[1..].starts_with(b"\n") || around[1..].starts_with(b"\r\n"))
+    let mut piece = [0; 256];
+    let mut at = at as u64;
+    if file.read_at(&mut piece[..1], at - 1)? == 1 && piece[0] == b'\n' {
+        return Ok(true);
+    }
+    loop {
+        let read = file.read_at(&mut piece, at)?;
+        let more = piece[..read].iter().find(|byte| !BLANKS.contains(byte));
+        if read == 0 || more.is_some() {
+            return Ok(more.is_none_or(|byte| *byte == b'\n'));
+        }
+        at += read as u64;
+    }
 }
 
 /// Midnight of the date in a file's name (`2026-11-25` or `20261125`), in milliseconds since 1970.

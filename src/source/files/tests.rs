@@ -1,3 +1,5 @@
+mod last_lines;
+
 use std::{
     sync::{Arc, Mutex, mpsc::Receiver},
     thread::JoinHandle,
@@ -59,12 +61,16 @@ impl Seen {
 
 type Line = (Intake, JoinHandle<()>, Arc<Mutex<Seen>>);
 
+fn wanted(topic: &str, source: usize) -> Wanted {
+    Wanted { topic: topic.into(), source, zone: chrono_tz::Asia::Shanghai, charset: None }
+}
+
 impl World {
     fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             folder: folder.path().to_owned(),
-            topics: vec![("t".into(), 3, chrono_tz::Asia::Shanghai)],
+            topics: vec![wanted("t", 3)],
             bounded: true,
             gaps: Gaps::Stop,
             max_batch_bytes: 1 << 20,
@@ -133,7 +139,7 @@ fn answer(feed: Receiver<Feed>, cursors: &Cursors, seen: &Mutex<Seen>) {
 #[test]
 fn lines_are_messages_and_offsets_are_bytes() {
     let world = World::new();
-    world.file("t/b.jsonl", "{}\r\n\r\n\n{\"a\":1}\n");
+    world.file("t/b.jsonl", "{}\r\n\r\n\n{\"a\":1}\n \t\r\n");
     world.file("t/a-2026-11-25.jsonl", "1\n22\n333");
     world.file("t/.hidden.jsonl", "x\n");
     world.file("t/c.jsonl.partial", "x\n");
@@ -143,7 +149,7 @@ fn lines_are_messages_and_offsets_are_bytes() {
     let expected = ["t/a-2026-11-25.jsonl 0 1", "t/a-2026-11-25.jsonl 2 22", "t/a-2026-11-25.jsonl 5 333"];
     assert_eq!(seen.messages()[..3], expected);
     assert_eq!(seen.messages()[3..], ["t/b.jsonl 0 {}", "t/b.jsonl 7 {\"a\":1}"]);
-    assert_eq!(seen.covered(), [("t/a-2026-11-25.jsonl".into(), 0, 8), ("t/b.jsonl".into(), 0, 15)]);
+    assert_eq!(seen.covered(), [("t/a-2026-11-25.jsonl".into(), 0, 8), ("t/b.jsonl".into(), 0, 19)]);
     assert!(seen.finished);
     assert_eq!(seen.batches.len(), 1);
     assert_eq!(seen.batches[0].source, 3);
@@ -226,16 +232,6 @@ fn a_file_that_was_emptied_is_refused() {
 }
 
 #[test]
-fn a_last_line_that_is_still_being_written_is_left_for_the_next_run() {
-    let mut world = World::new();
-    world.file("t/a.jsonl", "{\"a\":1}\n{\"a\":");
-    assert_eq!(world.run().unwrap().covered(), [("t/a.jsonl".into(), 0, 8)]);
-    world.file("t/a.jsonl", "{\"a\":1}\n{\"a\":2}");
-    world.cuts("t/a.jsonl", &[8]);
-    assert_eq!(world.run().unwrap().messages(), ["t/a.jsonl 8 {\"a\":2}"]);
-}
-
-#[test]
 fn a_file_that_is_replaced_while_it_is_read_is_refused() {
     let mut world = World::new();
     world.settings.bounded = false;
@@ -265,52 +261,6 @@ fn a_file_that_is_replaced_while_it_is_read_is_refused() {
 }
 
 #[test]
-fn a_last_line_taken_without_newline_is_not_taken_again() {
-    let mut world = World::new();
-    world.file("t/a.jsonl", "1\n2");
-    assert_eq!(world.run().unwrap().covered(), [("t/a.jsonl".into(), 0, 3)]);
-    world.file("t/a.jsonl", "1\n2\r\n3\n");
-    world.cuts("t/a.jsonl", &[3]);
-    let seen = world.run().unwrap();
-    assert_eq!((seen.messages(), seen.covered()), (vec!["t/a.jsonl 5 3".to_owned()], vec![("t/a.jsonl".into(), 3, 7)]));
-    // Another sink is behind: the first one's cursor cuts the line from its newline.
-    world.cuts("t/a.jsonl", &[2, 3]);
-    let seen = world.run().unwrap();
-    assert_eq!(seen.messages(), ["t/a.jsonl 2 2", "t/a.jsonl 5 3"]);
-    assert_eq!(seen.batches[0].covers[0].next, 3);
-    // But a line that went on is not the message we took.
-    world.file("t/a.jsonl", "1\n2222\n");
-    world.cuts("t/a.jsonl", &[3]);
-    assert_eq!(world.run().unwrap_err().kind, ErrorKind::Gap);
-}
-
-#[test]
-fn a_line_that_is_too_long_is_passed_over_and_recorded() {
-    let mut world = World::new();
-    world.longest = 1000;
-    let (fits, long) = ("x".repeat(999), "x".repeat(300_000));
-    world.file("t/a.jsonl", format!("1\n{fits}\n{long}\n2\n{long}"));
-    let seen = world.run().unwrap();
-    assert_eq!(seen.messages().len(), 3);
-    assert_eq!(seen.messages()[2], "t/a.jsonl 301003 2");
-    assert_eq!(seen.covered(), [("t/a.jsonl".into(), 0, 601_005)]);
-    let gaps: Vec<_> = seen.batches.iter().flat_map(|b| &b.gaps).map(|g| (g.code, g.lost.from, g.lost.next)).collect();
-    assert_eq!(gaps, [("decode.too_large", 1002, 301_003), ("decode.too_large", 301_005, 601_005)]);
-    assert!(seen.batches.iter().all(|batch| batch.arena.len() < 5000));
-}
-
-#[test]
-fn a_line_of_twenty_megabytes_is_a_message() {
-    let world = World::new();
-    let long = "x".repeat(20 << 20);
-    world.file("t/a.jsonl", format!("1\n{long}\n2\n"));
-    let seen = world.run().unwrap();
-    let lens: Vec<u32> =
-        seen.batches.iter().flat_map(|b| &b.messages).map(|message| message.payload.unwrap().len).collect();
-    assert_eq!(lens, [1, 20 << 20, 1]);
-}
-
-#[test]
 fn missing_folders() {
     let mut world = World::new();
     let refused = |world: &World, words: &str| {
@@ -322,7 +272,7 @@ fn missing_folders() {
     world.file("t", "no folder");
     refused(&world, "/t is a file");
     fs::remove_file(world.settings.folder.join("t")).unwrap();
-    world.settings.topics.push(("u".into(), 1, chrono_tz::Asia::Shanghai));
+    world.settings.topics.push(wanted("u", 1));
     world.file("u/a.jsonl", "1\n");
     let seen = world.run().unwrap();
     assert_eq!((seen.messages().len(), seen.batches[0].source), (1, 1));
