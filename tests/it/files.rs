@@ -328,6 +328,20 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     }
 }
 
+#[test]
+fn of_many_files_that_are_not_read_a_hundred_are_told_and_that_there_are_more() {
+    let folder = crate::other_feed::project();
+    crate::panics::lamps(folder.path(), "lamps.raw.east", 0..1);
+    for number in 0..150 {
+        fs::write(folder.path().join(format!("topics/lamps.raw.east/{number}.csv")), "").unwrap();
+    }
+    let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end"], &[]);
+    let said = huiju.stderr();
+    assert!(status.success(), "{said}");
+    let told = |words: &str| said.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((told("ignored: messages are read"), told("only the first 100 are told")), (100, 1), "{said}");
+}
+
 /// T33 as an operator meets it: the archive cannot be written. The clean stream goes on, and when it can be the archive has
 /// everything.
 #[test]

@@ -17,7 +17,7 @@ use crate::{
     batch::{Fetched, Gap, Message},
     config::Gaps,
     cursor::{Cuts, Interval, Partition},
-    error::{Context, Result},
+    error::{Context, Error, Result},
 };
 
 pub(super) struct Tail {
@@ -88,7 +88,7 @@ impl Tail {
             }
         }
         cuts.remove(0);
-        let (known, exhausted_at) = (size, -1);
+        let (known, exhausted_at) = (size.max(end.unwrap_or(0)), -1);
         Ok(Tail { path, partition, position, cuts, end, timestamp, charset, known, exhausted_at, giant: None, torn })
     }
 
@@ -97,35 +97,45 @@ impl Tail {
         !self.cuts.is_empty()
     }
 
-    /// Moves lines into the batch until it is full, a cut is reached, or there are no more.
-    pub fn take(&mut self, batch: &mut Fetched, bytes: usize, messages: usize, longest: usize) -> Result<Taken> {
-        if self.end.is_some_and(|end| self.position >= end) {
-            return Ok(Taken::Exhausted);
-        }
-        let size = match std::fs::metadata(&self.path) {
-            Ok(about) => about.len() as i64,
+    /// Takes note of the bytes that the file has now; `None` if it is not there any more. One that is not all that was
+    /// there is refused.
+    pub fn seen(&mut self, size: Option<i64>) -> Result<()> {
+        let before = self.known.max(self.position);
+        match size {
+            Some(size) if size < before => {
+                Err(changed(&self.path, format!("has {size} bytes, but had {before} before")))
+            }
+            Some(size) => {
+                self.known = size;
+                Ok(())
+            }
+            None if self.position < before => Err(self.gone()),
             // Read to its end, then tidied away: nothing is lost.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.position >= self.known => {
-                return Ok(Taken::Exhausted);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(changed(&self.path, format!("is gone and was read only up to byte {}", self.position)));
-            }
-            Err(error) => return Err(error).or_unavailable(format!("look at {}", self.path.display())),
-        };
-        if size < self.position {
-            let position = self.position;
-            return Err(changed(&self.path, format!("has {size} bytes, but was read up to byte {position}")));
+            None => Ok(()),
         }
-        self.known = size;
-        if size == self.position || size == self.exhausted_at {
+    }
+
+    fn gone(&self) -> Error {
+        changed(&self.path, format!("is gone and was read only up to byte {}", self.position))
+    }
+
+    /// Moves lines into the batch until it is full, a cut is reached, or there are no more. Of a file that has not grown
+    /// since it was read last it knows without looking.
+    pub fn take(&mut self, batch: &mut Fetched, bytes: usize, messages: usize, longest: usize) -> Result<Taken> {
+        let at_end = self.end.is_some_and(|end| self.position >= end);
+        if at_end || self.known <= self.position || self.known == self.exhausted_at {
             return Ok(Taken::Exhausted);
         }
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.gone()),
+            file => file.or_unavailable(format!("open {}", self.path.display()))?,
+        };
+        let size = file.metadata().or_unavailable(format!("look at {}", self.path.display()))?.len() as i64;
+        self.seen(Some(size))?;
         let from = self.position;
-        let reading = || format!("read {}", self.path.display());
-        let file = File::open(&self.path).or_unavailable(reading())?;
         // Another file may have been put in its place, or its content replaced, since we looked last.
-        if !self.torn && !boundary(&file, self.position, size).or_unavailable(reading())? {
+        let begins = boundary(&file, from, size).or_unavailable(format!("read {}", self.path.display()))?;
+        if !self.torn && !begins {
             let position = self.position;
             return Err(changed(
                 &self.path,

@@ -317,20 +317,41 @@ fn following_waits_for_newlines_finds_new_files_and_finishes_on_stop() {
 fn a_file_that_shrinks_or_goes_away_while_unread_is_a_gap() {
     let mut world = World::new();
     world.settings.max_batch_messages = 1;
-    for remove in [true, false] {
+    for left in [None, Some("1"), Some("1\n2\n")] {
         world.file("t/a.jsonl", "1\n2\n3\n");
         let (mut intake, line, _seen) = world.line();
         let mut source = world.source();
         source.discover(&mut intake, &Stop::new()).unwrap();
         assert!(source.read(0, &mut intake).unwrap());
-        match remove {
-            true => fs::remove_file(world.folder.path().join("t/a.jsonl")).unwrap(),
-            false => world.file("t/a.jsonl", "1"),
+        match left {
+            None => fs::remove_file(world.folder.path().join("t/a.jsonl")).unwrap(),
+            Some(left) => world.file("t/a.jsonl", left),
         }
-        assert_eq!(source.read(0, &mut intake).unwrap_err().kind, ErrorKind::Gap);
+        assert_eq!(source.read(0, &mut intake).unwrap_err().kind, ErrorKind::Gap, "{left:?}");
+        // Who follows it notices before it reads on.
+        assert_eq!(source.discover(&mut intake, &Stop::new()).unwrap_err().kind, ErrorKind::Gap, "{left:?}");
         drop(intake);
         line.join().unwrap();
     }
+}
+
+#[test]
+fn a_file_that_was_read_may_go_away_and_many_files_are_looked_at_more_rarely() {
+    let mut world = World::new();
+    world.settings.bounded = false;
+    world.file("t/a.jsonl", "1\n");
+    let (mut intake, line, _seen) = world.line();
+    let (mut source, stop) = (world.source(), Stop::new());
+    source.discover(&mut intake, &stop).unwrap();
+    assert!(source.read(0, &mut intake).unwrap());
+    fs::remove_file(world.folder.path().join("t/a.jsonl")).unwrap();
+    source.discover(&mut intake, &stop).unwrap();
+    assert!(!source.read(0, &mut intake).unwrap());
+    drop(intake);
+    line.join().unwrap();
+
+    let rests = [0, 1, 10, 100].map(|ms| rest(Duration::from_millis(ms), Duration::from_millis(200)).as_millis());
+    assert_eq!(rests, [200, 200, 500, 1000]);
 }
 
 proptest::proptest! {
