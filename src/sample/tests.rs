@@ -323,7 +323,7 @@ fn messages_are_in_the_charset_of_their_source() {
         let generator = || Generator::read(&shipped, "nanchang", options.clone()).unwrap();
         let read = |payload: Vec<u8>| charset.decode_without_bom_handling(&payload).0.into_owned();
         let folder = tempfile::tempdir().unwrap();
-        let files = write_files(vec![generator()], folder.path(), 1, &mut |_| {});
+        let files = write_files(vec![generator()], folder.path());
         (generator().map(|sample| read(sample.payload)).collect::<Vec<_>>(), files.map(|_| ()))
     };
     let (utf8, _) = made_in("utf-8");
