@@ -303,6 +303,9 @@ pub(super) fn field_path(value: &DeValue<'_>) -> Result<String, String> {
     Ok(path)
 }
 
+/// Bytes that a table's folder may have in its name: file systems take 255, and that of the rejects has `_rejects` too.
+const NAME_BYTES: usize = 247;
+
 /// A relative folder below the archive's location.
 pub(super) fn table_path(value: &DeValue<'_>) -> Result<String, String> {
     let path = text(value)?;
@@ -311,6 +314,11 @@ pub(super) fn table_path(value: &DeValue<'_>) -> Result<String, String> {
     };
     if !path.split('/').all(good) {
         return Err("not a table: a folder below the archive's location, like \"work_orders\"".into());
+    }
+    if let Some(long) = path.split('/').find(|part| part.len() > NAME_BYTES) {
+        return Err(format!(
+            "\"{long}\" is too long for a folder: at most {NAME_BYTES} bytes, so that `_rejects` fits in"
+        ));
     }
     unmistakable(&path)?;
     Ok(path)

@@ -66,6 +66,22 @@ pub(super) fn check_with_files(changes: &[(&str, &str)], expect: Expect) {
     expect.assert_eq(&show(&pipeline::with_files(&all)).replace(&dir.path().display().to_string(), "."));
 }
 
+/// Its folder, and that of the rejects beside it, has to be one that can be made.
+#[test]
+fn a_table_has_a_name_that_a_folder_can_have() {
+    let head = |path: &str| {
+        format!("contract = \"work_orders\"\nowner = \"x\"\n\n[[sink]]\nkind = \"archive\"\npath = \"{path}\"\n")
+    };
+    let (fits, long) = (format!("old/{}a", "汇".repeat(82)), format!("old/{}ab", "汇".repeat(82)));
+    check_folder(&[("pipeline.toml", &head(&fits))], expect!["fine"]);
+    check_folder(
+        &[("pipeline.toml", &head(&long))],
+        expect![[r#"
+            p/pipeline.toml:6: path: "汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇汇ab" is too long for a folder: at most 247 bytes, so that `_rejects` fits in
+        "#]],
+    );
+}
+
 #[test]
 fn what_is_not_written_has_a_default() {
     let dir = folder("p", &[("README.md", "x"), (".hidden.sql", ""), ("1_clean.sql~", "")]);
