@@ -402,7 +402,10 @@ mod tests {
         let cover = |topic: &str, from, next| Interval { partition: Partition::new(topic, 0), from, next };
         let mut all = Fetched {
             covers: vec![cover("a", 0, 10), cover("b", 5, 9), cover("c", 7, 8), cover("d", 1, 4)],
-            gaps: vec![Gap { lost: cover("a", 2, 3), code: "x", timestamp: None }, Gap { lost: cover("a", 8, 9), code: "x", timestamp: None }],
+            gaps: vec![
+                Gap { lost: cover("a", 2, 3), code: "x", timestamp: None },
+                Gap { lost: cover("a", 8, 9), code: "x", timestamp: None },
+            ],
             held: Some(Budget::new(100).hold(6)),
             ..Fetched::default()
         };

@@ -367,9 +367,11 @@ fn a_batch_takes_no_more_messages_than_make_it_large() {
         let mut decoder = enveloped();
         let mut fetched = fetched(vec![Some(message.as_bytes()); 7]);
         let (lost, next) = (fetched.covers[0].clone(), fetched.covers[0].next);
-        fetched
-            .gaps
-            .push(crate::batch::Gap { lost: Interval { from: next, next: next + 5, ..lost }, code: "gap.retention", timestamp: None });
+        fetched.gaps.push(crate::batch::Gap {
+            lost: Interval { from: next, next: next + 5, ..lost },
+            code: "gap.retention",
+            timestamp: None,
+        });
         fetched.covers[0].next = next + 5;
         let (mut at, mut taken, mut lost) = (100, Vec::new(), 0);
         let mut next = Some(fetched);

@@ -153,6 +153,17 @@ fn t07_t29_others_work_on_the_table_between_our_runs() {
     assert_eq!(huiju(folder, &run).summary()["in"], 0);
 }
 
+/// deltalake passes over whoever compacts beside it, and then puts rows in twice: it has to see more than a compaction.
+#[test]
+fn t07_another_programs_optimize_that_a_compaction_overtakes_doubles_nothing() {
+    let folder = raw();
+    let folder = folder.path();
+    let carried = huiju(folder, &["run", "--until-end", "--format", "json"]).summary();
+    let overtaken = format!("overtaken={}", env!("CARGO_BIN_EXE_huiju"));
+    let Some(seen) = seen(folder, &[&overtaken]) else { return };
+    assert_eq!([&seen["rows"], &seen["places"]], [&carried["written"]; 2]);
+}
+
 /// A contract gains a column while rows are there: told at the start, added on request, filled from then on.
 #[test]
 fn a_column_is_added_to_a_table_that_is_there() {

@@ -1,17 +1,20 @@
 """Works on a table as another program would, between two runs of huiju. Arguments: the table's folder, then what to do, in
 order. Prints what readers of Delta see at the end: rows, different places of rows, live files.
 
-optimize · delete (the rows of one order) · checkpoint · cleanup (as if the log were two months old) · vacuum
+optimize · delete (the rows of one order) · checkpoint · cleanup (as if the log were two months old) · vacuum ·
+overtaken=huiju (an OPTIMIZE and a DELETE that a compaction by this binary overtakes: they must not commit)
 """
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import duckdb
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
 table, verbs = sys.argv[1], sys.argv[2:]
 deleted = 0
@@ -32,6 +35,17 @@ for verb in verbs:
         delta.cleanup_metadata()
         after = len(list(Path(table, "_delta_log").glob("*.json")))
         assert after < before, f"nothing was cleaned up: {before} {after}"
+    elif verb.startswith("overtaken="):
+        compact = [verb.removeprefix("overtaken="), "archive", "compact", "--min-files", "2"]
+        second, version = DeltaTable(table), delta.version()
+        subprocess.run(compact, cwd=Path(table).parent.parent, check=True, stdout=subprocess.DEVNULL)
+        for work in (delta.optimize.compact, lambda: second.delete("_offset % 2 = 0")):
+            try:
+                work()
+            except CommitFailedError:
+                continue
+            sys.exit("it committed what was replaced meanwhile")
+        assert DeltaTable(table).version() > version, "there was nothing to compact"
     elif verb == "vacuum":
         delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     else:

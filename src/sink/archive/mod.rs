@@ -56,8 +56,9 @@
 //!
 //! # Strangers
 //!
-//! OPTIMIZE, VACUUM and DELETE by any program are fine. Other data is refused by default, and so is a table whose
-//! columns are not the contract's: with the difference named, and nothing touched.
+//! OPTIMIZE, VACUUM and DELETE by any program are fine, but not two OPTIMIZEs at a time (see [`upkeep`]). Other data is
+//! refused by default, and so is a table whose columns are not the contract's: with the difference named, and nothing
+//! touched.
 //!
 //! # What is not in here
 //!

@@ -3,7 +3,7 @@
 //! # Compaction
 //!
 //! Small files of a partition are copied, row group by row group, into few large ones; one log entry takes the old ones
-//! out and puts the new ones in (`dataChange = false`, operation OPTIMIZE). It goes the way every commit goes: staged
+//! out and puts the new ones in (operation OPTIMIZE). It goes the way every commit goes: staged
 //! files, an intent, renames, one `put if absent`; a crash in between is settled by the next `open`, as for a writer.
 //!
 //! - **The writer's appends** never touch a file that is there, so they do not conflict: whoever loses the race for a
@@ -11,6 +11,11 @@
 //!   stranger's.
 //! - **Two compactions, or a DELETE by another program:** an entry that takes away one of our files since we listed
 //!   them makes ours impossible; it is given up, its files are taken back, and nothing has changed.
+//! - **Another program's OPTIMIZE that ours overtakes:** deltalake lets an entry stand in its way only if it takes files out
+//!   with `dataChange = true`. Of others it takes out a second time what is gone already, and puts its rows in a second
+//!   time; so ours says `true` of the files that it takes out, and `false` of those that it puts in. The price: who streams
+//!   changes from the table (Spark) has to pass over them (`skipChangeCommits`). What two other programs do to each other
+//!   we cannot prevent.
 //! - **Cursors** are `txn` actions of earlier entries. A compaction writes none, so it cannot move one.
 //! - **Deleted rows** must stay deleted: files with a deletion vector are left alone.
 //!

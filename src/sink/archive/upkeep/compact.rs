@@ -190,7 +190,7 @@ fn replace(
 fn remove(path: &str, size: u64, values: HashMap<String, Option<String>>, now_ms: i64) -> Remove {
     Remove {
         path: path.to_owned(),
-        data_change: false,
+        data_change: true, // see `upkeep`
         deletion_timestamp: Some(now_ms),
         extended_file_metadata: Some(true),
         partition_values: Some(values),
