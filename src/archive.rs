@@ -152,8 +152,8 @@ pub fn run(verb: &Verb) -> Result<()> {
             tables.create()?.iter().for_each(|done| tell(done, created(done)));
             Ok(())
         }),
-        Verb::History(options) => look(&options.which, |tables, _, tell| {
-            tables.open()?.history(options.limit as usize, |version| {
+        Verb::History(options) => each(&options.which, None, |tables, _, tell| {
+            tables.history(options.limit as usize, |version| {
                 tell(version, told(version));
                 Ok(())
             })
@@ -179,6 +179,11 @@ impl Tables<'_> {
         Upkeep::create(&self.settings, self.contract, &schema, &Clock::system(), self.runtime)
     }
 
+    fn history(&self, limit: usize, told: impl FnMut(&Version) -> Result<()>) -> Result<()> {
+        let schema = self.contract.arrow_schema();
+        Upkeep::history(&self.settings, self.contract, &schema, &Clock::system(), self.runtime, limit, told)
+    }
+
     fn add_columns(&self, dry_run: bool) -> Result<Vec<Widened>> {
         let schema = self.contract.arrow_schema();
         Upkeep::add_columns(&self.settings, self.contract, &schema, Clock::system(), self.runtime.clone(), dry_run)
@@ -187,13 +192,6 @@ impl Tables<'_> {
 
 /// How an account is told: as an object, or in words.
 type Tell<'t, T> = &'t dyn Fn(&T, String);
-
-/// The same where nothing is changed: whoever asks what has happened wants to see the strangers too.
-fn look<T: Serialize>(which: &Which, work: impl Fn(&Tables<'_>, &Config, Tell<'_, T>) -> Result<()>) -> Result<()> {
-    let mut config = Config::read(&which.at.config)?;
-    config.archive.accept_foreign_writes = true;
-    with(&config, which, work)
-}
 
 /// Does something to the tables of each pipeline that has an archive. What fails for one is told when the others have had
 /// their turn: they are looked after at night, and nobody is there to ask again.
@@ -205,14 +203,7 @@ fn each<T: Serialize>(
     let mut config = Config::read(&which.at.config)?;
     // What is small, and where new files end, must be one measure: else they would be small again.
     config.archive.file_size = file_size.unwrap_or(config.archive.file_size);
-    with(&config, which, work)
-}
-
-fn with<T: Serialize>(
-    config: &Config,
-    which: &Which,
-    work: impl Fn(&Tables<'_>, &Config, Tell<'_, T>) -> Result<()>,
-) -> Result<()> {
+    let config = &config;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.or_unavailable("start the runtime")?;
     let mut archives = 0;
@@ -269,9 +260,13 @@ fn compacted(done: &Compacted) -> String {
         0 => String::new(),
         parts => format!("; {parts} parts were changed by others meanwhile and left as they are"),
     };
+    let damaged = match done.damaged {
+        0 => String::new(),
+        parts => format!("; {parts} parts have a file that cannot be read and were left as they are"),
+    };
     format!(
         "{table}: {files_before} files, now {files_after}; {replaced} with {rows} rows replaced, {bytes_before} bytes \
-         became {bytes_after}{given_up}"
+         became {bytes_after}{given_up}{damaged}"
     )
 }
 

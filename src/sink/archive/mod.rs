@@ -65,13 +65,16 @@
 //! Compaction, vacuum and history are [`upkeep`]'s; log cleanup is anybody's. `delta.setTransactionRetentionDuration` must
 //! stay unset: it makes cursors of idle partitions disappear.
 
+mod accept;
 mod bounds;
 mod commit;
+mod damage;
 mod disk;
 mod entry;
 mod files;
 mod folders;
 mod live;
+mod log;
 mod reader;
 mod rejects;
 mod replay;

@@ -21,8 +21,9 @@ use tokio::runtime::Handle;
 
 use super::{
     commit::pause,
-    disk,
+    damage, disk,
     entry::{Metadata, Protocol},
+    log::{self, Pointer},
     staging::Intent,
     table::Table,
 };
@@ -41,7 +42,7 @@ const LISTS: u32 = 5;
 
 /// The newest version that the log's list shows; `None` when there is no table. A list that lacks version `known`, whose
 /// entry was read already, is late: then the log is listed again.
-pub(super) fn snapshot(log: &LogStoreRef, runtime: &Handle, known: u64) -> DeltaResult<Option<Snapshot>> {
+pub(super) fn snapshot(log: &LogStoreRef, runtime: &Handle, root: &Path, known: u64) -> Result<Option<Snapshot>> {
     let mut lists = 0;
     loop {
         let shown = match runtime.block_on(async { Snapshot::try_new(log.as_ref(), None).await }) {
@@ -49,11 +50,12 @@ pub(super) fn snapshot(log: &LogStoreRef, runtime: &Handle, known: u64) -> Delta
             Ok(snapshot) => format!("ends at version {}", snapshot.version()),
             Err(DeltaTableError::NotATable(_)) if known > 0 => "is empty".to_owned(),
             Err(DeltaTableError::NotATable(_)) => return Ok(None),
-            Err(e) => return Err(e),
+            Err(e) => return Err(damage::or(root, e)),
         };
         lists += 1;
         if lists == LISTS {
-            return Err(DeltaTableError::generic(format!("its list {shown}, but version {known} has been read")));
+            let late = format_args!("its list {shown}, but version {known} has been read");
+            return Err(disk::failed("read the log of", root, late));
         }
         pause(lists);
     }
@@ -108,9 +110,7 @@ pub(super) fn checkpoint(table: &Table) -> Result<u64> {
 
 /// Actions in the last checkpoint, as far as the pointer to it tells: about as many as there are live files.
 pub(super) fn checkpoint_size(table: &Table) -> u64 {
-    let pointer = std::fs::read(table.root().join("_delta_log/_last_checkpoint")).unwrap_or_default();
-    let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap_or_default();
-    pointer["size"].as_u64().unwrap_or(0)
+    if let Pointer::To(_, size) = log::pointer(table.root()) { size } else { 0 }
 }
 
 /// Whether a dead writer's commit is in the log. Asked when its lock is ours, so that it can write no more: the log is
@@ -150,8 +150,8 @@ fn gone(root: &Path) -> Error {
 impl<'a> Newest<'a> {
     /// At least version `known`.
     pub fn of(log: &'a LogStoreRef, runtime: &'a Handle, root: &'a Path, known: u64) -> Result<Newest<'a>> {
-        let snapshot = snapshot(log, runtime, known).map_err(|e| disk::failed("read the log of", root, e))?;
-        Ok(Newest { log, runtime, root, snapshot: snapshot.ok_or_else(|| gone(root))? })
+        let snapshot = snapshot(log, runtime, root, known)?.ok_or_else(|| gone(root))?;
+        Ok(Newest { log, runtime, root, snapshot })
     }
 
     pub fn of_table(table: &'a Table) -> Result<Newest<'a>> {
@@ -163,7 +163,7 @@ impl<'a> Newest<'a> {
         self.runtime.block_on(async {
             let mut live = self.snapshot.file_views(self.log.as_ref(), None);
             while let Some(file) = live.next().await {
-                each(&file.map_err(|e| disk::failed("read the log of", self.root, e))?);
+                each(&file.map_err(|e| damage::or(self.root, e))?);
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::table::Table;
+use super::{log, table::Table};
 use crate::{
     config::Config,
     error::{Error, Result},
@@ -46,7 +46,7 @@ impl Settings {
 
     /// Whether there is a rows table already.
     pub fn are_there(&self) -> bool {
-        self.location.join(&self.path).join("_delta_log").is_dir()
+        log::is_begun(&self.location.join(&self.path))
     }
 
     /// A pipeline whose folder got another name has no cursors: it would write everything a second time.

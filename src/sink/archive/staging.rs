@@ -147,7 +147,8 @@ fn read_intent(writer: &Path) -> Result<Option<Intent>> {
             Ok(intent) => Ok(Some(intent)),
             Err(e) => Err(disk::failed("understand", &path, e)),
         },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A file beside the writers' folders, such as `.DS_Store`, is nobody's.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(disk::failed("read", &path, e)),
     }
 }

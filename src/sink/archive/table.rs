@@ -24,8 +24,9 @@ use uuid::Uuid;
 
 use super::{
     commit::Advance,
-    disk,
-    entry::{Entry, Metadata, Protocol},
+    damage, disk,
+    entry::Entry,
+    log::{self, Part},
     replay,
     schema::Shape,
     staging,
@@ -61,7 +62,7 @@ pub(super) struct Place {
 
 impl Place {
     pub fn is_there(&self) -> bool {
-        self.root.join("_delta_log").is_dir()
+        log::is_begun(&self.root)
     }
 }
 
@@ -290,7 +291,8 @@ impl Table {
 
     pub fn read(&self, version: u64) -> Result<Option<Entry>> {
         let Some(bytes) = self.read_raw(version)? else { return Ok(None) };
-        Entry::parse(&bytes).map(Some).map_err(|e| self.failed(format_args!("understand log entry {version}"), e))
+        let failed = |e| disk::failed("understand", &self.root().join(Part::entry(version).path()), e);
+        Entry::parse(&bytes).map(Some).map_err(failed)
     }
 
     fn read_raw(&self, version: u64) -> Result<Option<bytes::Bytes>> {
@@ -301,86 +303,20 @@ impl Table {
 
     /// The newest state as the log's checkpoint and list tell it, at least our own; `None` when there is no table.
     pub fn snapshot(&self) -> Result<Option<Snapshot>> {
-        replay::snapshot(&self.log, &self.runtime, self.version())
-            .map_err(|e| self.failed(format_args!("read the log"), e))
+        replay::snapshot(&self.log, &self.runtime, self.root(), self.version())
     }
 
     fn load(&mut self, snapshot: Snapshot) -> Result<()> {
         let state = replay::state(&self.log, &self.runtime, &snapshot);
-        let state = state.map_err(|e| self.failed(format_args!("read the cursors"), e))?;
+        let state = state.map_err(|e| damage::or(self.root(), e))?;
+        let after = state.checkpoint.map_or(0, |version| version + 1);
+        damage::refuse_empty(self.root(), after..=snapshot.version())?;
         self.check_metadata(snapshot.version(), &state.metadata)?;
         self.check_protocol(snapshot.version(), &state.protocol)?;
         self.reached(snapshot.version());
         self.checkpoint = state.checkpoint.unwrap_or(0);
         self.cursors = state.cursors;
         Ok(())
-    }
-
-    /// Looks at the data that was written while we were away, up to a version: everything after the last commit of ours.
-    /// What the table's columns were in between does not matter.
-    pub fn look_back(&self, version: u64) -> Result<()> {
-        if self.place.accept_foreign {
-            return Ok(());
-        }
-        for version in (0..=version).rev() {
-            match self.read(version)? {
-                Some(entry) if entry.commit().is_none() => self.check_data(version, &entry)?,
-                _ => break,
-            }
-        }
-        Ok(())
-    }
-
-    fn accept(&self, version: u64, entry: &Entry) -> Result<()> {
-        if let Some(metadata) = &entry.metadata {
-            self.check_metadata(version, metadata)?;
-        }
-        if let Some(protocol) = &entry.protocol {
-            self.check_protocol(version, protocol)?;
-        }
-        self.check_data(version, entry)
-    }
-
-    fn check_data(&self, version: u64, entry: &Entry) -> Result<()> {
-        if self.place.accept_foreign {
-            return Ok(());
-        }
-        let Some(what) = entry.foreign_data() else { return Ok(()) };
-        Err(Error::config(format!(
-            "table {} was written by another program: version {version}, {what}; if that is meant, set \
-             foreign_writes = \"accept\" under [archive] in huiju.toml",
-            self.root().display()
-        )))
-    }
-
-    pub fn check_metadata(&self, version: u64, metadata: &Metadata) -> Result<()> {
-        let schema = metadata.schema().map_err(|e| self.failed(format_args!("understand the schema"), e))?;
-        let mut wrong = self.shape.differences(&schema, &metadata.partition_columns);
-        if metadata.configuration.contains_key("delta.setTransactionRetentionDuration") {
-            wrong.push(
-                "delta.setTransactionRetentionDuration is set: cursors of idle partitions would be lost".to_owned(),
-            );
-        }
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        if self.shape.differences(&self.shape.widen(&schema).schema, &metadata.partition_columns).is_empty() {
-            wrong.push(format!("`huiju archive add-columns {}` adds what is not in the table", self.place.pipeline));
-        }
-        Err(Error::config(format!(
-            "table {} (version {version}) is not what contract {} says; nothing was changed:\n  {}",
-            self.root().display(),
-            self.place.contract,
-            wrong.join("\n  ")
-        )))
-    }
-
-    pub fn check_protocol(&self, version: u64, protocol: &Protocol) -> Result<()> {
-        let Some(unknown) = protocol.beyond_us() else { return Ok(()) };
-        Err(Error::config(format!(
-            "table {} (version {version}) needs {unknown}, which this version of huiju cannot write",
-            self.root().display()
-        )))
     }
 
     /// Version 0, without data: a data commit that lost the race for it would repeat protocol and metadata.

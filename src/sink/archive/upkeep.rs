@@ -21,8 +21,8 @@
 //!
 //! Files that were replaced stay on the disk, for readers that are still at an older version; a vacuum takes them away
 //! after its retention. A reader *without* Delta sees their rows twice until then. Who has such readers compacts with
-//! `remove_replaced`: the old files go as soon as the entry is there, and what suffers instead are Delta readers in the
-//! middle of an older version, which fail and have to start over.
+//! `remove_replaced`: the old files go as soon as the entry is there, those that earlier compactions have left too, and what
+//! suffers instead are Delta readers in the middle of an older version, which fail and have to start over.
 //!
 //! # Vacuum
 //!
@@ -34,7 +34,6 @@
 //! files are listed first, then the intents are read, then the log. A file that lay there when it was listed had its
 //! intent written before; so the intent is still there, or its commit has ended, and the log tells how. Files of other
 //! programs have no intents; their age protects them (see [`LEAST_RETENTION`]).
-
 //!
 //! # Columns
 //!
@@ -46,6 +45,7 @@
 mod columns;
 mod compact;
 mod history;
+mod replaced;
 mod vacuum;
 
 use std::{sync::Arc, time::Duration};
@@ -78,6 +78,9 @@ use crate::{
 /// Other programs write into the table without an intent; nobody's upload takes longer than this.
 pub const LEAST_RETENTION: Duration = Duration::from_secs(3600);
 
+/// Files that are named when many cannot be read.
+const MOST_TOLD: usize = 10;
+
 /// The tables of a pipeline, for maintenance.
 pub struct Upkeep {
     clock: Clock,
@@ -104,14 +107,7 @@ impl Upkeep {
         runtime: &Handle,
     ) -> Result<Vec<Created>> {
         let places = places(settings, contract, schema)?;
-        let [there, missing] = [true, false].map(|yes| places.iter().find(|(place, _)| place.is_there() == yes));
-        if let Some(((there, _), (missing, _))) = there.zip(missing) {
-            return Err(Error::config(format!(
-                "archive: {} is there and {} is not: bring it back, or delete both",
-                there.root.display(),
-                missing.root.display()
-            )));
-        }
+        all_or_none(&places)?;
         let create = |(place, shape): (Place, Shape)| {
             let created = !place.is_there();
             let table = Table::open(store::local(), place, shape, clock.clone(), runtime.clone())?;
@@ -143,7 +139,9 @@ impl Upkeep {
         dry_run: bool,
     ) -> Result<Vec<Widened>> {
         let mut done = Vec::new();
-        for (place, shape) in places(settings, contract, schema)? {
+        let places = places(settings, contract, schema)?;
+        all_or_none(&places)?;
+        for (place, shape) in places {
             if place.is_there() {
                 let table = Table::unread(store.clone(), place, shape, clock.clone(), runtime.clone())?;
                 done.extend(columns::add(&table, dry_run)?);
@@ -152,7 +150,7 @@ impl Upkeep {
         Ok(done)
     }
 
-    /// Opens what is there; creates nothing. `settings` are those of the pipeline's archive sink.
+    /// Opens the tables, if they are there; creates nothing. `settings` are those of the pipeline's archive sink.
     pub fn open(
         settings: &Settings,
         contract: &Contract,
@@ -172,20 +170,29 @@ impl Upkeep {
         runtime: Handle,
     ) -> Result<Upkeep> {
         let mut tables = Vec::new();
-        for (place, shape) in places(settings, contract, schema)? {
+        let places = places(settings, contract, schema)?;
+        all_or_none(&places)?;
+        for (place, shape) in places {
             tables.extend(Table::find(store.clone(), place, shape, clock.clone(), runtime.clone())?);
         }
         Ok(Upkeep { clock, tables, file_size: settings.file_size })
     }
 
-    /// Compacts all tables, one entry at a time; `told` hears of each table when it is done.
+    /// Compacts all tables, one entry at a time; `told` hears of each table when it is done. A file that cannot be read is an
+    /// error when all others have had their turn.
     pub fn compact(self, how: &Compact, mut told: impl FnMut(&Compacted)) -> Result<()> {
+        let mut damage = Vec::new();
         for table in self.tables {
             table.recover()?;
             let mut side = Side::open(table, Uuid::new_v4(), self.file_size)?;
-            told(&compact::compact(&mut side, how, &self.clock)?);
+            told(&compact::compact(&mut side, how, &self.clock, &mut damage)?);
         }
-        Ok(())
+        let Some(first) = damage.first() else { return Ok(()) };
+        let mut all: Vec<String> = damage.iter().take(MOST_TOLD).map(ToString::to_string).collect();
+        if damage.len() > MOST_TOLD {
+            all.push(format!("and {} more", damage.len() - MOST_TOLD));
+        }
+        Err(Error::new(first.kind, all.join("\n")))
     }
 
     pub fn vacuum(self, how: &Vacuum, mut told: impl FnMut(&Vacuumed)) -> Result<()> {
@@ -198,10 +205,36 @@ impl Upkeep {
         Ok(())
     }
 
-    /// The versions of each table, newest first, at most `limit` of a table.
-    pub fn history(&self, limit: usize, mut told: impl FnMut(&Version) -> Result<()>) -> Result<()> {
-        self.tables.iter().try_for_each(|table| history::history(table, limit, &mut told))
+    /// The versions of each table, newest first, at most `limit` of a table; also of one that is refused for what was done to
+    /// it.
+    pub fn history(
+        settings: &Settings,
+        contract: &Contract,
+        schema: &SchemaRef,
+        clock: &Clock,
+        runtime: &Handle,
+        limit: usize,
+        mut told: impl FnMut(&Version) -> Result<()>,
+    ) -> Result<()> {
+        let places = places(settings, contract, schema)?;
+        for (place, shape) in places.iter().filter(|(place, _)| place.is_there()) {
+            let (place, shape) = (place.clone(), shape.clone());
+            let table = Table::unread(store::local(), place, shape, clock.clone(), runtime.clone())?;
+            history::history(&table, limit, &mut told)?;
+        }
+        all_or_none(&places)
     }
+}
+
+/// Both are made before anything is written into them, so one alone has lost the other.
+fn all_or_none(places: &[(Place, Shape)]) -> Result<()> {
+    let [there, missing] = [true, false].map(|yes| places.iter().find(|(place, _)| place.is_there() == yes));
+    let Some(((there, _), (missing, _))) = there.zip(missing) else { return Ok(()) };
+    Err(Error::config(format!(
+        "archive: {} is there and {} is not: bring it back, or delete both",
+        there.root.display(),
+        missing.root.display()
+    )))
 }
 
 /// A table as people call it: the last part of its path.

@@ -3,6 +3,7 @@
 mod cleaned;
 mod columns;
 mod counting;
+mod damage;
 mod faults;
 mod faulty;
 mod files;

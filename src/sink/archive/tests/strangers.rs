@@ -1,16 +1,19 @@
 //! Tables that others wrote into, or changed. T07.
 
 use super::*;
-use crate::{error::ErrorKind, sink::archive::upkeep::Compact};
+use crate::{
+    error::ErrorKind,
+    sink::archive::upkeep::{Compact, Version},
+};
 
 /// Puts an entry into the rows table's log, as another program would.
-fn stranger(bench: &Bench, actions: &[serde_json::Value]) {
+pub fn stranger(bench: &Bench, actions: &[serde_json::Value]) {
     let version = last_version(&bench.rows()) + 1;
     let text: String = actions.iter().map(|action| format!("{action}\n")).collect();
     fs::write(bench.rows().join(format!("_delta_log/{version:020}.json")), text).unwrap();
 }
 
-fn info(operation: &str) -> serde_json::Value {
+pub fn info(operation: &str) -> serde_json::Value {
     serde_json::json!({ "commitInfo": { "operation": operation, "engineInfo": "elsewhere/1.0" } })
 }
 
@@ -142,7 +145,10 @@ fn a_table_that_forgets_cursors_is_refused() {
     for refused in [carry(&mut archive, 0, 3, 4), bench.try_open().map(drop)] {
         let error = refused.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Config);
-        assert!(error.to_string().contains("delta.setTransactionRetentionDuration"), "{error}");
+        for part in ["delta.setTransactionRetentionDuration is set", "UNSET TBLPROPERTIES"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert!(!error.to_string().contains("add-columns"), "no column is missing: {error}");
     }
     assert_eq!(plain_rows(&bench.rows()), 3);
 }
@@ -161,6 +167,37 @@ fn features_that_we_do_not_know_are_refused() {
     stranger(&bench, &[info("ADD FEATURE"), protocol(&["columnMapping"])]);
     let error = carry(&mut archive, 0, 3, 4).unwrap_err();
     assert!(error.to_string().contains("columnMapping"), "{error}");
+    // Versions of before there were names.
+    for (version, what) in [(3, "CHECK constraints"), (4, "a change data feed"), (5, "column mapping")] {
+        let bench = Bench::new();
+        drop(bench.open(&[]));
+        let protocol = serde_json::json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": version } });
+        stranger(&bench, &[info("SET TBLPROPERTIES"), protocol]);
+        let error = bench.try_open().err().unwrap().to_string();
+        for part in [what, "another `path`"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
+/// Whoever wants to know why a table is refused looks there.
+#[test]
+fn history_tells_of_a_table_that_is_refused() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    let mut metadata = entry(&bench.rows(), 0).into_iter().find(|action| action.get("metaData").is_some()).unwrap();
+    let changed = metadata["metaData"]["schemaString"].as_str().unwrap().replace("\"seconds\"", "\"minutes\"");
+    metadata["metaData"]["schemaString"] = changed.into();
+    let protocol = serde_json::json!({ "protocol": { "minReaderVersion": 2, "minWriterVersion": 5 } });
+    stranger(&bench, &[info("CHANGE COLUMN"), metadata, protocol]);
+    assert_eq!(bench.try_open().err().unwrap().kind, ErrorKind::Config);
+    let mut told = Vec::new();
+    let mut tell = |version: &Version| {
+        told.push((version.table.clone(), version.version, version.operation.clone(), version.by.clone()));
+        Ok(())
+    };
+    bench.history(1, &mut tell).unwrap();
+    assert_eq!(told[0], ("orders".into(), last_version(&bench.rows()), "CHANGE COLUMN".into(), "elsewhere/1.0".into()));
 }
 
 #[test]

@@ -7,23 +7,29 @@ use std::{
 
 use super::{
     faulty::{Faulty, Trick},
+    strangers::{info, stranger},
     *,
 };
 use crate::{
     error::ErrorKind,
-    sink::archive::upkeep::{Compact, Compacted, Upkeep, Vacuum, Vacuumed},
+    sink::archive::upkeep::{Compact, Compacted, Upkeep, Vacuum, Vacuumed, Version},
 };
 
-const DAY: i64 = 24 * 3600 * 1000;
+pub const DAY: i64 = 24 * 3600 * 1000;
 
 impl Bench {
-    fn upkeep_over(&self, store: Arc<dyn ObjectStore>, now_ms: i64) -> Result<Upkeep> {
+    pub fn upkeep_over(&self, store: Arc<dyn ObjectStore>, now_ms: i64) -> Result<Upkeep> {
         let clock = Clock::from_fn(move || DateTime::from_timestamp_millis(now_ms).unwrap());
         Upkeep::open_over(store, &self.settings, &contract(), &self.schema, clock, self.runtime.handle().clone())
     }
 
-    fn upkeep(&self, now_ms: i64) -> Upkeep {
+    pub fn upkeep(&self, now_ms: i64) -> Upkeep {
         self.upkeep_over(store::local(), now_ms).unwrap()
+    }
+
+    pub fn history(&self, limit: usize, tell: &mut dyn FnMut(&Version) -> Result<()>) -> Result<()> {
+        let (clock, runtime) = (Clock::system(), self.runtime.handle());
+        Upkeep::history(&self.settings, &contract(), &self.schema, &clock, runtime, limit, tell)
     }
 
     /// All there is to compact, on a disk that may refuse.
@@ -39,13 +45,13 @@ impl Bench {
         all.remove(0)
     }
 
-    fn vacuum(&self, now_ms: i64, how: Vacuum) -> Vacuumed {
+    pub fn vacuum(&self, now_ms: i64, how: Vacuum) -> Vacuumed {
         let mut all = Vec::new();
         self.upkeep(now_ms).vacuum(&how, |done| all.push(done.clone())).unwrap();
         all.remove(0)
     }
 
-    fn files(&self) -> Vec<PathBuf> {
+    pub fn files(&self) -> Vec<PathBuf> {
         let all = find(&self.rows(), ".parquet");
         all.into_iter().filter(|path| !path.starts_with("_delta_log")).collect()
     }
@@ -101,6 +107,29 @@ fn compaction_with_readers_without_delta_leaves_no_row_twice() {
     bench.compact(Compact { remove_replaced: true, ..Compact::default() });
     assert_eq!((plain_rows(&bench.rows()), bench.files().len()), (8, 1));
     assert_eq!(bench.offsets().len(), 8);
+}
+
+/// One that is interrupted has put its entry into the log and not taken away what it replaced: nobody's next one did.
+#[test]
+fn files_that_a_compaction_has_left_go_with_the_next_one() {
+    let bench = Bench::new();
+    let mut archive = bench.open(&[0]);
+    (0..6).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
+    let kept = bench.files()[0].display().to_string();
+    bench.compact(Compact::default());
+    let live = bench.files().len() - 6;
+    carry(&mut archive, 0, 6, 7).unwrap();
+    // Another program has a file of its own taken out, and may want it back.
+    let theirs = "ingested_on=2026-11-26/theirs.parquet";
+    fs::copy(bench.rows().join(&kept), bench.rows().join(theirs)).unwrap();
+    let remove = serde_json::json!({ "remove": { "path": theirs, "dataChange": true, "deletionTimestamp": EVENING } });
+    stranger(&bench, &[info("DELETE"), remove]);
+    assert_eq!((live, plain_rows(&bench.rows()), bench.offsets().len()), (1, 14, 7));
+
+    let done = bench.compact(Compact { remove_replaced: true, ..Compact::default() });
+    assert_eq!((done.commits, done.replaced), (0, 0), "there is nothing to compact");
+    assert_eq!((plain_rows(&bench.rows()), bench.offsets().len()), (8, 7));
+    assert!(bench.rows().join(theirs).exists());
 }
 
 #[test]
@@ -270,11 +299,11 @@ fn history_tells_who_did_what() {
     (0..6).for_each(|step| carry(&mut archive, 0, step, step + 1).unwrap());
     bench.compact(Compact::default());
     let mut told = Vec::new();
-    let mut tell = |version: &crate::sink::archive::upkeep::Version| {
+    let mut tell = |version: &Version| {
         told.push(version.clone());
         Ok(())
     };
-    bench.upkeep(EVENING).history(3, &mut tell).unwrap();
+    bench.history(3, &mut tell).unwrap();
     let [newest, carried, ..] = &told[..] else { panic!("{told:?}") };
     assert_eq!((newest.operation.as_str(), newest.added, newest.removed, newest.rows), ("OPTIMIZE", 1, 6, 6));
     assert_eq!((carried.operation.as_str(), carried.rows, carried.by.as_str()), ("WRITE", 1, "work_orders a"));

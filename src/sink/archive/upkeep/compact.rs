@@ -1,12 +1,15 @@
 //! Small files into large ones.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+};
 
 use deltalake_core::kernel::Remove;
 use serde::Serialize;
 use serde_json::json;
 
-use super::name;
+use super::{name, replaced};
 use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
@@ -46,6 +49,8 @@ pub struct Compacted {
     pub commits: usize,
     /// Parts given up because somebody else changed their files meanwhile.
     pub given_up: usize,
+    /// Parts left as they are because a file that the table has cannot be read.
+    pub damaged: usize,
 }
 
 /// A file worth replacing.
@@ -59,14 +64,23 @@ const GIVE_UP: usize = 10;
 /// Files replaced by one entry, whatever their size.
 const FILES_PER_ENTRY: usize = 1000;
 
-pub(super) fn compact(side: &mut Side, how: &Compact, clock: &Clock) -> Result<Compacted> {
+/// What is wrong with files that cannot be read goes to `damage`; the others have their turn.
+pub(super) fn compact(side: &mut Side, how: &Compact, clock: &Clock, damage: &mut Vec<Error>) -> Result<Compacted> {
     let mut done = Compacted { table: name(&side.table), ..Compacted::default() };
     side.table.watch_files();
     side.table.refresh()?;
+    if how.remove_replaced {
+        let left = replaced::left(&side.table)?;
+        left.iter().try_for_each(|path| disk::remove(&side.table.root().join(path)))?;
+    }
     for (key, small) in small_files(side, how, &mut done.files_before)? {
         for part in parts(small, how) {
             match replace(side, &key, &part, how, clock, &mut done) {
-                Ok(()) => {}
+                Ok(None) => {}
+                Ok(Some(error)) => {
+                    done.damaged += 1;
+                    damage.push(error);
+                }
                 // Somebody else was faster with these files; the others are still ours to take.
                 Err(error) if error.kind == ErrorKind::Fenced && !side.is_unsettled() && done.given_up < GIVE_UP => {
                     tracing::warn!(%error, "left as it is");
@@ -141,6 +155,7 @@ fn parts(mut files: Vec<Small>, how: &Compact) -> Vec<Vec<Small>> {
     parts.into_iter().map(|(_, part)| part).filter(|part| part.len() >= how.min_files.max(2)).collect()
 }
 
+/// Tells what is wrong with a file that cannot be read; then all are left as they are.
 fn replace(
     side: &mut Side,
     key: &Key,
@@ -148,20 +163,24 @@ fn replace(
     how: &Compact,
     clock: &Clock,
     done: &mut Compacted,
-) -> Result<()> {
+) -> Result<Option<Error>> {
     let (root, wanted) = (side.table.root().to_path_buf(), side.table.shape().stored.clone());
     let mut rows = 0;
     for small in part {
+        let mut is_read = true;
         let copied = live::whole(&root, &small.live, &wanted, &mut |batch| {
             rows += batch.num_rows() as u64;
-            side.write_part(key.clone(), batch, &[], clock.now_ms())
+            side.write_part(key.clone(), batch, &[], clock.now_ms()).inspect_err(|_| is_read = false)
         });
-        // Whoever has taken the file away has taken it out of the log first: that decides.
-        if let Err(error) = copied {
-            side.clear();
-            let gone = !root.join(&small.live.path).exists();
-            return Err(if gone { Error::fenced(error.to_string()) } else { error });
+        let Err(error) = copied else { continue };
+        side.clear();
+        if !is_read {
+            return Err(error); // the copy's disk, not the file
         }
+        // Whoever has taken the file away has taken it out of the log first: that decides.
+        side.table.refresh()?;
+        side.table.check_there([small.live.path.as_str()].into_iter())?;
+        return Ok(Some(unreadable(side, &root.join(&small.live.path), error)));
     }
     // The same rows, counted three times: in the footers, as they were read, and in the new files.
     side.finish()?;
@@ -184,7 +203,20 @@ fn replace(
         part.iter().try_for_each(|small| disk::remove(&root.join(&small.live.path)))?;
     }
     side.table.checkpoint_if_due();
-    Ok(())
+    Ok(None)
+}
+
+/// A file that the table has and that is not there is a table that is damaged.
+fn unreadable(side: &Side, path: &Path, error: Error) -> Error {
+    if path.exists() {
+        return error;
+    }
+    let (root, version) = (side.table.root().display(), side.table.version());
+    let what = format!(
+        "it is not there, but table {root} has it in version {version}: bring it back from a copy, or give its rows up \
+         (deltalake's `DeltaTable.repair()` takes it out)"
+    );
+    disk::failed("read", path, what)
 }
 
 fn remove(path: &str, size: u64, values: HashMap<String, Option<String>>, now_ms: i64) -> Remove {

@@ -6,7 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::name;
-use crate::{error::Result, sink::archive::table::Table};
+use crate::{
+    error::Result,
+    sink::archive::{
+        disk,
+        log::{self, Kind, Part},
+        table::Table,
+    },
+};
 
 /// One version of a table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -28,14 +35,17 @@ pub struct Version {
     pub cursors: BTreeMap<String, i64>,
 }
 
-/// Tells the versions that the log still has, newest first.
+/// Tells the versions that the log still has, newest first. The table need not be one that could be opened: who asks what
+/// has happened asks for what makes it so.
 pub(super) fn history(table: &Table, limit: usize, told: &mut dyn FnMut(&Version) -> Result<()>) -> Result<()> {
-    for version in (0..=table.version()).rev().take(limit) {
+    let newest = log::list(table.root())?.into_iter().rfind(|part| part.kind == Kind::Entry);
+    for version in (0..=newest.map_or(0, |part| part.version)).rev().take(limit) {
         let Some(text) = table.text(version)? else { break };
         let mut one = Version { table: name(table), version, ..Version::default() };
         let lines = serde_json::Deserializer::from_slice(&text).into_iter::<Line>();
         for line in lines {
-            let line = line.map_err(|e| table.failed(format_args!("understand log entry {version}"), e))?;
+            let path = table.root().join(Part::entry(version).path());
+            let line = line.map_err(|e| disk::failed("understand", &path, e))?;
             one.take(line);
         }
         told(&one)?;

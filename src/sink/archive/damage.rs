@@ -1,0 +1,71 @@
+//! What is wrong with a log that cannot be read. What the kernel says of it names no file, or a page of them.
+
+use std::{fs, path::Path};
+
+use super::{
+    disk,
+    entry::Entry,
+    live,
+    log::{self, Kind, Part, Pointer},
+};
+use crate::error::{Error, Result};
+
+/// The error of reading a log: about a file that is not what it should be when there is one, which waiting does not mend.
+pub(super) fn or(root: &Path, error: impl std::fmt::Display) -> Error {
+    match find(root) {
+        Some(what) => refused(root, &what),
+        None => disk::failed("read the log of", root, error.to_string().lines().next().unwrap_or_default()),
+    }
+}
+
+fn refused(root: &Path, what: &str) -> Error {
+    Error::config(format!("archive: the log of {} is damaged: {what}", root.display()))
+}
+
+/// The first file that the newest version needs and that is not what it should be, and what to do about it.
+fn find(root: &Path) -> Option<String> {
+    let parts = log::list(root).ok()?;
+    let versions = |kind: Kind| parts.iter().filter(move |part| part.kind == kind).map(|part| part.version);
+    let opens = |version: &u64| live::open(&root.join(Part::checkpoint(*version).path())).is_ok();
+    let good = versions(Kind::Checkpoint).rev().find(opens);
+    let from = good.map_or(0, |version| version + 1);
+    let newest = versions(Kind::Entry).next_back();
+    if let Some(what) = newest.and_then(|newest| (from..=newest).find_map(|version| wrong(root, version))) {
+        return Some(format!("{what}: bring it back from a copy"));
+    }
+    let rest = match good {
+        Some(version) => format!("the checkpoint of version {version} and all entries after it are there"),
+        None => "all entries are there".to_owned(),
+    };
+    if let Some(bad) = versions(Kind::Checkpoint).next_back().filter(|version| good < Some(*version)) {
+        let path = root.join(Part::checkpoint(bad).path());
+        return Some(format!("{} cannot be read: remove it, and `_last_checkpoint` too: {rest}", path.display()));
+    }
+    match log::pointer(root) {
+        Pointer::To(version, _) if !parts.contains(&Part::checkpoint(version)) => Some(format!(
+            "{} names a checkpoint of version {version}, which is not there: remove `_last_checkpoint`: {rest}",
+            root.join(log::FOLDER).join("_last_checkpoint").display()
+        )),
+        _ => None,
+    }
+}
+
+/// What is wrong with an entry.
+fn wrong(root: &Path, version: u64) -> Option<String> {
+    let path = root.join(Part::entry(version).path());
+    match fs::read(&path) {
+        Ok(text) => Entry::parse(&text).err().map(|e| format!("{} cannot be understood: {e}", path.display())),
+        Err(e) => Some(format!("{} cannot be read: {e}", path.display())),
+    }
+}
+
+/// Refuses entries of nothing, which other readers pass over without a word: whatever was in them is not in the table.
+pub(super) fn refuse_empty(root: &Path, versions: impl IntoIterator<Item = u64>) -> Result<()> {
+    for version in versions {
+        let path = root.join(Part::entry(version).path());
+        if fs::metadata(&path).is_ok_and(|about| about.len() == 0) {
+            return Err(refused(root, &format!("{} is empty: bring it back from a copy", path.display())));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Tables that something has happened to: files that are gone, empty or not what they were.
+
+use super::{
+    upkeep::{DAY, age},
+    *,
+};
+use crate::{
+    error::ErrorKind,
+    sink::archive::{
+        log, replay,
+        upkeep::{Compact, Vacuum},
+    },
+};
+
+/// A table with that many commits, and what is in its log.
+fn table(commits: i64) -> (Bench, PathBuf) {
+    let bench = Bench::in_memory();
+    let mut archive = bench.open(&[0]);
+    (0..commits).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    let log = bench.rows().join(log::FOLDER);
+    (bench, log)
+}
+
+#[track_caller]
+fn refused(bench: &Bench, parts: &[&str]) {
+    let error = bench.try_open().err().expect("it is refused");
+    assert_eq!(error.kind, ErrorKind::Config, "waiting does not help: {error}");
+    for part in parts {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    assert_eq!(error.to_string().lines().count(), 1, "{error}");
+}
+
+#[test]
+fn a_bad_entry_is_named() {
+    let name = "00000000000000000003.json";
+    for (bytes, what) in [
+        (Some("garbage"), "cannot be understood"),
+        (Some("{\"commitInfo\":{"), "cannot be understood"),
+        (Some(""), "is empty"),
+        (None, "cannot be read"),
+    ] {
+        let (bench, log) = table(5);
+        let path = log.join(name);
+        match bytes {
+            Some(bytes) => fs::write(path, bytes).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        refused(&bench, &[name, what, "bring it back"]);
+    }
+}
+
+/// It may be half written by somebody who does not put entries into place as a whole.
+#[test]
+fn an_entry_of_nothing_is_not_passed_over_while_we_run() {
+    let (bench, log) = table(2);
+    let mut archive = bench.open(&[0]);
+    let path = log.join(format!("{:020}.json", last_version(&bench.rows()) + 1));
+    fs::write(&path, "").unwrap();
+    let error = archive.assign(&[partition(0)]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    fs::remove_file(&path).unwrap();
+    carry(&mut archive, 0, 2, 3).unwrap();
+    assert_eq!(bench.offsets(), [0, 1, 2]);
+}
+
+#[test]
+fn what_to_do_about_a_bad_checkpoint_or_pointer_is_told() {
+    let (bench, log) = table(14);
+    let pointer = log.join("_last_checkpoint");
+    fs::write(&pointer, r#"{"version":9,"size":10}"#).unwrap();
+    refused(&bench, &["_last_checkpoint names a checkpoint of version 9", "remove `_last_checkpoint`", "all entries"]);
+    fs::remove_file(&pointer).unwrap();
+    let version = replay::checkpoint(&bench.open(&[]).rows.table).unwrap();
+    let checkpoint = log.join(format!("{version:020}.checkpoint.parquet"));
+    fs::write(&checkpoint, "x".repeat(100)).unwrap();
+    refused(&bench, &["checkpoint.parquet cannot be read: remove it, and `_last_checkpoint` too"]);
+    [&checkpoint, &pointer].into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    assert_eq!(bench.offsets(), Vec::from_iter(0..14));
+}
+
+/// It was taken for one that another program had just replaced, and kept whole partitions from being compacted.
+#[test]
+fn a_live_file_that_is_gone_is_named_and_the_others_have_their_turn() {
+    let bench = Bench::partitioned_by(&["city"]);
+    let mut archive = bench.open(&[0]);
+    let cities = ["上饶", "九江", "南昌", "吉安", "宜春", "抚州", "新余", "景德镇", "萍乡", "赣州", "鹰潭", "南城"];
+    for step in 0..3 {
+        let from = step * 12;
+        let mut some = rows(from..from + 12);
+        some.iter_mut().zip(cities).for_each(|(row, city)| row.2 = Some(city));
+        archive.write(&outcome(0, from, from + 12, &some)).unwrap();
+        archive.commit(&covered(0, from, from + 12)).unwrap();
+    }
+    let lost: Vec<PathBuf> = cities[..11]
+        .iter()
+        .map(|city| find(&bench.rows().join(format!("city={city}")), ".parquet").remove(0))
+        .collect();
+    let lost: Vec<PathBuf> =
+        lost.iter().zip(cities).map(|(file, city)| bench.rows().join(format!("city={city}")).join(file)).collect();
+    lost.iter().for_each(|path| fs::remove_file(path).unwrap());
+    let mut all = Vec::new();
+    let how = Compact { min_files: 2, ..Compact::default() };
+    let error = bench.upkeep(EVENING).compact(&how, |done| all.push(done.clone())).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    for part in [lost[0].file_name().unwrap().to_str().unwrap(), "it is not there", "bring it back", "and 1 more"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    assert_eq!((all[0].damaged, all[0].given_up, all[0].commits, all[0].files_after), (11, 0, 1, 34));
+    assert_eq!(all.len(), 2, "the other table too");
+    assert_eq!(cursors(&mut archive, 0), [36]);
+}
+
+#[test]
+fn a_stray_file_beside_the_writers_folders_stops_no_vacuum() {
+    let (bench, _) = table(2);
+    fs::create_dir_all(bench.rows().join("_staging")).unwrap();
+    fs::write(bench.rows().join("_staging/.DS_Store"), "x").unwrap();
+    age(&bench.rows(), EVENING - 30 * DAY);
+    assert_eq!(bench.vacuum(EVENING, Vacuum::default()).kept, 2);
+    drop(bench.open(&[0]));
+}
+
+#[test]
+fn a_table_whose_log_was_emptied_is_not_begun_anew_beside_the_other() {
+    let (bench, log) = table(2);
+    let all: Vec<PathBuf> = find(&log, "").into_iter().map(|path| log.join(path)).collect();
+    all.iter().for_each(|path| fs::remove_file(path).unwrap());
+    assert!(!bench.settings.are_there());
+    let error = bench.try_open().err().expect("it has vanished");
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("there is no table"), "{error}");
+    assert_eq!(find(&log, ".json").len(), 0, "nothing was written");
+    // Whoever looks after the tables says so too.
+    let tell = &mut |_: &_| Ok(());
+    for error in [bench.upkeep_over(store::local(), EVENING).err(), bench.history(1, tell).err()] {
+        let error = error.unwrap();
+        assert_eq!(error.kind, ErrorKind::Config);
+        for part in ["orders_rejects is there and", "orders is not"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}
