@@ -53,8 +53,9 @@ const COMPACT: &str = concat!(
 
 const VACUUM: &str = concat!(
     "Example: huiju archive vacuum --retention 7d --dry-run\n\n",
-    "Never deletes what a running huiju is about to commit, nor any finished entry of the log. The retention is for readers of ",
-    "older versions, and for uploads of other programs.",
+    "Never deletes what a running huiju is about to commit. The retention is for readers of older versions, and for uploads of ",
+    "other programs. Of the log it deletes what lies below a checkpoint that is older than the retention and the table's ",
+    "delta.logRetentionDuration (30 days).",
 );
 
 const ADD_COLUMNS: &str = concat!(
@@ -271,9 +272,10 @@ fn compacted(done: &Compacted) -> String {
 }
 
 fn vacuumed(done: &Vacuumed) -> String {
-    let Vacuumed { table, deleted, bytes, kept, dry_run } = done;
+    let Vacuumed { table, deleted, log_deleted, bytes, kept, dry_run } = done;
     let would = if *dry_run { "would be " } else { "" };
-    format!("{table}: {deleted} files with {bytes} bytes {would}deleted, {kept} kept")
+    let of_log = if *log_deleted > 0 { format!(" and {log_deleted} of the log") } else { String::new() };
+    format!("{table}: {deleted} files{of_log} with {bytes} bytes {would}deleted, {kept} kept")
 }
 
 fn widened(done: &Widened) -> String {

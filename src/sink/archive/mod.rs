@@ -62,7 +62,7 @@
 //!
 //! # What is not in here
 //!
-//! Compaction, vacuum and history are [`upkeep`]'s; log cleanup is anybody's. `delta.setTransactionRetentionDuration` must
+//! Compaction, vacuum, log cleanup and history are [`upkeep`]'s; anybody else may do them too. `delta.setTransactionRetentionDuration` must
 //! stay unset: it makes cursors of idle partitions disappear.
 
 mod accept;

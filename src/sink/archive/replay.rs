@@ -3,7 +3,7 @@
 //! deltalake keeps these behind snapshots that hold all live files in memory. The kernel underneath reads just the
 //! columns asked for, and hands itself out through a scan.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use arrow::{
     array::{Array, AsArray, StructArray},
@@ -36,6 +36,9 @@ pub(super) struct State {
     pub cursors: HashMap<String, i64>,
     pub checkpoint: Option<u64>,
 }
+
+/// What `delta.logRetentionDuration` is where it is not set.
+const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Lists of the log before we give up on one that shows what we know is there.
 const LISTS: u32 = 5;
@@ -156,6 +159,17 @@ impl<'a> Newest<'a> {
 
     pub fn of_table(table: &'a Table) -> Result<Newest<'a>> {
         Newest::of(table.log(), table.runtime(), table.root(), table.version())
+    }
+
+    /// How long entries of the log are kept, as the table's properties say; `None` when they are never to be cleaned up.
+    pub fn log_retention(&self) -> Option<Duration> {
+        let properties = self.snapshot.table_properties();
+        // What cannot be understood may mean longer.
+        let is_odd = properties.unknown_properties.contains_key("delta.logRetentionDuration");
+        if is_odd || properties.enable_expired_log_cleanup == Some(false) {
+            return None;
+        }
+        Some(properties.log_retention_duration.unwrap_or(LOG_RETENTION))
     }
 
     /// Shows the live files, one after the other.

@@ -204,8 +204,7 @@ impl Table {
     /// The same, noting what came by. What was noted stays so when a later entry is an error: a commit that forgot it
     /// has seen itself would take back its own files.
     pub fn refresh_and_note(&mut self, seen: &mut Seen) -> Result<()> {
-        let before = self.version();
-        let mut version = before;
+        let mut version = self.version();
         while let Some(entry) = self.read(version + 1)? {
             self.accept(version + 1, &entry)?;
             version += 1;
@@ -216,8 +215,9 @@ impl Table {
             }
             self.cursors.extend(entry.cursors);
         }
-        // Log cleanup may have taken away what comes next, if we slept for a month.
-        if version == before && self.read_raw(version)?.is_none() {
+        // Log cleanup may have taken away what comes next, if we slept for a month. It begins with the oldest, so as long as
+        // there is the last one that we have read, nothing is missing after it.
+        if self.read_raw(version)?.is_none() {
             seen.skipped = true;
             if let Some(gone) = &mut self.gone {
                 gone.unknown = true;

@@ -30,6 +30,11 @@
 //! `_` (`_delta_log`, `_staging`) or that is a table of its own, and nothing but `*.parquet`: deletion vectors and what
 //! people put there stay. And log entries of more than an hour ago that were never finished.
 //!
+//! Of finished ones, with their checkpoints, those below a checkpoint that is older than `delta.logRetentionDuration` (30
+//! days) and not the newest: a reader whose list of the log is late begins at the one before. A version within
+//! that time can be read as before. Cursors and live files are in the checkpoint. They go from the oldest on, so whoever
+//! finds the entry that he has read last has missed none after it.
+//!
 //! A file of ours may lie in its place before its entry is in the log. The order protects it, whatever the clocks say:
 //! files are listed first, then the intents are read, then the log. A file that lay there when it was listed had its
 //! intent written before; so the intent is still there, or its commit has ended, and the log tells how. Files of other
@@ -42,6 +47,7 @@
 //! not moved, so it begins there with the new contract. Nothing else is ever changed: a column that is gone, or of another
 //! type, would change what readers get for rows that are there.
 
+mod cleanup;
 mod columns;
 mod compact;
 mod history;

@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{LEAST_RETENTION, name};
+use super::{LEAST_RETENTION, cleanup, name};
 use crate::{
     clock::Clock,
     error::{Error, Result},
@@ -36,6 +36,9 @@ impl Default for Vacuum {
 pub struct Vacuumed {
     pub table: String,
     pub deleted: usize,
+    /// Entries and checkpoints of the log that no version within its own retention needs.
+    pub log_deleted: usize,
+    /// Of all that is deleted.
     pub bytes: u64,
     /// Live, needed by a version within the retention, in flight, or too young to tell.
     pub kept: usize,
@@ -84,6 +87,14 @@ pub(super) fn vacuum(table: &mut Table, how: &Vacuum, clock: &Clock) -> Result<V
         // A folder that is empty now goes; a writer that needs it makes it anew.
         if let Some(folder) = Path::new(&path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
             let _ = fs::remove_dir(table.root().join(folder));
+        }
+    }
+    for part in cleanup::expired(table, how, clock.now_ms())? {
+        let path = table.root().join(part.path());
+        done.log_deleted += 1;
+        done.bytes += fs::metadata(&path).map_or(0, |about| about.len());
+        if !how.dry_run {
+            disk::remove(&path)?;
         }
     }
     Ok(done)
