@@ -374,10 +374,7 @@ impl Held {
     pub fn at_least(&mut self, bytes: usize) {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
-            // What it gives back on drop.
-            let held = self.budget.hold(more);
-            self.bytes += held.bytes;
-            std::mem::forget(held);
+            self.bytes += std::mem::take(&mut self.budget.hold(more).bytes);
         }
     }
 }

@@ -30,7 +30,7 @@ const REJECT_CODES: &[(&str, &str)] = &[
     ("too_long", "文本超过长度上限"),
     ("too_large", "整行超过一条消息的容量"),
     ("gap.retention", "报文在读取之前已过保留期"),
-    ("gap.truncated", "分区被截断，原有报文已不存在"),
+    ("gap.truncated", "文件被截短或改写过，该行不完整"),
 ];
 
 /// The whole dictionary as Markdown.

@@ -149,7 +149,13 @@ impl Course {
         let (waited_s, left) = (self.patience().as_secs(), self.left());
         warn!(waited_s, %left, "stopped before everything in flight was committed; it is read again at the next start");
         let kind = self.statuses.failed().or(self.bounded.then_some(ErrorKind::Unavailable));
-        let what = || format!("stopped before everything in flight was committed: {left}");
+        // Who failed is told first: its kind is the exit code, and the advice is for it.
+        let what = || match self.statuses.all().iter().find(|(_, status)| status.state == State::Stopped) {
+            Some((name, Status { reason: Some(reason), .. })) if kind.is_some() => {
+                format!("{name}: {reason}; not back in time: {left}")
+            }
+            _ => format!("stopped before everything in flight was committed: {left}"),
+        };
         let summary = self.summary(kind.map(|kind| Error::new(kind, what())));
         summary.print(self.format);
         std::process::exit(super::end(summary.failed.map_or(Ok(()), Err), true).into());

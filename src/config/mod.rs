@@ -68,8 +68,9 @@ impl Config {
     /// Why the archive cannot lie where it is to lie, if so: in a folder of which everything is read at the next start.
     pub fn odd_archive(&self) -> Option<String> {
         let location = values::real(&self.archive.location);
-        let (key, _) = [("pipelines", &self.pipelines), ("schemas", &self.schemas)]
-            .into_iter()
+        let lists = ["codes", "rules", "weights"].map(|list| ("schemas", self.schemas.join(list)));
+        let (key, _) = std::iter::once(("pipelines", self.pipelines.clone()))
+            .chain(lists)
             .find(|(_, folder)| location.starts_with(values::real(folder)))?;
         let location = location.display();
         Some(format!(

@@ -132,8 +132,7 @@ impl Reader<'_, '_> {
 
     /// Without a mechanism librdkafka takes Kerberos, which is not built in.
     fn look_for_mechanism(&self) {
-        const WANTED: &str =
-            "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"OAUTHBEARER\"";
+        const WANTED: &str = "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"";
         let value =
             |wanted: fn(&str) -> bool| self.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value);
         let protocol = value(|key| key == "security.protocol").map_or("", Secret::expose);
@@ -143,6 +142,9 @@ impl Reader<'_, '_> {
             (Some(at), None) => self.table.fault_at(at, format!("security.protocol: SASL needs a mechanism: {WANTED}")),
             (_, Some(at)) if mechanism == "GSSAPI" => {
                 self.table.fault_at(at, format!("sasl.mechanism: huiju is built without Kerberos: {WANTED}"));
+            }
+            (_, Some(at)) if !["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"].contains(&mechanism) => {
+                self.table.fault_at(at, format!("sasl.mechanism: huiju has no such mechanism: {WANTED}"));
             }
             _ => {}
         }

@@ -59,6 +59,8 @@ pub struct CodeTable {
     pub codes: Vec<Code>,
     /// Label, alias, or what a source says, to places in `codes`; the row that ends last comes first.
     by_word: HashMap<Box<str>, Vec<usize>>,
+    /// The same for words of any width and case.
+    by_folded: HashMap<Box<str>, Vec<usize>>,
     /// Code to its places in `codes`, likewise.
     by_code: HashMap<Arc<str>, Vec<usize>>,
 }
@@ -67,34 +69,42 @@ impl CodeTable {
     /// If two rows claim a word for the same day, the first has it; tables that are read from files have no such pair.
     pub fn new(name: impl Into<Arc<str>>, codes: Vec<Code>) -> CodeTable {
         let mut by_word: HashMap<Box<str>, Vec<usize>> = HashMap::new();
+        let mut by_folded = by_word.clone();
         let mut by_code: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
         let mut places: Vec<usize> = (0..codes.len()).collect();
         places.sort_by_key(|place| Reverse(codes[*place].valid_to.unwrap_or(NaiveDate::MAX)));
         for place in places {
             let code = &codes[place];
             for word in code.words() {
-                by_word.entry(folded(word).into()).or_default().push(place);
+                by_word.entry(word.into()).or_default().push(place);
+                by_folded.entry(folded(word).into()).or_default().push(place);
             }
             by_code.entry(code.code.clone()).or_default().push(place);
         }
-        CodeTable { name: name.into(), codes, by_word, by_code }
+        CodeTable { name: name.into(), codes, by_word, by_folded, by_code }
     }
 
     /// From now on `word` stands for `code`, whatever it stood for; false if there is no such code.
     pub fn teach(&mut self, word: &str, code: &str) -> bool {
         let Some(places) = self.by_code.get(code) else { return false };
-        self.by_word.insert(folded(word).into(), places.clone());
+        self.by_word.insert(word.into(), places.clone());
+        self.by_folded.insert(folded(word).into(), places.clone());
         true
     }
 
     /// From now on every code stands for itself.
     pub fn teach_codes(&mut self) {
-        self.by_word.extend(self.by_code.iter().map(|(code, places)| (folded(code).into(), places.clone())));
+        for code in &self.codes {
+            let places = &self.by_code[&code.code];
+            self.by_word.insert((&*code.code).into(), places.clone());
+            self.by_folded.insert(folded(&code.code).into(), places.clone());
+        }
     }
 
-    /// What a label or an alias stands for on `day` or at last, whatever the width and case of its letters and signs.
+    /// What a label or an alias stands for on `day` or at last, whatever the width and case of its letters and signs, if
+    /// none is written in just that way.
     pub fn find(&self, word: &str, day: Option<NaiveDate>) -> Option<&Code> {
-        self.on(self.by_word.get(&*folded(word))?, day)
+        self.on(self.by_word.get(word).or_else(|| self.by_folded.get(&*folded(word)))?, day)
     }
 
     /// What `code` means on `day`; without one what it means now, or meant last.

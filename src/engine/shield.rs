@@ -1,4 +1,4 @@
-//! Panics of the SQL engine's own kernels, caught: `lpad(x, 2000000000)` over a batch is one.
+//! Panics of the SQL engine's own kernels, caught.
 //!
 //! Catching is sound there: expressions are shared read-only, and what a kernel was building is dropped. Our own
 //! functions keep counters between two calls that a panic leaves in disorder, and a panic in them is our mistake: those

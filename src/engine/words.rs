@@ -172,7 +172,7 @@ pub(super) fn in_quotes(sql: &str, said: String) -> String {
     // The engine's own idea of what is near is a wide one: "clean.result" for "call_result".
     let meant = more.split('\'').nth(1).unwrap_or_default();
     let meant = meant.rsplit('.').next().unwrap_or_default().trim_matches('"');
-    match nearest(name, std::iter::once(meant)) {
+    match nearest(name, Some(meant).filter(|meant| !meant.is_empty()).into_iter()) {
         near if near.is_empty() => {
             format!("No field named \"{name}\": if it is a text, write it in single quotes, '{name}'")
         }

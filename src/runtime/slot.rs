@@ -84,7 +84,7 @@ fn own(folder: &Path, user: u32) -> Result<File> {
         )));
     }
     let whole = File::open(folder).or_unavailable(format!("open {}", folder.display()))?;
-    // Earlier versions left it to the umask.
+    // It may have been made with another umask.
     if found.mode() & 0o022 != 0 {
         whole
             .set_permissions(Permissions::from_mode(0o700))

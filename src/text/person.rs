@@ -24,7 +24,8 @@ fn names_nobody(name: &str) -> bool {
 /// The names to look for in a text by somebody of whom a cell says who he is, the longest first: letters of Chinese
 /// without blanks between them, or what the cell spells otherwise (`John Smith`), as it is.
 ///
-/// Of a cell with several words those count that look like a name; of words in brackets only if none before is one.
+/// Of a cell with several words those count that look like a name, and the cell as a whole if others are among them; of
+/// words in brackets only if none before is one.
 pub(super) fn names(cell: &str) -> Vec<Cow<'_, str>> {
     let Some(cell) = person(cell) else { return Vec::new() };
     let (mut outside, mut inside) = (Vec::new(), Vec::new());
@@ -39,14 +40,21 @@ pub(super) fn names(cell: &str) -> Vec<Cow<'_, str>> {
         }
         start = (at + c.len_utf8()).min(cell.len());
     }
+    let has_more = outside.iter().any(|part| !is_all_names(part));
     let mut names: Vec<Cow<str>> = outside.into_iter().flat_map(names_in).collect();
-    if names.is_empty() {
+    let none = names.is_empty();
+    if none || has_more {
         let bare = cell.split(['(', '（']).next().map_or(cell, trim);
         let bare = TITLES.iter().find_map(|title| bare.strip_suffix(title)).map_or(bare, trim);
         let in_one = letters(bare);
         let is_chinese = in_one.chars().all(is_han);
-        names.extend(person(bare).map(|bare| if is_chinese { in_one } else { Cow::Borrowed(bare) }));
-        names.extend(inside.into_iter().flat_map(names_in));
+        if let Some(bare) = person(bare) {
+            names.extend((!is_chinese).then_some(Cow::Borrowed(bare)));
+            names.push(in_one);
+        }
+        if none {
+            names.extend(inside.into_iter().flat_map(names_in));
+        }
     }
     names.retain(|name| name.chars().nth(1).is_some());
     names.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -57,6 +65,13 @@ pub(super) fn names(cell: &str) -> Vec<Cow<'_, str>> {
 
 /// No cell names more people.
 const MOST_NAMES: usize = 8;
+
+/// Whether each word of a part of a cell is a name, names nobody, or is but a letter.
+fn is_all_names(part: &str) -> bool {
+    let in_one: String = part.split(is_gap).collect();
+    let is_known = |word: &str| word.chars().nth(1).is_none() || bare_name(word).is_some() || names_nobody(word);
+    bare_name(&in_one).is_some() || part.split(is_gap).all(is_known)
+}
 
 /// What looks like a name in a part of a cell: `张三`, `张 三`, both of `张三 李四`, but also `欧阳 娜娜`.
 fn names_in(part: &str) -> Vec<Cow<'_, str>> {
@@ -287,7 +302,10 @@ mod tests {
             ("张三经理", &["张三"]),
             ("张三家长", &["张三"]),
             ("张三,男", &["张三"]),
-            ("张三，章贡区，咨询", &["张三"]),
+            ("张三，章贡区，咨询", &["张三，章贡区，咨询", "张三"]),
+            ("张三丰、买买提", &["张三丰、买买提", "张三丰"]),
+            ("张三 蒯四", &["张三蒯四", "张三"]),
+            ("李 John", &["李 John", "李John"]),
             ("张三【业主】", &["张三"]),
             ("张三（高新区）", &["张三"]),
             ("（业主）张三", &["张三"]),
@@ -295,7 +313,7 @@ mod tests {
             ("张先生", &["张先生"]),
             ("阿卜杜拉·买买提", &["阿卜杜拉买买提"]),
             ("阿卜杜拉 · 买买提（司机）", &["阿卜杜拉买买提"]),
-            ("John Smith", &["John Smith"]),
+            ("John Smith", &["John Smith", "JohnSmith"]),
             ("某某公司", &["某某公司"]),
             ("业主委员会", &["业主委员会"]),
             ("物业经理", &["物业经理"]),

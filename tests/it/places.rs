@@ -35,7 +35,7 @@ fn an_archive_whose_path_could_mean_another_is_refused() {
     lamps(folder, 2);
     edit(&config, LOCATION, "location = \"c d\"");
     ends_well(folder, &["run", "--until-end"]);
-    // As an earlier version left it: a table with the first one's log, whose files are nobody's by it.
+    // As a copied folder leaves it: a table with the first one's log, whose files are nobody's by it.
     copy(&folder.join("c d"), &folder.join("c%20d"));
     let stray = folder.join("c%20d/lamps/fault_kind=01/part-stray.zstd.parquet");
     fs::write(&stray, "a row").unwrap();

@@ -58,6 +58,23 @@ fn a_mark_before_the_text_does_not_matter() {
     assert_eq!(told(&[("a.csv", &format!("\u{feff}{ROWS}"))]), "1 tables");
 }
 
+/// Words are compared whatever their width and case only where none is written so.
+#[test]
+fn words_that_differ_in_case_alone_are_told_apart() {
+    let code = |code: &str| Code {
+        code: code.into(),
+        label: format!("第{code}"),
+        aliases: Vec::new(),
+        valid_from: None,
+        valid_to: None,
+    };
+    let mut table = CodeTable::new("t", vec![code("a"), code("A"), code("b")]);
+    table.teach_codes();
+    assert!(table.teach("x", "a") && table.teach("X", "A"));
+    let found = |word: &str| table.find(word, None).map(|code| code.code.to_string()).unwrap_or_default();
+    assert_eq!(["a", "A", "x", "X", "B", "ｂ"].map(found), ["a", "A", "a", "A", "b", "b"]);
+}
+
 /// The last day of a code is its own.
 #[test]
 fn a_code_that_is_used_again_begins_a_day_later() {

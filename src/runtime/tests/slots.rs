@@ -77,7 +77,7 @@ fn the_folder_of_slots_is_ours_alone() {
     let mode = || fs::metadata(&folder).unwrap().mode() & 0o777;
     Slot::take_in(&folder, user(), "host").unwrap();
     assert_eq!(mode(), 0o700);
-    // As earlier versions made it, for a group that is the user's own.
+    // As somebody may have made it, for a group that is the user's own.
     fs::set_permissions(&folder, Permissions::from_mode(0o775)).unwrap();
     Slot::take_in(&folder, user(), "host").unwrap();
     assert_eq!(mode(), 0o700);

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 /// The error of reading a log: about a file that is not what it should be when there is one, which waiting does not mend.
 pub(super) fn or(root: &Path, error: impl std::fmt::Display) -> Error {
     match find(root) {
+        // It may be there tomorrow: a right that is missing, a disk that does not answer.
+        Some(what) if what.contains(CANNOT_BE_OPENED) => disk::failed("read the log of", root, what),
         Some(what) => refused(root, &what),
         None => disk::failed("read the log of", root, error.to_string().lines().next().unwrap_or_default()),
     }
@@ -31,7 +33,10 @@ fn find(root: &Path) -> Option<String> {
     let from = good.map_or(0, |version| version + 1);
     let newest = versions(Kind::Entry).next_back();
     if let Some(what) = newest.and_then(|newest| (from..=newest).find_map(|version| wrong(root, version))) {
-        return Some(format!("{what}: bring it back from a copy"));
+        return Some(match what.contains(CANNOT_BE_OPENED) {
+            true => what,
+            false => format!("{what}: bring it back from a copy"),
+        });
     }
     let rest = match good {
         Some(version) => format!("the checkpoint of version {version} and all entries after it are there"),
@@ -50,12 +55,16 @@ fn find(root: &Path) -> Option<String> {
     }
 }
 
+/// Said of what is there and cannot be opened.
+const CANNOT_BE_OPENED: &str = " cannot be opened: ";
+
 /// What is wrong with an entry.
 fn wrong(root: &Path, version: u64) -> Option<String> {
     let path = root.join(Part::entry(version).path());
     match fs::read(&path) {
         Ok(text) => Entry::parse(&text).err().map(|e| format!("{} cannot be understood: {e}", path.display())),
-        Err(e) => Some(format!("{} cannot be read: {e}", path.display())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some(format!("{} cannot be read: {e}", path.display())),
+        Err(e) => Some(format!("{}{CANNOT_BE_OPENED}{e}", path.display())),
     }
 }
 

@@ -165,11 +165,19 @@ impl<'a> Newest<'a> {
     pub fn log_retention(&self) -> Option<Duration> {
         let properties = self.snapshot.table_properties();
         // What cannot be understood may mean longer.
-        let is_odd = properties.unknown_properties.contains_key("delta.logRetentionDuration");
+        let is_odd = ["delta.logRetentionDuration", "delta.enableExpiredLogCleanup"]
+            .iter()
+            .any(|name| properties.unknown_properties.contains_key(*name));
         if is_odd || properties.enable_expired_log_cleanup == Some(false) {
             return None;
         }
         Some(properties.log_retention_duration.unwrap_or(LOG_RETENTION))
+    }
+
+    /// Whether nothing may be taken out of the table but what is put in again. What cannot be understood may mean that.
+    pub fn is_append_only(&self) -> bool {
+        let properties = self.snapshot.table_properties();
+        properties.append_only == Some(true) || properties.unknown_properties.contains_key("delta.appendOnly")
     }
 
     /// Shows the live files, one after the other.

@@ -15,7 +15,8 @@
 //!   with `dataChange = true`. Of others it takes out a second time what is gone already, and puts its rows in a second
 //!   time; so ours says `true` of the files that it takes out, and `false` of those that it puts in. The price: who streams
 //!   changes from the table (Spark) has to pass over them (`skipChangeCommits`). What two other programs do to each other
-//!   we cannot prevent.
+//!   we cannot prevent. A table with `delta.appendOnly` allows no such entry: there it says `false`, and one program alone may
+//!   compact.
 //! - **Cursors** are `txn` actions of earlier entries. A compaction writes none, so it cannot move one.
 //! - **Deleted rows** must stay deleted: files with a deletion vector are left alone.
 //!

@@ -227,17 +227,19 @@ impl Run {
         }
     }
 
-    /// Behind `+`; but a sum, a day or an amount is no number, nor one of ours with something behind it, and none begins
-    /// with a zero.
+    /// Behind `+`: with the country first, if it is written in groups. But a sum, a day or an amount is no number, nor one
+    /// of ours with something behind it, and none begins with a zero.
     fn may_be_foreign(&self, first: usize, end: usize, text: &str, before: &str) -> bool {
         let digits = |end: usize| &self.digits[self.groups[first]..self.groups[end]];
         let in_front = before.trim_end_matches(['(', '（', ' ', '+', '＋']);
-        (8..=15).contains(&digits(end).len())
+        (10..=15).contains(&digits(end).len())
+            && (end == first + 1 || self.groups[first + 1] - self.groups[first] <= 3 && self.apart(first + 1, end, 3))
             && digits(end)[0] != b'0'
             && !is_day(&digits(end)[..8])
             && !self.is_amount(end, text)
             && !in_front.ends_with(|c| narrow(c).is_ascii_digit())
-            && !(first + 1..end).any(|end| phone(digits(end), Origin::Plus).is_some())
+            && !(first + 1..end)
+                .any(|end| [Origin::Plus, Origin::Unsaid].iter().any(|origin| phone(digits(end), *origin).is_some()))
     }
 
     /// Nobody takes an area code or the first digits of a mobile apart, and no single digit stands among larger groups, but

@@ -77,7 +77,7 @@ fn a_day_before_the_year_one_is_none() {
     assert!(bench.rows().join("ingested_on=__HIVE_DEFAULT_PARTITION__").exists());
 }
 
-/// As an earlier version left it: files of a commit that could not be put where they belong.
+/// As a crash may leave it: files of a commit that could not be put where they belong.
 #[test]
 fn what_cannot_be_there_need_not_be_taken_back() {
     let bench = Bench::partitioned_by(&["city"]);

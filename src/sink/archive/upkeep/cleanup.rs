@@ -18,7 +18,8 @@ use crate::{
 /// hole.
 pub(super) fn expired(table: &Table, how: &Vacuum, now_ms: i64) -> Result<Vec<Part>> {
     let Some(retention) = Newest::of_table(table)?.log_retention() else { return Ok(Vec::new()) };
-    let horizon = now_ms.saturating_sub(retention.max(how.retention).as_millis() as i64);
+    let retention = i64::try_from(retention.max(how.retention).as_millis()).unwrap_or(i64::MAX);
+    let horizon = now_ms.saturating_sub(retention);
     let mut parts = log::list(table.root())?;
     let mut checkpoints: Vec<u64> =
         parts.iter().filter(|part| part.kind == Kind::Checkpoint).map(|part| part.version).collect();

@@ -73,9 +73,10 @@ pub(super) fn compact(side: &mut Side, how: &Compact, clock: &Clock, damage: &mu
         let left = replaced::left(&side.table)?;
         left.iter().try_for_each(|path| disk::remove(&side.table.root().join(path)))?;
     }
-    for (key, small) in small_files(side, how, &mut done.files_before)? {
+    let (small, tells_change) = small_files(side, how, &mut done.files_before)?;
+    for (key, small) in small {
         for part in parts(small, how) {
-            match replace(side, &key, &part, how, clock, &mut done) {
+            match replace(side, &key, &part, (how, tells_change), clock, &mut done) {
                 Ok(None) => {}
                 Ok(Some(error)) => {
                     done.damaged += 1;
@@ -95,8 +96,8 @@ pub(super) fn compact(side: &mut Side, how: &Compact, clock: &Clock, damage: &mu
     Ok(done)
 }
 
-/// The small files of each partition, and how many files there are.
-fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<Key, Vec<Small>>> {
+/// The small files of each partition, how many files there are, and whether taking them out may be called a change.
+fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<(BTreeMap<Key, Vec<Small>>, bool)> {
     let table = &side.table;
     let mut small: BTreeMap<Key, Vec<Small>> = BTreeMap::new();
     let newest = Newest::of_table(table)?;
@@ -121,7 +122,7 @@ fn small_files(side: &Side, how: &Compact, all: &mut usize) -> Result<BTreeMap<K
         small.values_mut().for_each(|files| files.retain(|small| !odd.contains(&small.live.path)));
         small.retain(|_, files| files.len() >= how.min_files.max(2));
     }
-    Ok(small)
+    Ok((small, !newest.is_append_only()))
 }
 
 /// Files whose path stands in the log in another spelling than ours, as `city=南昌/…` where we write `city=%E5…/…`.
@@ -160,7 +161,7 @@ fn replace(
     side: &mut Side,
     key: &Key,
     part: &[Small],
-    how: &Compact,
+    (how, tells_change): (&Compact, bool),
     clock: &Clock,
     done: &mut Compacted,
 ) -> Result<Option<Error>> {
@@ -186,7 +187,10 @@ fn replace(
     side.finish()?;
     let (files, bytes) = side.finished();
     let now = clock.now_ms();
-    let gone = |Small { live, size }: &Small| remove(&live.path, *size, live.values.clone(), now);
+    let gone = |Small { live, size }: &Small| Remove {
+        data_change: tells_change,
+        ..remove(&live.path, *size, live.values.clone(), now)
+    };
     let removes: Vec<Remove> = part.iter().map(gone).collect();
     let before: u64 = part.iter().map(|small| small.size).sum();
     let account = json!({ "rows": rows, "bytes_before": before, "bytes_after": bytes });
