@@ -125,7 +125,8 @@ fn odd_paths_that_mean_one_folder_are_fine() {
 /// The first start would make it, and each one after that take it for a pipeline.
 #[test]
 fn an_archive_among_what_is_read_at_the_start_is_refused() {
-    for (location, key) in [("pipelines/archive", "pipelines"), ("pipelines", "pipelines"), ("link/a", "schemas")] {
+    for (location, key) in [("pipelines/archive", "pipelines"), ("pipelines", "pipelines"), ("link/codes/a", "schemas")]
+    {
         let folder = project();
         lamps(folder.path(), 1);
         std::os::unix::fs::symlink("schemas", folder.path().join("link")).unwrap();
@@ -138,11 +139,13 @@ fn an_archive_among_what_is_read_at_the_start_is_refused() {
         }
         assert_eq!(files(folder.path()), before);
     }
-    let folder = project();
-    lamps(folder.path(), 1);
-    edit(&folder.path().join("huiju.toml"), LOCATION, "location = \"pipelines/../archive\"");
-    for verb in [&["check"][..], &["run", "--until-end"], &["check"]] {
-        ends_well(folder.path(), verb);
+    for location in ["pipelines/../archive", "schemas/archive"] {
+        let folder = project();
+        lamps(folder.path(), 1);
+        edit(&folder.path().join("huiju.toml"), LOCATION, &format!("location = \"{location}\""));
+        for verb in [&["check"][..], &["run", "--until-end"], &["check"]] {
+            ends_well(folder.path(), verb);
+        }
     }
 }
 
