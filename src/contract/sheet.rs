@@ -42,7 +42,7 @@ pub(super) fn read(path: &Path, header: &[&str], findings: &mut Findings) -> Vec
             return Vec::new();
         }
     };
-    rows(text.strip_prefix('\u{feff}').unwrap_or(text), header, findings)
+    rows(text, header, findings)
 }
 
 fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {

@@ -6,6 +6,7 @@ mod check;
 mod clock;
 mod compaction;
 mod conformance;
+mod demo;
 mod discreet;
 mod doors;
 mod faults;
