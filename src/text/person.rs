@@ -1,6 +1,6 @@
 //! Who somebody is, as cells spell it: `张三（业主）`, `业主张三、李四`, `张三13800138000`; and cells that name nobody.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use super::width::{given, is_gap, narrow, trim};
 
@@ -40,8 +40,13 @@ pub(super) fn names(cell: &str) -> Vec<Cow<'_, str>> {
         }
         start = (at + c.len_utf8()).min(cell.len());
     }
-    let has_more = outside.iter().any(|part| !is_all_names(part));
-    let mut names: Vec<Cow<str>> = outside.into_iter().flat_map(names_in).collect();
+    let (mut names, mut has_more): (Vec<Cow<str>>, bool) = (Vec::new(), false);
+    for part in outside {
+        let found = names_in(part);
+        // A single word that is a name is all that is there.
+        has_more |= (found.is_empty() || part.contains(is_gap)) && !is_all_names(part);
+        names.extend(found);
+    }
     let none = names.is_empty();
     if none || has_more {
         let bare = cell.split(['(', '（']).next().map_or(cell, trim);
@@ -96,7 +101,9 @@ fn bare_name(word: &str) -> Option<&str> {
         name = &name[length..];
     }
     let behind = || TITLES.iter().chain(&OFFICES).chain(&NOBODY);
-    while let Some(bare) = behind().find_map(|title| name.strip_suffix(title)).filter(|bare| is_long_enough(bare)) {
+    while name.ends_with(|c| ENDINGS.contains(c))
+        && let Some(bare) = behind().find_map(|title| name.strip_suffix(title)).filter(|bare| is_long_enough(bare))
+    {
         name = bare;
     }
     looks_like_name(name).then_some(name)
@@ -122,8 +129,19 @@ fn looks_like_name(word: &str) -> bool {
     }
 }
 
-/// How much of the beginning one of these words is.
+/// The letters that words for anybody and titles begin with, and those that they and offices end with: most names are told
+/// by one of them.
+static BEGINNINGS: LazyLock<String> =
+    LazyLock::new(|| NOBODY.iter().chain(&TITLES).filter_map(|word| word.chars().next()).collect());
+static ENDINGS: LazyLock<String> = LazyLock::new(|| {
+    TITLES.iter().chain(&OFFICES).chain(&NOBODY).filter_map(|word| word.chars().next_back()).collect()
+});
+
+/// How much of the beginning one of these words is, of [`NOBODY`] and [`TITLES`].
 fn begins_with(text: &str, words: &[&[&str]]) -> Option<usize> {
+    if !text.starts_with(|c: char| BEGINNINGS.contains(c.to_ascii_lowercase())) {
+        return None;
+    }
     let mut words = words.iter().flat_map(|words| words.iter());
     let word = words.find(|word| {
         text.as_bytes().get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word.as_bytes()))
