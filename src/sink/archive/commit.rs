@@ -10,7 +10,10 @@ use deltalake_core::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::table::{Seen, Table};
+use super::{
+    log,
+    table::{Seen, Table},
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A cursor on its way.
@@ -62,8 +65,8 @@ impl Table {
         let mut open_try = None;
         loop {
             let read = self.refresh_and_note(&mut seen);
-            if seen.commits.contains(&id) {
-                return Ok(self.version());
+            if let Some(version) = seen.version(id) {
+                return self.counted(version);
             }
             // The entries up to our version are read, and none is ours; so is one that may not be accepted. A try that
             // is still open can only land where nothing is yet.
@@ -87,8 +90,9 @@ impl Table {
             }
             match self.put(entry.clone()) {
                 Ok(()) => {
+                    let version = self.counted(self.version() + 1)?;
                     self.landed(advances);
-                    return Ok(self.version());
+                    return Ok(version);
                 }
                 Err(TransactionError::VersionAlreadyExists(_)) => {
                     races += 1;
@@ -104,14 +108,28 @@ impl Table {
                     if tries >= TRIES {
                         let error = self.failed(format_args!("put log entry {}", self.version() + 1), e);
                         let _ = self.refresh_and_note(&mut seen);
-                        let landed = seen.commits.contains(&id);
-                        return if landed { Ok(self.version()) } else { Err(Refused { error, proven: false }) };
+                        return match seen.version(id) {
+                            Some(version) => self.counted(version),
+                            None => Err(Refused { error, proven: false }),
+                        };
                     }
                     tracing::warn!(table = %self.root().display(), tries, error = %e, "cannot write to the log, trying again");
                     pause(tries);
                 }
             }
         }
+    }
+
+    /// The version of our entry, which is in the log. Who slept between his look and his put for so long that others
+    /// have gone on and cleaned up may have put it where nobody reads: only opening the table again tells.
+    fn counted(&self, version: u64) -> Result<u64, Refused> {
+        if log::may_be_passed_over(self.root(), version) {
+            let table = self.root().display();
+            let error =
+                format!("archive: the log of {table} was cleaned up during a commit, which may count for nothing");
+            return Err(Refused { error: Error::unavailable(error), proven: false });
+        }
+        Ok(version)
     }
 
     /// Whether all cursors are where they must be, as of the last refresh.

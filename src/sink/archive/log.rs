@@ -105,6 +105,13 @@ pub(super) fn pointer(root: &Path) -> Pointer {
         .map_or(Pointer::Odd, |version| Pointer::To(version, pointer["size"].as_u64().unwrap_or(0)))
 }
 
+/// Whether the entry of a version may stand where a cleanup took others away: readers begin behind it, and it counts for
+/// nothing. An entry that counts may look the same when its table was idle for long; the newest state tells.
+pub(super) fn may_be_passed_over(root: &Path, version: u64) -> bool {
+    let before = version.checked_sub(1).map(|before| root.join(Part::entry(before).path()));
+    before.is_some_and(|before| !before.exists()) || matches!(pointer(root), Pointer::To(at, _) if at > version)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

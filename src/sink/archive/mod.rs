@@ -54,6 +54,10 @@
 //! when it is not there deletes the files. Nothing else ever deletes a data file, except a commit that was provably
 //! refused. (VACUUM passes over `_staging`: its name starts with an underscore.)
 //!
+//! A version whose entry was cleaned up is free again, and who puts one there commits nothing: every reader begins at a
+//! checkpoint behind it. So whoever has put an entry looks once more whether the one before it is there and no checkpoint
+//! is ahead. If not, he does not know what he has done, opens the table again, and its newest state tells.
+//!
 //! # Strangers
 //!
 //! OPTIMIZE, VACUUM and DELETE by any program are fine, but not two OPTIMIZEs at a time (see [`upkeep`]). Other data is
@@ -62,8 +66,8 @@
 //!
 //! # What is not in here
 //!
-//! Compaction, vacuum, log cleanup and history are [`upkeep`]'s; anybody else may do them too. `delta.setTransactionRetentionDuration` must
-//! stay unset: it makes cursors of idle partitions disappear.
+//! Compaction, vacuum, log cleanup and history are [`upkeep`]'s; anybody else may do them too.
+//! `delta.setTransactionRetentionDuration` must stay unset: it makes cursors of idle partitions disappear.
 
 mod accept;
 mod bounds;

@@ -121,7 +121,13 @@ pub(super) fn checkpoint_size(table: &Table) -> u64 {
 pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
     for version in intent.base + 1.. {
         match table.read(version)? {
-            Some(entry) if entry.commit() == Some(intent.commit) => return Ok(true),
+            Some(entry) if entry.commit() == Some(intent.commit) => {
+                return if log::may_be_passed_over(table.root(), version) {
+                    any_live(table, &intent.files)
+                } else {
+                    Ok(true)
+                };
+            }
             Some(_) => {}
             // Cleaned up, a month later. Then the files are live, or nobody needs them.
             None if version <= table.version() => return any_live(table, &intent.files),

@@ -168,9 +168,9 @@ fn put(
     sync_folder(path)
 }
 
-/// A place for what is being written, named as delta-rs names it. What a crash left a vacuum takes away.
+/// A place for what is being written, named as delta-rs names it. The folder must be there: a table that was moved away
+/// must not be begun in its place. What a crash left a vacuum takes away.
 fn beside(folder: &FilePath) -> io::Result<PathBuf> {
-    disk::create_all(folder)?;
     Ok(folder.join(format!("_commit_{}.json.tmp", uuid::Uuid::new_v4())))
 }
 

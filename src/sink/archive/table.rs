@@ -85,9 +85,16 @@ pub(super) struct Table {
 /// What refreshes came by.
 #[derive(Default)]
 pub(super) struct Seen {
-    pub commits: Vec<Uuid>,
+    commits: HashMap<Uuid, u64>,
     /// Entries were cleaned up before we read them: what was in them we do not know.
     pub skipped: bool,
+}
+
+impl Seen {
+    /// The version of a commit, if it came by.
+    pub fn version(&self, commit: Uuid) -> Option<u64> {
+        self.commits.get(&commit).copied()
+    }
 }
 
 /// Files that were taken out of the table, and the version that did.
@@ -107,6 +114,10 @@ pub(super) fn vanished(root: &Path) -> Error {
     ))
 }
 
+fn refuse_odd(root: &Path) -> Result<()> {
+    folder_of_tables(root).map_err(|why| Error::config(format!("archive: {why}")))
+}
+
 impl Table {
     /// Opens the table, creates it when it is not there, and settles what dead writers left.
     pub fn open(
@@ -116,6 +127,8 @@ impl Table {
         clock: Clock,
         runtime: Handle,
     ) -> Result<Table> {
+        refuse_odd(&place.root)?;
+        disk::create_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
         let table = Table::open_or(store, place, shape, clock, runtime, Table::create)?;
         table.recover()?;
         Ok(table)
@@ -167,9 +180,7 @@ impl Table {
         clock: Clock,
         runtime: Handle,
     ) -> Result<Table> {
-        let refuse_odd = |root: &Path| folder_of_tables(root).map_err(|why| Error::config(format!("archive: {why}")));
         refuse_odd(&place.root)?;
-        disk::create_all(&place.root).map_err(|e| disk::failed("create", &place.root, e))?;
         place.root = place.root.canonicalize().map_err(|e| disk::failed("open", &place.root, e))?;
         refuse_odd(&place.root)?; // a link may lead elsewhere by now
         let url = Url::from_directory_path(&place.root).expect("it is absolute");
@@ -209,7 +220,7 @@ impl Table {
             self.accept(version + 1, &entry)?;
             version += 1;
             self.reached(version);
-            seen.commits.extend(entry.commit());
+            seen.commits.extend(entry.commit().map(|commit| (commit, version)));
             if let Some(gone) = &mut self.gone {
                 gone.files.extend(entry.removed.into_iter().map(|path| (path, version)));
             }
@@ -321,6 +332,7 @@ impl Table {
 
     /// Version 0, without data: a data commit that lost the race for it would repeat protocol and metadata.
     fn create(&self) -> Result<()> {
+        disk::create_folder(self.root(), Path::new(log::FOLDER))?;
         let now = self.now_ms();
         let partition_by = serde_json::to_string(&self.shape.partition_by).expect("names are text");
         let lines = [

@@ -5,11 +5,15 @@ use std::time::SystemTime;
 use deltalake_core::kernel::Snapshot;
 
 use super::{
+    faulty::{Faulty, Trick},
     strangers::{info, stranger},
     upkeep::DAY,
     *,
 };
-use crate::sink::archive::{log, replay, upkeep::Vacuum};
+use crate::{
+    error::ErrorKind,
+    sink::archive::{log, replay, upkeep::Vacuum},
+};
 
 /// Removes the entries that the first checkpoint stands for, as a cleanup of the log does.
 fn clean_up(table: &Path) {
@@ -43,6 +47,53 @@ fn a_writer_that_slept_through_a_cleanup_goes_on_at_the_end_of_the_log() {
     assert_eq!(cursors(&mut bench.open(&[]), 1), [12]);
     assert_eq!(cursors(&mut bench.open(&[]), 0), [120]);
     assert_eq!(bench.offsets().len(), 125);
+}
+
+/// The same between its look and its put: the version it puts is free again, and counts for nothing.
+#[test]
+fn a_commit_among_what_was_cleaned_up_does_not_count() {
+    for (trick, version) in [
+        (Trick::Meanwhile, "orders/_delta_log/00000000000000000003"),
+        (Trick::MeanwhileButFails, "orders/_delta_log/00000000000000000003"),
+        (Trick::Meanwhile, "orders_rejects/_delta_log/00000000000000000002"),
+    ] {
+        let bench = Arc::new(Bench::in_memory());
+        carry(&mut bench.open(&[1]), 1, 7, 9).unwrap();
+        let other = bench.clone();
+        let others_go_on = move || {
+            let mut awake = other.open(&[0]);
+            (0..120).for_each(|offset| carry(&mut awake, 0, offset, offset + 1).unwrap());
+            [other.rows(), other.rejects()].iter().for_each(|table| clean_up(table));
+        };
+        let mut slept = bench.open_over(Faulty::meanwhile(version, trick, others_go_on), &[1]);
+        let refused = carry(&mut slept, 1, 9, 12).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Unavailable, "{refused}");
+        drop(slept);
+        let mut again = bench.open(&[1]);
+        assert_eq!(cursors(&mut again, 1)[0], 9, "{trick:?} {version}: not past what is not there");
+        carry(&mut again, 1, 9, 12).unwrap();
+        assert_eq!(bench.offsets().len(), 125);
+        assert_eq!(plain_rows(&bench.rows()), 125, "{trick:?} {version}: no file without an entry");
+        assert_eq!(cursors(&mut bench.open(&[]), 1), [12]);
+    }
+}
+
+/// After a month without traffic all that came before an entry may go as soon as it is there, and it counts.
+#[test]
+fn a_commit_whose_past_was_cleaned_up_counts() {
+    let bench = Bench::in_memory();
+    let mut archive = bench.open(&[0]);
+    (0..20).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    let version = last_version(&bench.rows());
+    let actions = entry(&bench.rows(), version);
+    let commit = actions.iter().find_map(|action| action["commitInfo"]["huiju"]["commitId"].as_str()).unwrap();
+    let files: Vec<_> = actions.iter().filter_map(|action| action["add"]["path"].as_str()).collect();
+    replay::checkpoint(&archive.rows.table).unwrap();
+    clean_up(&bench.rows());
+    drop(archive);
+    dead_writer(&bench.rows(), commit, version - 1, &files);
+    assert_eq!(cursors(&mut bench.open(&[0]), 0), [20]);
+    assert_eq!((plain_rows(&bench.rows()), bench.offsets().len()), (20, 20));
 }
 
 /// Its commit landed long ago, and the entry that told of it is gone.

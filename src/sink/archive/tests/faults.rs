@@ -76,6 +76,26 @@ fn a_commit_that_landed_but_was_reported_failed_is_a_success() {
     }
 }
 
+/// A table that is taken away must not be begun in its place: there it would be in the way of the one that comes back.
+#[test]
+fn a_table_that_is_moved_away_during_a_commit_can_be_moved_back() {
+    let bench = Bench::in_memory();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    let (table, away) = (bench.rows(), bench.folder.path().join("away"));
+    let (from, to) = (table.clone(), away.clone());
+    let moved = Faulty::meanwhile("orders/_delta_log/", Trick::Meanwhile, move || fs::rename(from, to).unwrap());
+    let mut archive = bench.open_over(moved, &[0]);
+    let failed = carry(&mut archive, 0, 3, 5).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Unavailable, "{failed}");
+    drop(archive);
+    assert!(!table.exists());
+    fs::rename(&away, &table).unwrap();
+    let mut archive = bench.open(&[0]);
+    assert_eq!(cursors(&mut archive, 0)[0], 3);
+    carry(&mut archive, 0, 3, 5).unwrap();
+    assert_eq!((plain_rows(&bench.rows()), bench.offsets().len()), (5, 5));
+}
+
 /// Our entry was read, but what came behind it could not be accepted or read: we must not forget that we saw it.
 #[test]
 fn files_of_a_landed_commit_stay_whatever_comes_behind_it() {

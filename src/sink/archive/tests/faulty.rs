@@ -16,6 +16,10 @@ use super::store;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Trick {
+    /// Much happens before the object is written.
+    Meanwhile,
+    /// The same, and the answer is an error.
+    MeanwhileButFails,
     /// The object is written, the answer is an error.
     LandsButFails,
     /// The object is written, the answer says that it had been there.
@@ -34,7 +38,6 @@ pub enum Trick {
 
 /// Plays its trick on writes of paths that contain `on` (or on lists of them), so many times. It must come to that: a
 /// test whose fault never was there proves nothing.
-#[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn ObjectStore>,
     on: String,
@@ -45,11 +48,19 @@ pub struct Faulty {
     tricked: Mutex<bool>,
     /// Reads until one fails.
     deaf_in: Mutex<Option<usize>>,
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Faulty {
     pub fn new(on: &str, trick: Trick, times: usize) -> Arc<Faulty> {
         Faulty::make(on, trick, times, false)
+    }
+
+    /// What happens between a look and the put that follows it.
+    pub fn meanwhile(on: &str, trick: Trick, happens: impl FnOnce() + Send + 'static) -> Arc<Faulty> {
+        let faulty = Faulty::make(on, trick, 1, false);
+        *faulty.meanwhile.lock().unwrap() = Some(Box::new(happens));
+        faulty
     }
 
     /// Once tricked, it does not answer reads either.
@@ -59,7 +70,8 @@ impl Faulty {
 
     fn make(on: &str, trick: Trick, times: usize, deaf: bool) -> Arc<Faulty> {
         let (inner, on, left) = (store::local(), on.to_owned(), Mutex::new(times));
-        Arc::new(Faulty { inner, on, trick, left, deaf, tricked: Mutex::new(false), deaf_in: Mutex::new(None) })
+        let (tricked, deaf_in, meanwhile) = (Mutex::new(false), Mutex::new(None), Mutex::new(None));
+        Arc::new(Faulty { inner, on, trick, left, deaf, tricked, deaf_in, meanwhile })
     }
 
     /// What was planned has happened; now so many times more.
@@ -98,6 +110,12 @@ fn broken() -> Error {
     Error::Generic { store: "faulty", source: "as told".into() }
 }
 
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Faulty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("faulty")
@@ -110,6 +128,12 @@ impl ObjectStore for Faulty {
         match self.writes(location) {
             None | Some(Trick::LateList) => self.inner.put_opts(location, payload, opts).await,
             Some(Trick::Fails) => Err(broken()),
+            Some(trick @ (Trick::Meanwhile | Trick::MeanwhileButFails)) => {
+                let happens = self.meanwhile.lock().unwrap().take().unwrap();
+                tokio::task::spawn_blocking(happens).await.unwrap();
+                let put = self.inner.put_opts(location, payload, opts).await;
+                if trick == Trick::Meanwhile { put } else { put.and(Err(broken())) }
+            }
             Some(Trick::LandsButFails) => {
                 self.inner.put_opts(location, payload, opts).await?;
                 Err(broken())

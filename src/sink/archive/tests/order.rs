@@ -76,6 +76,7 @@ fn what_comes_in_parts_is_not_visible_before_it_is_on_the_disk() {
     let bench = Bench::in_memory();
     let root = bench.folder.path().canonicalize().unwrap();
     let target = root.join("orders/_delta_log/00000000000000000100.checkpoint.parquet");
+    fs::create_dir_all(target.parent().unwrap()).unwrap();
     let location = object_store::path::Path::from_absolute_path(&target).unwrap();
     let store = store::local();
     let parts = ["eins ".repeat(1000), "zwei ".repeat(2000), "drei".to_owned()];
