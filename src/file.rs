@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, fchown},
     path::{Path, PathBuf},
@@ -12,6 +12,31 @@ use crate::error::{Error, Result};
 
 /// More than any code table, contract or model has.
 const LARGEST: u64 = 256 << 20;
+
+/// A file that is locked for as long as this lives.
+///
+/// Why not by the file alone: a process that is begun from here holds all open files until it is another program, and a lock
+/// with them.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Lock {
+    /// For us alone.
+    pub fn take(file: File) -> Result<Lock, TryLockError> {
+        file.try_lock().map(|()| Lock(file))
+    }
+
+    /// Together with others who do the same.
+    pub fn share(file: File) -> Result<Lock, TryLockError> {
+        file.try_lock_shared().map(|()| Lock(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 /// All bytes of a file. What is none (a device, a pipe) or is larger than 256 MiB is refused: reading it might never end.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::{Context, Error, Result};
+use crate::{
+    error::{Context, Error, Result},
+    file::Lock,
+};
 
 /// A number that no other living process of this machine holds, so that each has transactional ids and a name in the
 /// consumer group of its own, and a process that is started again gets those of the one that died: its open transactions
@@ -25,7 +28,7 @@ pub struct Slot {
     number: usize,
     /// Locked for as long as we live: the slot by us alone, and its folder by all, because what cleans up temporary files
     /// (systemd-tmpfiles) passes over a locked folder.
-    _locks: [File; 2],
+    _locks: (Lock, Option<Lock>),
 }
 
 impl Slot {
@@ -38,11 +41,11 @@ impl Slot {
 
     pub(super) fn take_in(folder: &Path, user: u32, instance: &str) -> Result<Slot> {
         let whole = own(folder, user)?;
-        let _ = whole.try_lock_shared(); // who cleans up at this moment finds nothing that is old enough
+        let whole = Lock::share(whole).ok(); // who cleans up at this moment finds nothing that is old enough
         for number in 0..1000 {
             let file = open(&folder.join(format!("{instance}.{number}")))?;
-            if file.try_lock().is_ok() {
-                return Ok(Slot { instance: instance.to_owned(), number, _locks: [file, whole] });
+            if let Ok(lock) = Lock::take(file) {
+                return Ok(Slot { instance: instance.to_owned(), number, _locks: (lock, whole) });
             }
         }
         Err(Error::unavailable(format!("all slots in {} are taken", folder.display())))

@@ -27,6 +27,7 @@ use crate::{
     cpu::{self, Step},
     cursor::{Cursors, Interval, Partition},
     error::{Context, Error, Result},
+    file::Lock,
 };
 
 /// A commit is due early when this much is pending, so that files keep a sensible size.
@@ -63,7 +64,7 @@ pub struct Files {
 struct Topic {
     folder: PathBuf,
     partitions: BTreeMap<Partition, State>,
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Debug, Default)]
@@ -191,8 +192,8 @@ impl Topic {
         let path = folder.join(".lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = lock.or_unavailable(format!("open {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Topic { folder, partitions: BTreeMap::new(), _lock: lock }),
+        match Lock::take(lock) {
+            Ok(lock) => Ok(Topic { folder, partitions: BTreeMap::new(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
                 let folder = folder.display();
                 Err(Error::fenced(format!("another process writes into {folder}; stop it, or wait until it has ended")))

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::disk;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    file::Lock,
+};
 
 const FOLDER: &str = "_staging";
 const LOCK: &str = "lock";
@@ -20,7 +23,7 @@ const INTENT: &str = "intent";
 pub(super) struct Staging {
     root: PathBuf,
     folder: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What a commit is about to do, written before its first rename.
@@ -46,9 +49,9 @@ impl Staging {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(disk::failed("create", &path, e)),
             };
-            match lock.try_lock() {
-                Ok(()) if path.exists() => return Ok(Staging { root: root.to_path_buf(), folder, _lock: lock }),
-                Ok(()) | Err(TryLockError::WouldBlock) => continue,
+            match Lock::take(lock) {
+                Ok(lock) if path.exists() => return Ok(Staging { root: root.to_path_buf(), folder, _lock: lock }),
+                Ok(_) | Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(e)) => return Err(disk::failed("lock", &path, e)),
             }
         }
@@ -109,8 +112,9 @@ pub(super) fn recover(root: &Path, mut landed: impl FnMut(&Intent) -> Result<boo
                 continue;
             }
         };
-        if lock.try_lock().is_err() {
-            continue; // its writer lives
+        let Ok(_lock) = Lock::take(lock) else { continue }; // its writer lives
+        if !writer.join(LOCK).exists() {
+            continue; // whoever had the lock has cleared up
         }
         if let Some(intent) = read_intent(&writer)?
             && !landed(&intent)?
