@@ -32,10 +32,16 @@ use crate::{
 
 /// Connections at a time; further ones wait to be accepted. Each takes a descriptor, and files and brokers need theirs.
 const CONNECTIONS: usize = 64;
-/// How long a connection lasts at most, whatever it does or leaves undone.
 const LIFETIME: Duration = Duration::from_secs(10);
-/// How long it may take to ask: whoever says nothing does not keep its place from others for longer.
 const QUESTION: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy)]
+struct Limits {
+    /// How long it may take to ask: whoever says nothing does not keep its place from others for longer.
+    question: Duration,
+    /// How long a connection lasts at most, whatever it does or leaves undone.
+    lifetime: Duration,
+}
 
 #[derive(Clone)]
 struct Shown {
@@ -52,11 +58,11 @@ pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, statuses: Arc<Stat
         .route("/health", get(health))
         .route("/ready", get(ready))
         .with_state(Shown { metrics, statuses });
-    tokio::spawn(answer_all(listener, app, CONNECTIONS, LIFETIME));
+    tokio::spawn(answer_all(listener, app, CONNECTIONS, Limits { question: QUESTION, lifetime: LIFETIME }));
     Ok(address)
 }
 
-async fn answer_all(mut listener: TcpListener, app: Router, connections: usize, lifetime: Duration) {
+async fn answer_all(mut listener: TcpListener, app: Router, connections: usize, limits: Limits) {
     let places = Arc::new(Semaphore::new(connections));
     loop {
         let place = places.clone().acquire_owned().await.expect("nobody closes it");
@@ -65,9 +71,9 @@ async fn answer_all(mut listener: TcpListener, app: Router, connections: usize, 
         let app = TowerToHyperService::new(app.clone());
         tokio::spawn(async move {
             let mut once = http1::Builder::new();
-            once.timer(TokioTimer::new()).header_read_timeout(QUESTION).keep_alive(false);
+            once.timer(TokioTimer::new()).header_read_timeout(limits.question).keep_alive(false);
             let answered = once.serve_connection(TokioIo::new(stream), app);
-            let _ = timeout(lifetime, answered).await; // that somebody says nothing, or hangs up, is no news
+            let _ = timeout(limits.lifetime, answered).await; // that somebody says nothing, or hangs up, is no news
             drop(place);
         });
     }
@@ -112,12 +118,12 @@ mod tests {
 
     use super::*;
 
-    fn serving(connections: usize, lifetime: Duration) -> (Runtime, SocketAddr) {
+    fn serving(connections: usize, question: Duration, lifetime: Duration) -> (Runtime, SocketAddr) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/", get(|| async { "well" }));
-        runtime.spawn(answer_all(listener, app, connections, lifetime));
+        runtime.spawn(answer_all(listener, app, connections, Limits { question, lifetime }));
         (runtime, address)
     }
 
@@ -151,11 +157,12 @@ mod tests {
         }
     }
 
+    const NEVER: Duration = Duration::from_secs(3600);
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: huiju\r\n\r\n";
 
     #[test]
     fn a_connection_is_closed_after_one_answer() {
-        let (_runtime, address) = serving(1, Duration::from_secs(3600));
+        let (_runtime, address) = serving(1, NEVER, NEVER);
         for _ in 0..3 {
             let answer = heard(say(address, REQUEST));
             assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\nwell"), "{answer}");
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn connections_that_ask_for_nothing_are_closed_and_others_have_their_turn() {
-        let (_runtime, address) = serving(3, Duration::from_millis(200));
+        let (_runtime, address) = serving(3, NEVER, Duration::from_secs(2));
         let silent = ["", "GET / HT", "GET / HTTP/1.1\r\nHost: huiju\r\n"].map(|text| say(address, text));
         assert!(heard(say(address, REQUEST)).ends_with("well"));
         for stream in silent {
@@ -175,7 +182,7 @@ mod tests {
     /// However long an answer may take.
     #[test]
     fn a_question_may_not_take_as_long_as_an_answer() {
-        let (_runtime, address) = serving(1, Duration::from_secs(3600));
+        let (_runtime, address) = serving(1, Duration::from_secs(1), NEVER);
         let silent = say(address, "GET / HT");
         assert!(heard(say(address, REQUEST)).ends_with("well"));
         drop(silent);

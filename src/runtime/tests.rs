@@ -43,6 +43,18 @@ struct Told {
     released: Mutex<Vec<Partition>>,
 }
 
+impl Told {
+    /// Waits until the batch that ends behind `number` has been written.
+    #[track_caller]
+    fn has_written(&self, number: i64) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.written.lock().unwrap().last().is_none_or(|interval| interval.next <= number) {
+            assert!(Instant::now() < deadline, "batch {number} is not written");
+            std::thread::yield_now();
+        }
+    }
+}
+
 struct Fake {
     kind: &'static str,
     cuts: Vec<i64>,
@@ -265,13 +277,14 @@ fn t23_a_sink_that_fails_pins_its_own_cursor_and_comes_back() {
 #[test]
 fn a_sink_that_still_hangs_does_not_come_back() {
     let permit = Permit::default();
-    let ((well, _), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
-    let mut line = line(vec![well, ill], Duration::from_secs(1));
+    let ((well, well_told), (ill, ill_told)) = (place("kafka", &[0], &permit), place("archive", &[0], &permit));
+    let mut line = line(vec![well, ill], Duration::from_secs(4));
     let _released = Released(ill_told.clone());
     line.take_over(&[partition()]).unwrap();
     ill_told.stuck.store(true, Ordering::SeqCst);
     for number in 0..20 {
         line.hand_out(outcome(number, number + 1)).unwrap();
+        well_told.has_written(number);
     }
     assert!(line.outlets[1].behind.is_some(), "nobody noticed");
     // Time enough for whoever asks whether it could be opened: it could.
@@ -318,6 +331,7 @@ fn t22_a_sink_that_is_stuck_delays_the_others_by_the_patience_at_most() {
     for number in 0..20 {
         line.hand_out(outcome(number, number + 1)).unwrap();
         assert!(begun.elapsed() < 2 * patience, "batch {number} was handed out after {:?}", begun.elapsed());
+        well_told.has_written(number);
     }
     assert!(begun.elapsed() >= patience, "it was left behind after {:?}", begun.elapsed());
     line.let_go(&[]).unwrap();

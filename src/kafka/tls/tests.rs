@@ -1,6 +1,6 @@
 use std::{
-    net::{Ipv6Addr, TcpListener},
-    thread,
+    net::{Ipv6Addr, TcpListener, TcpStream},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -80,6 +80,11 @@ impl Signed {
 
     /// Shows its certificate, and those above it, to the first that knocks; gives the port.
     fn listen(&self, host: &str, above: &[&Signed]) -> u16 {
+        self.wait(host, above).0
+    }
+
+    /// The same; the thread tells whether they have agreed.
+    fn wait(&self, host: &str, above: &[&Signed]) -> (u16, JoinHandle<bool>) {
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
         acceptor.set_private_key(&self.key).unwrap();
         acceptor.set_certificate(&self.certificate).unwrap();
@@ -87,8 +92,7 @@ impl Signed {
         let acceptor = acceptor.build();
         let listener = TcpListener::bind((host, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        thread::spawn(move || acceptor.accept(listener.accept().unwrap().0).is_ok());
-        port
+        (port, thread::spawn(move || acceptor.accept(listener.accept().unwrap().0).is_ok()))
     }
 
     fn at_home(&self) -> String {
@@ -101,6 +105,16 @@ fn knock(brokers: &str, properties: &[(&str, &str)]) -> Option<Refusal> {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
     let (client_id, group) = ("huiju".into(), "huiju".into());
     Knock::new(&config::Kafka { brokers: brokers.into(), client_id, group, properties }).refusal()
+}
+
+/// A broker with a certificate that is as it should be.
+#[track_caller]
+fn taken(broker: &Signed, host: &str, properties: &[(&str, &str)]) {
+    let (port, agreed) = broker.wait(host, &[]);
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let refusal = knock(&format!("{host}:{port}"), properties);
+    assert!(refusal.is_none(), "{}", refusal.unwrap().words);
+    assert!(agreed.join().unwrap(), "nobody has looked at it");
 }
 
 #[track_caller]
@@ -119,7 +133,7 @@ fn what_is_wrong_with_a_certificate_and_who_has_to_mend_it() {
     std::fs::write(&file, ours.pem()).unwrap();
     let known = [("ssl.ca.location", file.as_str())];
     let good = || Signed::broker([-1, 1], Some(&ours));
-    assert!(knock(&good().at_home(), &known).is_none());
+    taken(&good(), "127.0.0.1", &known);
 
     // The broker's people, or whoever sets clocks: we wait for them.
     let expired = Signed::broker([-2, -1], Some(&ours));
@@ -151,13 +165,14 @@ fn what_is_wrong_with_a_certificate_and_who_has_to_mend_it() {
 #[test]
 fn a_knock_keeps_to_the_properties_of_the_client() {
     let (ours, folder) = (Signed::authority("ours"), TempDir::new().unwrap());
-    let home = || Signed::broker([-1, 1], Some(&ours)).at_home();
+    let good = Signed::broker([-1, 1], Some(&ours));
+    let home = || good.at_home();
     // Authorities as text, as a folder, as the system has them, or not at all.
-    assert!(knock(&home(), &[("ssl.ca.pem", &ours.pem())]).is_none());
+    taken(&good, "127.0.0.1", &[("ssl.ca.pem", &ours.pem())]);
     refused(ErrorKind::Config, &["ssl.ca.location"], &home(), &[("ssl.ca.pem", &Signed::authority("other").pem())]);
     let name = format!("{:08x}.0", ours.certificate.subject_name_hash());
     std::fs::write(folder.path().join(name), ours.pem()).unwrap();
-    assert!(knock(&home(), &[("ssl.ca.location", &folder.path().display().to_string())]).is_none());
+    taken(&good, "127.0.0.1", &[("ssl.ca.location", &folder.path().display().to_string())]);
     let empty = folder.path().join("empty").display().to_string();
     std::fs::create_dir(&empty).unwrap();
     refused(ErrorKind::Config, &[&empty], &home(), &[("ssl.ca.location", &empty)]);
@@ -166,9 +181,9 @@ fn a_knock_keeps_to_the_properties_of_the_client() {
     // Names are not looked at where they are not to be.
     let pem = ours.pem();
     let any_name = [("ssl.ca.pem", pem.as_str()), ("ssl.endpoint.identification.algorithm", "none")];
-    let elsewhere = || format!("localhost:{}", Signed::broker([-1, 1], Some(&ours)).listen("localhost", &[]));
-    assert!(knock(&elsewhere(), &any_name).is_none());
-    refused(ErrorKind::Config, &["another host name"], &elsewhere(), &any_name[..1]);
+    taken(&good, "localhost", &any_name);
+    let elsewhere = format!("localhost:{}", good.listen("localhost", &[]));
+    refused(ErrorKind::Config, &["another host name"], &elsewhere, &any_name[..1]);
 }
 
 #[test]
@@ -177,7 +192,10 @@ fn every_broker_is_knocked_at_however_it_is_written() {
     let pem = ours.pem();
     let known = [("ssl.ca.pem", pem.as_str())];
     let (good, old) = (|| Signed::broker([-1, 1], Some(&ours)), Signed::broker([-2, -1], Some(&ours)));
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A port where nobody listens, nor will: it is this end of a connection.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one_end = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let silent = one_end.local_addr().unwrap();
     let second = old.at_home();
     let brokers = format!("{silent}, SASL_SSL://{}, SSL://{second}", good().at_home());
     refused(
@@ -187,7 +205,7 @@ fn every_broker_is_knocked_at_however_it_is_written() {
         &known,
     );
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        assert!(knock(&format!("[::1]:{}", good().listen("::1", &[])), &known).is_none());
+        taken(&good(), "::1", &known);
         refused(ErrorKind::Unavailable, &["expired"], &format!("[::1]:{}", old.listen("::1", &[])), &known);
     }
 }

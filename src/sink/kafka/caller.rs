@@ -84,6 +84,8 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_secs(2);
+    /// A backtrace takes its time.
+    const LONG: Duration = Duration::from_secs(60);
 
     fn producer() -> Arc<BaseProducer<Told>> {
         Arc::new(ClientConfig::new().create_with_context(Told::default()).unwrap())
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_call_that_panics_is_not_one_that_hangs() {
-        let caller = Caller::start(producer(), "panics", SHORT).unwrap();
+        let caller = Caller::start(producer(), "panics", LONG).unwrap();
         let called = catch_unwind(AssertUnwindSafe(|| caller.call(|_| panic!("a mistake"))));
         assert_eq!(called.unwrap_err().downcast_ref(), Some(&"a mistake"));
     }

@@ -76,6 +76,7 @@ fn an_offset_that_the_broker_still_has_is_read_on_from() {
         for next in [0, 5, END] {
             let error = judged(code, next).expect_err("the partition is not fetched any more");
             assert_eq!(error.kind, ErrorKind::Unavailable, "{code:?} at {next}: {error}");
+            assert!(error.to_string().contains("reading begins anew at the cursors"), "{code:?} at {next}: {error}");
         }
     }
 }
