@@ -33,9 +33,9 @@ use crate::{
     cursor::{Interval, Partition},
     decode::Decoder,
     dedup::Dedup,
-    engine::nearest,
     error::{Context, Error, Result},
     file,
+    near::did_you_mean,
     runtime::build::Prepared,
 };
 
@@ -159,7 +159,7 @@ fn expected(path: &Path, keys: &[&str]) -> Result<Vec<Json>, Vec<String>> {
         let entries = json::entries(text)?;
         match entries.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
             Some((key, _)) => {
-                let near = nearest(key, keys.iter().copied());
+                let near = did_you_mean(key, keys.iter().copied());
                 Err(format!("there is no column \"{key}\"{near}"))
             }
             None => json::object(entries),

@@ -40,7 +40,7 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
     }
     let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.to_string()).collect();
     for name in only.iter().filter(|name| !names.contains(name)) {
-        let near = crate::engine::nearest(name, names.iter().map(String::as_str));
+        let near = crate::near::did_you_mean(name, names.iter().map(String::as_str));
         let at = config.pipelines.display().to_string();
         findings.push(Finding::new(at, format!("there is no pipeline \"{name}\"{near}")));
     }

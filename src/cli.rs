@@ -147,7 +147,7 @@ fn directives(text: &str) -> Result<String, String> {
         let is_module = target.is_none() && (part.contains("::") || ["huiju", "librdkafka"].contains(&part));
         let is_span = part.contains('[');
         if !is_module && !is_span && !LEVELS.contains(&level.to_lowercase().as_str()) {
-            let near = crate::engine::nearest(level, LEVELS.into_iter());
+            let near = crate::near::did_you_mean(level, LEVELS);
             let levels = LEVELS.join(", ");
             return Err(format!(
                 "\"{level}\" is no level{near}; write one of {levels}, or directives such as info,huiju::source=debug"

@@ -68,7 +68,7 @@ fn columns(text: &mut String, contract: &Contract) {
     line!(text);
     line!(text, "## 字段");
     line!(text);
-    line!(text, "| 字段 | 名称 | 类型 | 必填 | 代码表 | 含义 | 个人信息 | 校验 |");
+    line!(text, "| 字段 | 名称 | 类型 | 必填 | 代码表 | 含义 | 分类 | 校验 |");
     line!(text, "| --- | --- | --- | --- | --- | --- | --- | --- |");
     for column in &contract.columns {
         let title = if *column.title == *column.name { "" } else { &column.title };
@@ -81,7 +81,7 @@ fn columns(text: &mut String, contract: &Contract) {
             type_of(column),
             if column.required { "是" } else { "" },
             cell(&meaning(column, contract)),
-            if column.personal { "是" } else { "" },
+            cell(class(column)),
             cell(&checks(column, contract)),
         );
     }
@@ -103,6 +103,11 @@ fn type_of(column: &Column) -> String {
         Some(max) => format!("{name} ≤{max}"),
         None => name,
     }
+}
+
+/// What the contract calls the column in view of who may see it.
+fn class(column: &Column) -> &str {
+    if column.personal { "个人信息" } else { column.classification.as_deref().unwrap_or_default() }
 }
 
 fn meaning(column: &Column, contract: &Contract) -> String {

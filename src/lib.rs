@@ -37,6 +37,7 @@ pub mod error;
 pub mod fault;
 pub mod file;
 pub mod metrics;
+pub mod near;
 pub mod stop;
 pub mod text;
 

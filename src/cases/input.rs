@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::json::{self, Entries};
-use crate::{engine::nearest, runtime::build::Prepared};
+use crate::{near::did_you_mean, runtime::build::Prepared};
 
 /// A message of a case: its source, and the message as it would be fetched.
 pub(super) struct Sent {
@@ -27,7 +27,7 @@ pub(super) fn read(prepared: &Prepared, path: &Path) -> Result<Vec<Sent>, Vec<St
 /// A line of the input, or what is wrong with it.
 fn message(prepared: &Prepared, entries: Entries) -> Result<Sent, String> {
     if let Some((key, _)) = entries.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
-        let near = nearest(key, KEYS.into_iter());
+        let near = did_you_mean(key, KEYS);
         return Err(format!("there is no key \"{key}\"{near}; the keys are {}", KEYS.join(", ")));
     }
     let raw = |key: &str| entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.get());
@@ -42,7 +42,7 @@ fn message(prepared: &Prepared, entries: Entries) -> Result<Sent, String> {
     let known = || names().collect::<Vec<_>>().join(", ");
     let name = text("source")?.ok_or_else(|| format!("has no source: the sources are {}", known()))?;
     let source = names().position(|known| known == name).ok_or_else(|| {
-        format!("there is no source \"{name}\"{}; the sources are {}", nearest(&name, names()), known())
+        format!("there is no source \"{name}\"{}; the sources are {}", did_you_mean(&name, names()), known())
     })?;
     let at = match text("at")? {
         None => None,

@@ -138,7 +138,7 @@ fn read_head(folder: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Opt
 }
 
 fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<(Pipeline, bool)> {
-    let owner = root.required("owner", values::text);
+    let owner = root.required("owner", values::text); // for people
     let contract = root.required("contract", values::name);
     let gaps = root.or("gaps", Gaps::Stop, values::one_of(&[("stop", Gaps::Stop), ("record", Gaps::Record)]));
     let beginning = values::one_of(&[("beginning", Start::Beginning), ("end", Start::End)]);
@@ -167,7 +167,6 @@ fn read_root(folder: &Path, name: &Arc<str>, mut root: Table<'_>) -> Option<(Pip
     let pipeline = Pipeline {
         name: name.clone(),
         folder: folder.to_owned(),
-        owner: owner.unwrap_or_default(),
         contract: contract?,
         dedup,
         rejects,

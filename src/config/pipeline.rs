@@ -13,7 +13,6 @@ pub struct Pipeline {
     /// The folder's name.
     pub name: Arc<str>,
     pub folder: PathBuf,
-    pub owner: String,
     /// Name of the contract its rows follow.
     pub contract: String,
     pub dedup: Option<Dedup>,
@@ -90,10 +89,7 @@ pub enum RawTexts {
 pub struct Source {
     /// The file's stem.
     pub name: Arc<str>,
-    pub title: String,
     pub topics: Vec<String>,
-    /// `json` for now.
-    pub format: String,
     /// A name of the WHATWG Encoding Standard; `utf-8` if absent.
     pub charset: Option<&'static encoding_rs::Encoding>,
     pub time_zone: chrono_tz::Tz,

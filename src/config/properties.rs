@@ -11,9 +11,9 @@ use super::{
     Secret,
     read::{Env, base},
     table::Table,
-    values::{choose, kind_of},
+    values::kind_of,
 };
-use crate::file;
+use crate::{file, near::nearest};
 
 /// Why a property cannot be set by people.
 const OURS: [(&str, &str); 19] = [
@@ -249,7 +249,7 @@ fn accepted(key: &str, secret: Secret) -> Result<Secret, String> {
     // Its own words hold the value, so they are not repeated here.
     match ClientConfig::new().set(key, secret.expose()).create_native_config() {
         Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
-            Err(match choose(key, USUAL.iter().chain(OURS.iter().map(|(ours, _)| ours)).copied()) {
+            Err(match nearest(key, USUAL.iter().chain(OURS.iter().map(|(ours, _)| ours)).copied()) {
                 Some(near) => format!("librdkafka knows no such property: did you mean \"{near}\"?"),
                 None => "librdkafka knows no such property (its CONFIGURATION.md lists them)".into(),
             })

@@ -34,13 +34,6 @@ impl Config {
         read(path, document, &env).map_err(refuse)
     }
 
-    /// What a `huiju.toml` in `folder` with nothing but `[files] folder = "topics"` means: everything lies in
-    /// `folder`.
-    pub fn default_for(folder: &Path) -> Config {
-        let topics = Topics::Files { folder: folder.join("topics") };
-        Config::with_defaults(&folder.join("huiju.toml"), topics)
-    }
-
     fn with_defaults(path: &Path, topics: Topics) -> Config {
         let base = base(path);
         Config {

@@ -112,9 +112,9 @@ fn noted<T>(read: Result<T, Finding>, findings: &mut Vec<Finding>) -> Option<T> 
 
 /// The map and the aliases are filled in by the caller.
 fn read_root(name: &str, mut root: Table<'_>) -> Option<Source> {
-    let title = root.or("title", name.to_owned(), values::text);
+    root.optional("title", values::text); // for people
     let topics = root.required("topics", values::topics);
-    let format = root.or("format", "json", values::one_of(&[("json", "json")]));
+    root.optional("format", values::one_of(&[("json", ())]));
     let charset = root.optional("charset", values::charset);
     let time_zone = root.or("time_zone", chrono_tz::Asia::Shanghai, values::time_zone);
     let home = root.optional("home", values::division);
@@ -123,9 +123,7 @@ fn read_root(name: &str, mut root: Table<'_>) -> Option<Source> {
     root.finish();
     Some(Source {
         name: name.into(),
-        title,
         topics: topics?,
-        format: format.to_owned(),
         charset,
         time_zone,
         home,

@@ -11,8 +11,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::values::{choose, kind_of};
-use crate::{error::Finding, file};
+use super::values::kind_of;
+use crate::{error::Finding, file, near::nearest};
 
 /// The text of a file, without byte order mark and carriage returns.
 pub(super) fn read_text(path: &Path) -> Result<String, Finding> {
@@ -258,7 +258,7 @@ impl<'d> Table<'d> {
                 continue;
             }
             // A key that is there already was not meant; the list of all keys is shown then.
-            let near = choose(name, free.iter().copied());
+            let near = nearest(name, free.iter().copied());
             meant.extend(near);
             let advice = match near {
                 Some(near) => format!("did you mean \"{near}\"?"),

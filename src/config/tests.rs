@@ -90,15 +90,6 @@ mod example {
 }
 
 #[test]
-fn defaults_for_a_folder_are_those_of_a_file_in_it() {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("huiju.toml");
-    fs::write(&path, "[files]\nfolder = \"topics\"").unwrap();
-    let written = Config::read(&path).unwrap();
-    assert_eq!(format!("{:?}", Config::default_for(dir.path())), format!("{written:?}"));
-}
-
-#[test]
 fn relative_paths_start_from_the_file() {
     let path = Path::new("deploy/huiju.toml");
     let text = "pipelines = \"p\"\nschemas = \"/s\"\n[files]\nfolder = \"t\"\n[archive]\nlocation = \"a\"";

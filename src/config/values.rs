@@ -10,6 +10,8 @@ use chrono_tz::Tz;
 use encoding_rs::Encoding;
 use toml::de::DeValue;
 
+use crate::near::nearest;
+
 /// What a value is, in words for a message.
 pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
@@ -25,18 +27,6 @@ pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
 
 fn wanted<T>(what: &str, value: &DeValue<'_>) -> Result<T, String> {
     Err(format!("{what} is wanted, this is {}", kind_of(value)))
-}
-
-/// The word among `words` that `typed` is most likely a slip of.
-pub(super) fn choose<'w>(typed: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
-    // What is longer than any word is no slip of one, and comparing it with each would take its time.
-    if typed.len() > 100 {
-        return None;
-    }
-    let typed = typed.to_lowercase();
-    let slips = |word: &str| strsim::osa_distance(&typed, &word.to_lowercase());
-    let allowed = (typed.chars().count() / 3).max(1);
-    words.into_iter().map(|word| (slips(word), word)).filter(|(n, _)| *n <= allowed).min().map(|(_, word)| word)
 }
 
 fn str_of<'v>(what: &str, value: &'v DeValue<'_>) -> Result<&'v str, String> {
@@ -248,7 +238,7 @@ pub(super) fn charset(value: &DeValue<'_>) -> Result<&'static Encoding, String> 
     const USUAL: [&str; 7] = ["utf-8", "gbk", "gb18030", "gb2312", "big5", "utf-16le", "utf-16be"];
     let typed = str_of("the name of a charset", value)?;
     let known = Encoding::for_label(typed.as_bytes()).filter(|e| *e != encoding_rs::REPLACEMENT);
-    known.ok_or_else(|| match choose(typed, USUAL) {
+    known.ok_or_else(|| match nearest(typed, USUAL) {
         Some(near) => format!("not a charset: did you mean \"{near}\"?"),
         None => {
             "not a charset: write \"utf-8\", \"gb18030\", \"gbk\" or another of the WHATWG Encoding Standard".into()

@@ -97,7 +97,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
     let classification = form.text("classification", findings);
     if let Some((text, line)) = classification
         && text != "personal"
-        && super::form::nearest(text, ["personal"]).is_some()
+        && crate::near::nearest(text, ["personal"]).is_some()
     {
         findings.add(
             line,

@@ -3,7 +3,7 @@
 //! Every question answers with what could be used and notes what could not, so that one reading of a file finds all
 //! its mistakes. `null` counts as not written.
 
-use crate::error::Finding;
+use crate::{error::Finding, near::nearest};
 
 use super::yaml::{Key, Node, Value};
 
@@ -40,18 +40,6 @@ impl Findings {
     pub fn or<T>(self, value: T) -> Result<T, Vec<Finding>> {
         if self.list.is_empty() { Ok(value) } else { Err(self.sorted()) }
     }
-}
-
-/// The known word that `word` was probably meant to be.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // What is longer than any key is no slip of one, and comparing it with each would take its time.
-    if word.len() > 100 {
-        return None;
-    }
-    let word = word.to_lowercase();
-    let likeness = |k: &'k str| (strsim::normalized_damerau_levenshtein(&word, &k.to_lowercase()), k);
-    let best = known.into_iter().map(likeness).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 >= 0.5).then_some(best.1)
 }
 
 /// `; did you mean …`, or what else to do.

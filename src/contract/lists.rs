@@ -54,8 +54,6 @@ pub struct KeywordRow {
     pub l2: String,
     pub l3: String,
     pub keywords: Vec<String>,
-    /// `schemas/rules/content.csv:7`.
-    pub at: String,
 }
 
 /// Reads `codes/divisions.csv` and `codes/divisions_retired.csv`. A folder without them has no divisions.
@@ -211,5 +209,5 @@ fn keyword_row(row: &Row, findings: &mut Findings) -> Option<KeywordRow> {
             findings.add(row.line, format!("rule `{rule}` has the keyword `{word}` twice: keep one"));
         }
     }
-    Some(KeywordRow { rule, l1, l2, l3, keywords, at: findings.at(row.line) })
+    Some(KeywordRow { rule, l1, l2, l3, keywords })
 }

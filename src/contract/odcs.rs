@@ -11,12 +11,12 @@ use std::{
     sync::Arc,
 };
 
-use crate::error::Finding;
+use crate::{error::Finding, near::nearest};
 
 use super::{
     Contract, Kind, Rule,
     column::{self, Draft, Tables},
-    form::{Findings, Form, hint, is_chinese, nearest},
+    form::{Findings, Form, hint, is_chinese},
     quality,
     yaml::{self, Node, Value},
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Rule, Severity,
     column::is_name,
-    form::{Findings, Form, hint, is_chinese, nearest},
+    form::{Findings, Form, hint, is_chinese},
     yaml::{Node, Value},
 };
 
@@ -64,7 +64,7 @@ fn rule(node: &Node, of: &str, column: Option<&str>, findings: &mut Findings) ->
     }
     let (engine, line) = form.text("engine", findings)?;
     if engine != "huiju" {
-        if nearest(engine, ["huiju"]).is_some() {
+        if crate::near::nearest(engine, ["huiju"]).is_some() {
             findings.add(line, format!("{what} has the engine `{engine}`: did you mean `huiju`?"));
         }
         return None;

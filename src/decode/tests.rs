@@ -11,9 +11,7 @@ use crate::{
 fn source(rows: Option<&str>, charset: Option<&'static encoding_rs::Encoding>) -> Source {
     Source {
         name: "nanchang".into(),
-        title: String::new(),
         topics: Vec::new(),
-        format: "json".into(),
         charset,
         time_zone: chrono_tz::Asia::Shanghai,
         home: None,

@@ -96,7 +96,8 @@ impl Checks {
             let codes = column.codes.as_ref().and_then(|name| match library.codes_of(name) {
                 Some(codes) => Some(Codes::new(codes)),
                 None => {
-                    let near = super::nearest(name, library.tables().iter().map(|table| table.name.as_ref()));
+                    let near =
+                        crate::near::did_you_mean(name, library.tables().iter().map(|table| table.name.as_ref()));
                     findings.push(Finding::new(&column.at, format!("there is no code table \"{name}\"{near}")));
                     None
                 }

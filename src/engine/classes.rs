@@ -177,7 +177,7 @@ pub(super) fn check(contract: &Contract, library: &super::Library) -> Vec<Findin
     for column in &contract.columns {
         let Some(name) = column.weights.as_deref() else { continue };
         let Some(model) = library.weights().get(name) else {
-            let near = super::nearest(name, library.weights().keys().map(String::as_str));
+            let near = crate::near::did_you_mean(name, library.weights().keys().map(String::as_str));
             let todo = "copy the file there, or write it with `huiju train`";
             findings
                 .push(Finding::new(&column.at, format!("there are no weights weights/{name}.weights{near}: {todo}")));

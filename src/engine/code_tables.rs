@@ -30,7 +30,7 @@ pub(super) fn said_by(source: &Source, tables: &CodeTables) -> (BTreeMap<String,
     // The general before the special, wherever it stands in the file.
     for alias in aliases.clone().filter(is_general).chain(aliases.filter(|alias| !is_general(alias))) {
         let Some(table) = said.get_mut(&alias.table) else {
-            let near = super::nearest(&alias.table, tables.iter().map(|table| table.name.as_ref()));
+            let near = crate::near::did_you_mean(&alias.table, tables.iter().map(|table| table.name.as_ref()));
             findings.push(Finding::new(&alias.at, format!("there is no code table \"{}\"{near}", alias.table)));
             continue;
         };

@@ -13,13 +13,11 @@ use datafusion::{
 use super::{
     case,
     chain::endless,
-    lint, meta,
-    mistakes::nearest,
-    numbers,
+    lint, meta, numbers,
     step::RULE,
     words::{in_quotes, in_words, not_sql, shorten},
 };
-use crate::{config::Stage, contract::Contract, error::Finding};
+use crate::{config::Stage, contract::Contract, error::Finding, near::did_you_mean};
 
 /// What the last stage yields, in the contract's types.
 pub(super) fn conform(contract: &Contract, last: &Stage, plan: LogicalPlan) -> Result<LogicalPlan, Vec<Finding>> {
@@ -34,7 +32,7 @@ pub(super) fn conform(contract: &Contract, last: &Stage, plan: LogicalPlan) -> R
             findings.push(lint::finding(last, lint::line_of_column(&last.sql, name), text));
         } else if wanted.field_with_name(name).is_err() {
             let free = wanted.fields().iter().map(|field| field.name().as_str()).filter(|name| !had.contains(name));
-            let near = nearest(name, free);
+            let near = did_you_mean(name, free);
             let text = format!("column \"{name}\" is not in contract {}{near}", contract.name);
             findings.push(lint::finding(last, lint::line_of_column(&last.sql, name), text));
             meant.push(near);

@@ -205,7 +205,7 @@ impl ScalarUDFImpl for Function {
             match args.scalar_arguments[0] {
                 Some(ScalarValue::Utf8(Some(name))) if self.names.contains(name) && !name.is_empty() => {}
                 Some(ScalarValue::Utf8(Some(name))) => {
-                    let near = super::nearest(name, known);
+                    let near = crate::near::did_you_mean(name, known);
                     return plan_err!("{}('{name}', …): there is no '{name}'{near}", self.name);
                 }
                 _ => return plan_err!("{}(): the first argument is the name of a table, in quotes", self.name),

@@ -276,7 +276,7 @@ impl Library {
                 format!("home = \"{home}\" needs codes/divisions.csv, which has no division in force or is not there");
             return Err(Finding::new(source.place("home"), what));
         }
-        let near = super::nearest(home, self.divisions.in_force().iter().map(|it| it.code.as_str()));
+        let near = crate::near::did_you_mean(home, self.divisions.in_force().iter().map(|it| it.code.as_str()));
         Err(Finding::new(
             source.place("home"),
             format!("home = \"{home}\" is no division in codes/divisions.csv{near}"),

@@ -81,19 +81,6 @@ fn quoted(text: &str) -> Option<&str> {
     Some(word.rsplit('.').next().unwrap_or(word)).filter(|word| word.len() > 1)
 }
 
-/// `: did you mean "x"?`, or nothing.
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    // What is longer than any name is no slip of one, and comparing it with each would take its time.
-    if word.len() > 100 {
-        return String::new();
-    }
-    let close = known.map(|name| (strsim::damerau_levenshtein(word, name), name)).min();
-    match close {
-        Some((distance, name)) if distance <= 1 + word.chars().count() / 4 => format!(": did you mean \"{name}\"?"),
-        _ => String::new(),
-    }
-}
-
 pub(super) fn dead_column(stage: &Stage, column: &str, why: &str) -> Finding {
     let todo = "correct the expression";
     let what = format!("column \"{column}\" cannot be computed for any row ({why}): {todo}");

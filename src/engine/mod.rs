@@ -45,7 +45,6 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 pub use functions::{Library, function_docs};
-pub use mistakes::nearest;
 pub use shield::shielded;
 
 use crate::{

@@ -186,9 +186,7 @@ fn compile_lamps_with(
         |name: &str, sql: &str| Stage { name: name.into(), path: format!("lamps/{name}.sql").into(), sql: sql.into() };
     let source = Source {
         name: "street".into(),
-        title: String::new(),
         topics: vec!["raw".into()],
-        format: "json".into(),
         charset: None,
         time_zone: chrono_tz::Asia::Shanghai,
         home: None,
@@ -200,7 +198,6 @@ fn compile_lamps_with(
     let pipeline = Pipeline {
         name: "lamps".into(),
         folder: "lamps".into(),
-        owner: String::new(),
         contract: "lamps".into(),
         dedup: None,
         rejects: RejectLimit { limit: 1.0, over: 1000 },

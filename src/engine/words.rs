@@ -14,7 +14,7 @@ use datafusion::{
     },
 };
 
-use super::mistakes::nearest;
+use crate::near::did_you_mean;
 
 /// DataFusion's innermost reason, without prefixes and its second half of hints.
 pub(super) fn shorten(error: &DataFusionError) -> String {
@@ -103,7 +103,7 @@ const NAMES: &[&str] = &["order", "group", "values", "select", "with", "view", "
 fn no_function(said: &str, hint: &str) -> String {
     let quoted = |text: &str| text.split('\'').nth(1).unwrap_or_default().to_owned();
     let (function, meant) = (quoted(said), quoted(hint));
-    format!("{}{}", said.trim_end_matches('.'), nearest(&function, std::iter::once(meant.as_str())))
+    format!("{}{}", said.trim_end_matches('.'), did_you_mean(&function, [meant.as_str()]))
 }
 
 /// That a name is taken for a word of SQL.
@@ -172,7 +172,7 @@ pub(super) fn in_quotes(sql: &str, said: String) -> String {
     // The engine's own idea of what is near is a wide one: "clean.result" for "call_result".
     let meant = more.split('\'').nth(1).unwrap_or_default();
     let meant = meant.rsplit('.').next().unwrap_or_default().trim_matches('"');
-    match nearest(name, Some(meant).filter(|meant| !meant.is_empty()).into_iter()) {
+    match did_you_mean(name, Some(meant).filter(|meant| !meant.is_empty())) {
         near if near.is_empty() => {
             format!("No field named \"{name}\": if it is a text, write it in single quotes, '{name}'")
         }

@@ -73,7 +73,7 @@ pub(super) fn find<'c>(name: &str, contract: &'c Contract) -> Result<&'c Column,
 
 /// That there is no such column, and which one may be meant: of the contract's, and `more`.
 fn none(name: &str, contract: &Contract, more: Option<&str>) -> String {
-    let near = crate::engine::nearest(name, contract.columns.iter().map(|column| column.name.as_ref()).chain(more));
+    let near = crate::near::did_you_mean(name, contract.columns.iter().map(|column| column.name.as_ref()).chain(more));
     format!("column \"{name}\", which contract {} does not have{near}", contract.name)
 }
 

@@ -171,11 +171,6 @@ impl Generator {
         &self.topic
     }
 
-    /// The zone its days are counted in.
-    pub fn zone(&self) -> chrono_tz::Tz {
-        self.zone
-    }
-
     /// When the next message is sent, milliseconds since 1970.
     fn moment(&self) -> i64 {
         let span = self.options.span.as_millis();

@@ -15,7 +15,7 @@ use super::{
     json::{Json, objects, quote},
     parts::{GENERATORS, Part, Parts, Scope, closing, parse, repeat_of},
 };
-use crate::error::Finding;
+use crate::{error::Finding, near::nearest};
 
 /// A template, ready to write messages.
 pub struct Template {
@@ -230,9 +230,7 @@ impl Reader<'_> {
     fn field(&mut self, path: &str) -> Option<usize> {
         let found = self.fields.iter().position(|known| known == path);
         if found.is_none() {
-            let likeness = |field: &String| strsim::jaro_winkler(field, path);
-            let nearest = self.fields.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            let hint = match nearest.filter(|near| likeness(near) >= 0.8) {
+            let hint = match nearest(path, self.fields.iter().map(String::as_str)) {
                 Some(near) => format!("; did you mean `{near}`?"),
                 None => format!("; it has {}", self.fields.join(", ")),
             };

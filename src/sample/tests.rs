@@ -8,9 +8,7 @@ use crate::config::{self, Gaps, RejectLimit, Stage, Start};
 fn source(name: &str) -> config::Source {
     config::Source {
         name: name.into(),
-        title: name.to_owned(),
         topics: vec![format!("raw.{name}")],
-        format: "json".to_owned(),
         charset: None,
         time_zone: chrono_tz::Asia::Shanghai,
         home: None,
@@ -25,7 +23,6 @@ fn pipeline(folder: &Path, sources: &[&str]) -> Pipeline {
     Pipeline {
         name: "p".into(),
         folder: folder.to_owned(),
-        owner: "o".to_owned(),
         contract: "c".to_owned(),
         dedup: None,
         rejects: RejectLimit { limit: 0.5, over: 1000 },

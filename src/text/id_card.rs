@@ -85,11 +85,6 @@ impl IdCard {
         read_birth(&self.0)
     }
 
-    /// GB/T 2261.1: `1` male, `2` female.
-    pub fn sex(&self) -> char {
-        if self.0[16] % 2 == 1 { '1' } else { '2' }
-    }
-
     /// The six digits of the division that issued the first card, as it was called then; of a foreigner's card no division.
     pub fn division(&self) -> &str {
         &self.as_str()[..6]
@@ -165,12 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn birth_sex_and_division_are_in_it() {
+    fn birth_and_division_are_in_it() {
         let id = IdCard::parse("362201197506152144").unwrap();
         assert_eq!(id.birth(), NaiveDate::from_ymd_opt(1975, 6, 15).unwrap());
-        assert_eq!(id.sex(), '2');
         assert_eq!(id.division(), "362201");
-        assert_eq!(IdCard::parse("360102199003070014").unwrap().sex(), '1');
     }
 
     #[test]

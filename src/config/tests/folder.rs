@@ -91,7 +91,6 @@ fn what_is_not_written_has_a_default() {
         Pipeline {
             name: "p",
             folder: "p",
-            owner: "工单数据组",
             contract: "work_orders",
             dedup: None,
             rejects: RejectLimit {
@@ -120,11 +119,9 @@ fn what_is_not_written_has_a_default() {
             sources: [
                 Source {
                     name: "nanchang",
-                    title: "nanchang",
                     topics: [
                         "raw.nanchang",
                     ],
-                    format: "json",
                     charset: None,
                     time_zone: Asia/Shanghai,
                     home: None,
@@ -198,7 +195,6 @@ keyed_by = ["order_no"]
         Pipeline {
             name: "p",
             folder: "p",
-            owner: "工单数据组",
             contract: "work_orders",
             dedup: Some(
                 Dedup {
@@ -229,12 +225,10 @@ keyed_by = ["order_no"]
             sources: [
                 Source {
                     name: "nanchang",
-                    title: "南昌市12345",
                     topics: [
                         "raw.nanchang",
                         "raw.nanchang2",
                     ],
-                    format: "json",
                     charset: Some(
                         Encoding {
                             name: "GBK",
