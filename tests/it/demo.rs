@@ -97,7 +97,7 @@ fn two_demos_do_not_mix() {
         Huiju::start(folder.path(), &arguments, &[])
     };
     let mut both = [start("1"), start("2")];
-    let mut codes = both.each_mut().map(|huiju| huiju.wait(Duration::from_secs(120)).code());
+    let mut codes = both.each_mut().map(|huiju| huiju.wait(Duration::from_secs(600)).code());
     codes.sort();
     assert_eq!(codes, [Some(0), Some(2)], "{}{}", both[0].stderr(), both[1].stderr());
     let one = both.iter().position(|huiju| !huiju.stdout().is_empty()).unwrap();

@@ -267,7 +267,7 @@ fn a_text_is_classified_when_it_comes() {
         std::thread::spawn(move || answers.lines().try_for_each(|line| hear.send(line.unwrap())));
         for text in texts {
             writeln!(ask, "{text}").unwrap();
-            let answer = heard.recv_timeout(Duration::from_secs(10));
+            let answer = heard.recv_timeout(Duration::from_secs(60));
             assert!(answer.is_ok_and(|answer| answer.contains('\t')), "no answer to {text} before the next");
         }
         drop(ask);

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     conformance::stands::files,
+    doors::edit,
     support::{
         Huiju, Sent,
         carried::Table,
@@ -295,6 +296,7 @@ fn t33_an_archive_that_cannot_be_written_holds_up_nobody_and_catches_up() {
 #[test]
 fn a_pipeline_that_is_stopped_for_its_rejects_has_committed_what_came_before() {
     let folder = crate::other_feed::project();
+    edit(&folder.path().join("huiju.toml"), "pipelines =", "drain = \"60s\"\npipelines =");
     crate::panics::lamps(folder.path(), "lamps.raw.east", 0..20_000);
     let bad: String = (0..5000).map(|number| format!("{{\"id\":\"B{number}\"}}\n")).collect();
     fs::write(folder.path().join("topics/lamps.raw.east/2026-06-03.jsonl"), bad).unwrap();

@@ -133,7 +133,7 @@ fn one_of_two_is_killed_and_the_other_takes_over() {
     second.process.wait(Duration::from_millis(150));
     project.kill(second);
     slices.for_each(|slice| project.send(slice));
-    project.come_through(&messages, Duration::from_secs(90));
+    project.carry(&messages, Duration::from_secs(90));
     assert!(project.terminate(first).success(), "{}", project.logs());
     // Nothing is left for another run, but it clears away what the dead one had not committed.
     assert_eq!(project.drained()["in"], 0);

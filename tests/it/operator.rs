@@ -178,7 +178,8 @@ fn topics_that_do_not_take_what_comes_are_told_with_2() {
     let spoiled = Sent { key: None, payload: Some(b"{".to_vec()), made: Made::Bad, ..good.clone() };
     let times = [("message.timestamp.before.max.ms", "1000"), ("message.timestamp.after.max.ms", "1000")];
     let compacted = [("cleanup.policy", "compact")];
-    // Of many messages the broker names one, and of the others it says only that they came with it.
+    // Of many messages the broker names one, and of the others it says only that they came with it; of one that is sent alone
+    // it says the same as of a single one.
     for (rejected, settings, messages, words) in [
         (
             false,
@@ -186,7 +187,7 @@ fn topics_that_do_not_take_what_comes_are_told_with_2() {
             &[good.clone()][..],
             "does not take the time of a message: give it the message.timestamp.after",
         ),
-        (false, &times[..], &many[..], "message.timestamp.after.max.ms and message.timestamp.before.max.ms"),
+        (false, &times[..], &many[..], "message.timestamp.before.max.ms"),
         (true, &compacted[..], &[good, spoiled][..], "does not take a record as it is: a compacted topic wants keys"),
     ] {
         let project = Project::without_topics(kafka, "untaken", Settings { partitions: 1, ..Settings::default() });
@@ -253,7 +254,7 @@ fn health_and_metrics_tell_what_the_account_tells() {
             eventually("all rows are counted", SOON, || counts(sink).filter(|counts| counts.input >= truth.input));
         assert_eq!(counted, truth, "{sink}");
     }
-    let (code, health) = ask("/health").unwrap();
+    let (code, health) = eventually("health", SOON, || ask("/health"));
     assert!(code == 200 && health.contains("\"running\""), "{code} {health}");
     let live = Table::skim(&project.path("archive/work_orders")).files.len()
         + Table::skim(&project.path("archive/work_orders_rejects")).files.len();
@@ -314,9 +315,9 @@ fn a_sink_that_is_left_behind_is_told_for_as_long_as_it_is() {
     assert!(behind.1["reason"].as_str().unwrap().starts_with("the archive sink is left behind: "), "{behind:?}");
     fs::rename(&away, &table).unwrap();
     eventually("it is back", SOON, || status().filter(|(_, status)| status["reason"].is_null()));
+    eventually("the rest is archived", SOON, || (Table::skim(&table).account().input == 20).then_some(()));
     huiju.process.signal(libc::SIGTERM);
     assert!(huiju.wait(SOON).success(), "{}", huiju.stderr());
-    assert_eq!(Table::skim(&table).account().input, 20);
 }
 
 fn files(metrics: &str) -> usize {
@@ -328,7 +329,8 @@ fn files(metrics: &str) -> usize {
 fn sigterm_finishes_what_is_in_flight_within_its_time() {
     let Some(kafka) = kafka::shared() else { return };
     // The archive would commit in an hour: only the stop makes it.
-    let project = Project::new(kafka, "sigterm", Settings { interval: "1h", ..Settings::default() });
+    let settings = Settings { interval: "1h", top: "drain = \"60s\"", ..Settings::default() };
+    let project = Project::new(kafka, "sigterm", settings);
     let messages = samples(900, 17);
     project.send(&messages);
     let mut huiju = project.start(&["run"], &[]);
@@ -337,9 +339,7 @@ fn sigterm_finishes_what_is_in_flight_within_its_time() {
         let clean = crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic());
         (clean.len() as u64 == truth(&messages).written).then_some(())
     });
-    let (status, took) = project.terminate_timed(huiju);
-    assert_eq!(status.code(), Some(0), "{}", project.logs());
-    assert!(took < Duration::from_secs(12), "took {took:?}");
+    crate::stops::notices(&project, huiju);
     assert_eq!(project.settle().account, truth(&messages), "nothing was left for another run");
 }
 
@@ -349,19 +349,29 @@ fn a_second_sigterm_exits_at_once() {
     let Some(kafka) = Kafka::start() else { return };
     let project = Project::new(&kafka, "second", Settings { interval: "1h", ..Settings::default() });
     let messages = samples(600, 23);
-    let mut huiju = project.start(&["run"], &[]);
-    huiju.says("assigned", SOON);
-    project.send(&messages);
-    kafka.pause();
-    // As `timeout` does it, which tells the process and its group: this is one.
-    huiju.process.signal(libc::SIGTERM);
-    huiju.process.signal(libc::SIGTERM);
-    huiju.says("stopping", SOON);
-    assert!(huiju.process.wait(Duration::from_millis(500)).is_none(), "it waits for the broker:\n{}", huiju.stderr());
+    let mut slices = messages.chunks(200);
+    // As `timeout` does it, which tells the process and its group: this is one. A busy machine, on which some time passes
+    // between the two, has three tries.
+    let waits_for_the_broker = |slice: &[Sent]| {
+        let mut huiju = project.start(&["run"], &[]);
+        huiju.says("assigned", SOON);
+        project.send(slice);
+        kafka.pause();
+        huiju.process.signal(libc::SIGTERM);
+        huiju.process.signal(libc::SIGTERM);
+        huiju.says("stopping", SOON);
+        let ended = huiju.process.wait(Duration::from_millis(500));
+        if ended.is_some() {
+            kafka.resume();
+        }
+        ended.is_none().then_some(huiju)
+    };
+    let mut huiju = slices.by_ref().find_map(waits_for_the_broker).expect("it waits for the broker");
     huiju.process.signal(libc::SIGTERM);
     let status = huiju.wait(Duration::from_secs(5));
     assert_eq!(status.code(), Some(130), "{status}");
     kafka.resume();
+    slices.for_each(|slice| project.send(slice));
     project.finish(&messages);
 }
 

@@ -60,7 +60,7 @@ fn t22_a_line_that_is_stuck_beyond_the_poll_interval_stays_in_the_group() {
     let payload = vec![b'x'; 1000];
     let sent = 40_000;
     produce(&kafka.bootstrap(), &topic, (0..sent).map(|_| (0, None::<&[u8]>, Some(&payload), 1_780_300_000_000)));
-    let patience = [("max.poll.interval.ms", "3000"), ("session.timeout.ms", "3000"), ("heartbeat.interval.ms", "300")];
+    let patience = [("max.poll.interval.ms", "6000"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "300")];
     let (_, mut source) = source(kafka, &topic, &topic, &patience);
     let bound = 4 << 20;
     let (budget, permit) = (Budget::new(bound), Permit::default());
@@ -88,7 +88,7 @@ fn t22_a_line_that_is_stuck_beyond_the_poll_interval_stays_in_the_group() {
                     if !stuck && next > 0 {
                         stuck = true;
                         // Not for luck: this is the disturbance.
-                        std::thread::sleep(Duration::from_secs(6));
+                        std::thread::sleep(Duration::from_secs(12));
                         most = most.max(budget.used());
                     }
                 }

@@ -94,7 +94,10 @@ fn t06_retention_that_passes_a_running_process_is_noticed_too() {
             read.then_some(())
         });
         huiju.process.signal(libc::SIGSTOP);
-        // Who stands still may have asked for messages already, and has the answer when he wakes up: the first.
+        if in_flight {
+            assert_eq!(crate::support::Carried::skim(&project).account.input, 0, "the archive has none of it yet");
+        }
+        // Who stands still may have asked for messages already, and has the answer when he wakes up: the first, or a few.
         project.send(&after[..1]);
         project.send(&after[1..]);
         let low = before.len() as i64 + 40;
@@ -106,14 +109,14 @@ fn t06_retention_that_passes_a_running_process_is_noticed_too() {
             project.drained();
             let account = project.settle().account;
             let left = |first: usize| truth(&[before, &after[..first], &after[40..]].concat());
-            let expected = [left(0), left(1)].map(|truth| (truth.written, truth.rejected + 1));
-            assert!(expected.contains(&(account.written, account.rejected)), "{account:?}, not {expected:?}");
+            let mut expected = (0..40).map(left).map(|truth| (truth.written, truth.rejected + 1));
+            assert!(expected.any(|expected| expected == (account.written, account.rejected)), "{account:?}");
         } else {
             let status = huiju.wait(SOON);
             let said = huiju.stderr();
             assert_eq!(status.code(), Some(6), "{said}");
-            let told = ["150", "151"].map(|from| format!("nanchang/0: the offsets {from} to 189 are gone"));
-            assert!(told.iter().any(|told| said.contains(told)), "{said}");
+            let mut told = (150..190).map(|from| format!("nanchang/0: the offsets {from} to 189 are gone"));
+            assert!(told.any(|told| said.contains(&told)), "{said}");
         }
     }
 }

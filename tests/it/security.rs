@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::{Huiju, Kafka, Project, Settings, kafka::free_ports, project::SOURCES, samples, truth};
 
-const SOON: Duration = Duration::from_secs(100);
+const SOON: Duration = Duration::from_secs(300);
 const PASSWORD: &str = "Geheim-4711-geheim";
 const WRONG: &str = "Falsch-0815-falsch";
 

@@ -142,7 +142,7 @@ impl Carried {
             }
             for topic in SOURCES.map(|source| project.topic(source)) {
                 for partition in 0..project.partitions {
-                    let limit = std::time::Duration::from_secs(10);
+                    let limit = std::time::Duration::from_secs(60);
                     let (low, high) = client.fetch_watermarks(&topic, partition, limit).unwrap();
                     let at = next.get(&(topic.clone(), partition.into())).copied().unwrap_or(low);
                     assert_eq!(at, high, "{name}: {topic}/{partition} is covered up to its end");

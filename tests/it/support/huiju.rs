@@ -46,7 +46,7 @@ impl Huiju {
     /// Starts it and waits for its end.
     pub fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (ExitStatus, Huiju) {
         let mut huiju = Huiju::start(folder, arguments, variables);
-        (huiju.wait(Duration::from_secs(120)), huiju)
+        (huiju.wait(Duration::from_secs(600)), huiju)
     }
 
     /// How it ended; panics with what it said when it still runs after `limit`.

@@ -30,7 +30,7 @@ use super::{
     process::Process,
 };
 
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// A cluster of its own, of one broker unless said otherwise; it ends when this is dropped. Methods panic where a test
 /// could not go on.

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use huiju::batch::Tally;
 use tempfile::TempDir;
 
 use super::{
@@ -232,18 +233,42 @@ impl<'k> Project<'k> {
         read_committed(&self.kafka.bootstrap(), &self.clean_topic()).len() as u64
     }
 
-    /// Waits until all rows that must come of these messages are in the clean topic; how long that took.
+    /// Waits until all rows that must come of these messages are in the clean topic, as long as there is something new every
+    /// `limit`; how long that took.
     #[track_caller]
     pub fn come_through(&self, messages: &[Sent], limit: Duration) -> Duration {
-        let (begun, expected) = (Instant::now(), truth(messages).written);
-        eventually("everything has come through", limit, || {
+        let expected = truth(messages).written;
+        self.gets_on("rows have come through", limit, || {
             let written = self.written();
-            if written < expected && begun.elapsed() > limit - Duration::from_secs(1) {
-                println!("{written} of {expected} rows\n{}", self.standing());
+            (written >= expected, written)
+        })
+    }
+
+    /// The same, until both sinks have committed what becomes of these messages, and of no others.
+    #[track_caller]
+    pub fn carry(&self, messages: &[Sent], limit: Duration) -> Duration {
+        let truth = truth(messages);
+        self.gets_on("rows are committed", limit, || {
+            let (written, archived) = (self.written(), self.archived());
+            (written == truth.written && archived == truth, written + archived.input)
+        })
+    }
+
+    #[track_caller]
+    fn gets_on(&self, what: &str, limit: Duration, at: impl Fn() -> (bool, u64)) -> Duration {
+        let begun = Instant::now();
+        let (mut before, mut since) = (0, begun);
+        loop {
+            let (done, now) = at();
+            if done {
+                return begun.elapsed();
             }
-            (written >= expected).then_some(())
-        });
-        begun.elapsed()
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+            assert!(since.elapsed() < limit, "{what}: {now}, and none in {limit:?}\n{}", self.standing());
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Where everything stands, for a test that has waited in vain.
@@ -273,7 +298,11 @@ impl<'k> Project<'k> {
     /// Whether both sinks have committed what becomes of these messages, and of no others.
     pub fn has_carried(&self, messages: &[Sent]) -> bool {
         let truth = truth(messages);
-        Table::skim(&self.path("archive/work_orders")).account() == truth && self.written() == truth.written
+        self.archived() == truth && self.written() == truth.written
+    }
+
+    fn archived(&self) -> Tally {
+        Table::skim(&self.path("archive/work_orders")).account()
     }
 
     fn keep_pages(&self, pages: Option<Pages>) {
