@@ -13,7 +13,7 @@
 //! 3 parts        source  decode  dedup  sink
 //! 2 clients      kafka
 //! 1 people       config  contract
-//! 0 words        batch  cursor  error  file  metrics  clock  cpu  fault  stop  text
+//! 0 words        batch  cursor  error  file  metrics  clock  cpu  fault  near  stop  text
 //! ```
 //!
 //! # What always holds

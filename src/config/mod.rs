@@ -109,7 +109,7 @@ impl Kafka {
 
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// Folder or URL under which the tables lie.
+    /// Folder under which the tables lie.
     pub location: PathBuf,
     /// At most this long between a message and its commit.
     pub interval: Duration,

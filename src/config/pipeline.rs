@@ -80,7 +80,7 @@ pub enum Sink {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RawTexts {
     Always,
-    /// Only where nothing could be made of them: the column they belong to is NULL.
+    /// Only where nothing could be made of them: the column they belong to is NULL, or flagged.
     Unread,
 }
 
