@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, Metadata},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use crate::error::{Error, Result};
@@ -63,6 +63,11 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// Puts a file's bytes, or a folder's entries, on the disk.
 pub(super) fn sync(path: &Path) -> Result<()> {
     may(path).and_then(|()| File::open(path)).and_then(|file| file.sync_all()).map_err(|e| failed("sync", path, e))
+}
+
+/// Whether a path that somebody else may have written stays in the table that it is relative to.
+pub(super) fn is_inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Creates `root/relative` and syncs each folder that got a new entry.

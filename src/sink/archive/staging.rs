@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::disk;
 use crate::{
     error::{Error, Result},
-    file::Lock,
+    file::{self, Lock},
 };
 
 const FOLDER: &str = "_staging";
@@ -103,9 +104,16 @@ pub(super) fn recover(root: &Path, mut landed: impl FnMut(&Intent) -> Result<boo
         Err(e) => return Err(disk::failed("read", &folder, e)),
     };
     for entry in entries {
-        let writer = entry.map_err(|e| disk::failed("read", &folder, e))?.path();
-        let lock = match File::open(writer.join(LOCK)) {
-            Ok(lock) => lock,
+        let entry = entry.map_err(|e| disk::failed("read", &folder, e))?;
+        let writer = entry.path();
+        // A link may lead anywhere: it is none of ours, and what lies behind it is not to be removed.
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK; // a pipe would be waited for
+        let lock = match File::options().read(true).custom_flags(flags).open(writer.join(LOCK)) {
+            Ok(lock) if lock.metadata().is_ok_and(|about| about.is_file()) => lock,
+            Ok(_) => continue,
             Err(_) => {
                 // Created a moment ago, or left at that very moment: goes only when it is empty.
                 let _ = fs::remove_dir(&writer);
@@ -146,9 +154,15 @@ pub(super) fn intended(root: &Path, mut each: impl FnMut(&str)) -> Result<()> {
 
 fn read_intent(writer: &Path) -> Result<Option<Intent>> {
     let path = writer.join(INTENT);
-    match fs::read(&path) {
-        Ok(text) => match serde_json::from_slice(&text) {
-            Ok(intent) => Ok(Some(intent)),
+    match file::read(&path) {
+        Ok(text) => match serde_json::from_slice::<Intent>(&text) {
+            Ok(intent) => match intent.files.iter().find(|file| !disk::is_inside(Path::new(file))) {
+                None => Ok(Some(intent)),
+                Some(odd) => Err(Error::config(format!(
+                    "{} names {odd:?}, which is not in the table: no huiju has written that; remove it when you know who has",
+                    path.display()
+                ))),
+            },
             Err(e) => Err(disk::failed("understand", &path, e)),
         },
         // A file beside the writers' folders, such as `.DS_Store`, is nobody's.

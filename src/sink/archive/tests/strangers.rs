@@ -230,3 +230,33 @@ fn files_whose_paths_are_spelt_another_way_are_left_alone() {
     assert_eq!((done.files_before, done.replaced, done.files_after), (6, 5, 2));
     assert_eq!(bench.offsets(), Vec::from_iter(0..18));
 }
+
+/// Who may write into a table may not make us delete, or wait for, what is elsewhere.
+#[test]
+fn what_others_lay_into_staging_reaches_nothing_outside_of_the_table() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+    let elsewhere = bench.folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let victim = elsewhere.join("victim");
+    fs::write(&victim, "dear").unwrap();
+    fs::write(elsewhere.join("lock"), "").unwrap();
+    let staging = bench.rows().join("_staging");
+    fs::create_dir_all(staging.join("piped")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, staging.join("linked")).unwrap();
+    let pipe = std::ffi::CString::new(staging.join("piped/lock").into_os_string().into_encoded_bytes()).unwrap();
+    // SAFETY: a path that ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+    carry(&mut bench.open(&[0]), 0, 3, 5).unwrap();
+    let up = "../".repeat(bench.rows().canonicalize().unwrap().components().count());
+    let above = format!("{up}{}", victim.canonicalize().unwrap().display());
+    for odd in [above.as_str(), victim.to_str().unwrap()] {
+        let dead = dead_writer(&bench.rows(), &Uuid::new_v4().to_string(), 0, &[odd]);
+        let refused = bench.try_open_over(store::local()).err().expect("it is refused");
+        assert_eq!(refused.kind, ErrorKind::Config);
+        assert!(refused.to_string().contains("which is not in the table"), "{refused}");
+        fs::remove_dir_all(dead).unwrap();
+    }
+    assert!(victim.exists() && elsewhere.join("lock").exists());
+    assert_eq!((plain_rows(&bench.rows()), cursors(&mut bench.open(&[0]), 0)), (5, vec![5]));
+}

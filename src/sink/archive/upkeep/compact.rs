@@ -204,7 +204,8 @@ fn replace(
     done.bytes_before += before;
     done.bytes_after += bytes;
     if how.remove_replaced {
-        part.iter().try_for_each(|small| disk::remove(&root.join(&small.live.path)))?;
+        let ours = part.iter().filter(|small| disk::is_inside(Path::new(&small.live.path)));
+        ours.map(|small| root.join(&small.live.path)).try_for_each(|path| disk::remove(&path))?;
     }
     side.table.checkpoint_if_due();
     Ok(None)

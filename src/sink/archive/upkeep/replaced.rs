@@ -1,10 +1,10 @@
 //! Files that a compaction has replaced and left where they are.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use crate::{
     error::Result,
-    sink::archive::{replay::Newest, table::Table},
+    sink::archive::{disk, replay::Newest, table::Table},
 };
 
 /// Those of compactions of ours, as one leaves them that was interrupted between its entry and their end. What other
@@ -13,7 +13,7 @@ pub(super) fn left(table: &Table) -> Result<Vec<String>> {
     let newest = Newest::of_table(table)?;
     let mut left = HashSet::new();
     newest.each_tombstone(|path, _| {
-        if !left.contains(path) && table.root().join(path).is_file() {
+        if disk::is_inside(Path::new(path)) && !left.contains(path) && table.root().join(path).is_file() {
             left.insert(path.to_owned());
         }
     })?;
