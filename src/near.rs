@@ -1,18 +1,32 @@
 //! What somebody meant who wrote a word that is not known.
 
-/// The known word that `word` is most likely a slip of: letters more, less, other or swapped, or the end left out, whatever
-/// their case.
+/// The known word that `word` is most likely meant to be, whatever its case: one that begins with it, or it with that one;
+/// else one of which it is a slip, with letters more, less, other or swapped.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // What is longer than any name is no slip of one, and comparing it with each would take its time.
-    if word.len() > 100 {
+    if word.len() > LONGEST {
         return None;
     }
     let word = word.to_lowercase();
-    let slips = |known: &'k str| (strsim::osa_distance(&word, &known.to_lowercase()), known);
-    let (slips, known) = known.into_iter().map(slips).min()?;
-    let begun = word.chars().nth(2).is_some() && known.to_lowercase().starts_with(&word);
-    (begun || slips <= 1 + word.chars().count() / 4).then_some(known)
+    let letters = word.chars().count();
+    let near = |known: &'k str| {
+        let lower = known.to_lowercase();
+        let begun =
+            letters >= 3 && (lower.starts_with(&word) || lower.chars().nth(2).is_some() && word.starts_with(&lower));
+        let slips = strsim::osa_distance(&word, &lower);
+        (begun || slips <= (letters / 3).max(1)).then_some((!begun, slips, known))
+    };
+    known.into_iter().filter_map(near).min().map(|(.., known)| known)
 }
+
+/// Whether a word may be meant to be one that must not be missed: much that is no slip any more, `personal_data` or
+/// `huiju-sql`, is so all the same.
+pub fn resembles(word: &str, known: &str) -> bool {
+    let lower = word.to_lowercase();
+    lower.contains(known) || word.len() <= LONGEST && strsim::normalized_damerau_levenshtein(&lower, known) >= 0.5
+}
+
+const LONGEST: usize = 100;
 
 /// `: did you mean "x"?`, or nothing.
 pub fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
@@ -29,9 +43,22 @@ mod tests {
         let near = |word: &str| nearest(word, known);
         assert_eq!(near("Order_On"), Some("order_no"));
         assert_eq!((near("order"), near("or"), near("ordr")), (Some("order_no"), None, None));
-        assert_eq!(near("state"), Some("status"));
+        assert_eq!((near("stauts"), near("state")), (Some("status"), None));
         assert_eq!(near("content_class_l"), Some("content_class_l1"), "the first of several");
         assert_eq!((near("title"), near(""), near(&"order_no".repeat(20))), (None, None, None));
-        assert_eq!(nearest("x", []), None);
+        assert_eq!((nearest("x", []), nearest("telly", ["tel", "order"])), (None, Some("tel")));
+        let keys = ["path", "partition_by", "home", "title", "time_zone"];
+        assert_eq!(nearest("part", keys), Some("partition_by"), "what it begins comes before what it is like");
+        assert_eq!(["name", "zone", "code", "note"].map(|word| nearest(word, keys)), [None; 4]);
+    }
+
+    #[test]
+    fn what_must_not_be_missed_is_looked_for_widely() {
+        let meant = ["Personal", "personal_data", "personal data", "personal-info", "PERSONAL INFORMATION", "persnal"];
+        assert!(meant.iter().all(|word| resembles(word, "personal")));
+        assert!(["huiju-sql", "huiju 0.1", "huijv", "HuiJu"].iter().all(|word| resembles(word, "huiju")));
+        let others = ["public", "internal", "restricted", "confidential", ""];
+        assert!(!others.iter().any(|word| resembles(word, "personal")));
+        assert!(!["soda", "great-expectations", "dbt"].iter().any(|word| resembles(word, "huiju")));
     }
 }

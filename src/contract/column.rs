@@ -97,7 +97,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
     let classification = form.text("classification", findings);
     if let Some((text, line)) = classification
         && text != "personal"
-        && crate::near::nearest(text, ["personal"]).is_some()
+        && crate::near::resembles(text, "personal")
     {
         findings.add(
             line,

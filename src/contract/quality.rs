@@ -64,7 +64,7 @@ fn rule(node: &Node, of: &str, column: Option<&str>, findings: &mut Findings) ->
     }
     let (engine, line) = form.text("engine", findings)?;
     if engine != "huiju" {
-        if crate::near::nearest(engine, ["huiju"]).is_some() {
+        if crate::near::resembles(engine, "huiju") {
             findings.add(line, format!("{what} has the engine `{engine}`: did you mean `huiju`?"));
         }
         return None;
