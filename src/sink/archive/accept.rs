@@ -74,8 +74,8 @@ impl Table {
     pub fn check_protocol(&self, version: u64, protocol: &Protocol) -> Result<()> {
         let Some(unknown) = protocol.beyond_us() else { return Ok(()) };
         Err(Error::config(format!(
-            "table {} (version {version}) needs {unknown}, which this version of huiju cannot write, and which nobody can \
-             take out of a table: give the pipeline's [[sink]] another `path`, or bring back the log of before",
+            "table {} (version {version}) needs {unknown}, which this version of huiju cannot write: take that out \
+             (`ALTER TABLE … DROP FEATURE …`), bring back the log of before, or give the pipeline's [[sink]] another `path`",
             self.root().display()
         )))
     }

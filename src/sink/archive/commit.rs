@@ -125,8 +125,10 @@ impl Table {
     fn counted(&self, version: u64) -> Result<u64, Refused> {
         if log::may_be_passed_over(self.root(), version) {
             let table = self.root().display();
-            let error =
-                format!("archive: the log of {table} was cleaned up during a commit, which may count for nothing");
+            let error = format!(
+                "archive: a checkpoint of {table} was written, or its log cleaned up, during a commit: whether that counts is \
+                 looked up by opening the table again"
+            );
             return Err(Refused { error: Error::unavailable(error), proven: false });
         }
         Ok(version)

@@ -123,23 +123,31 @@ pub(super) fn landed(table: &Table, intent: &Intent) -> Result<bool> {
         match table.read(version)? {
             Some(entry) if entry.commit() == Some(intent.commit) => {
                 return if log::may_be_passed_over(table.root(), version) {
-                    any_live(table, &intent.files)
+                    any_known(table, version, intent)
                 } else {
                     Ok(true)
                 };
             }
             Some(_) => {}
-            // Cleaned up, a month later. Then the files are live, or nobody needs them.
-            None if version <= table.version() => return any_live(table, &intent.files),
+            // Cleaned up, a month later.
+            None if version <= table.version() => return any_known(table, version, intent),
             None => break,
         }
     }
     Ok(false)
 }
 
-fn any_live(table: &Table, files: &[String]) -> Result<bool> {
+/// Whether one of its files is in the table, or was and has been taken out: that is for a vacuum to delete, when its time
+/// has come. The names of files are unique, and those of an entry that does not count are in neither. `version` is in the
+/// log.
+fn any_known(table: &Table, version: u64, intent: &Intent) -> Result<bool> {
+    let newest = Newest::of(table.log(), table.runtime(), table.root(), table.version().max(version))?;
+    let is_its = |path: &str| intent.files.iter().any(|file| file == path);
     let mut found = false;
-    Newest::of_table(table)?.each_live(|file| found |= files.iter().any(|path| path.as_str() == file.path()))?;
+    newest.each_live(|file| found |= is_its(&file.path()))?;
+    if !found {
+        newest.each_tombstone(|path, _| found |= is_its(path))?;
+    }
     Ok(found)
 }
 

@@ -78,6 +78,58 @@ fn a_commit_among_what_was_cleaned_up_does_not_count() {
     }
 }
 
+/// Nor one behind such an entry, which looks like the end of the log.
+#[test]
+fn a_commit_behind_one_that_does_not_count_does_not_count_either() {
+    let bench = Arc::new(Bench::in_memory());
+    carry(&mut bench.open(&[1]), 1, 7, 9).unwrap();
+    let mut second = bench.open(&[2]);
+    carry(&mut second, 2, 0, 2).unwrap();
+    let other = bench.clone();
+    let others_go_on = move || {
+        let mut awake = other.open(&[0]);
+        (0..120).for_each(|offset| carry(&mut awake, 0, offset, offset + 1).unwrap());
+        clean_up(&other.rows());
+    };
+    let place = format!("orders/_delta_log/{:020}", last_version(&bench.rows()) + 1);
+    let mut first = bench.open_over(Faulty::meanwhile(&place, Trick::Meanwhile, others_go_on), &[1]);
+    carry(&mut first, 1, 9, 12).unwrap_err();
+    let refused = carry(&mut second, 2, 2, 5).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Unavailable, "{refused}");
+    drop((first, second));
+    let mut again = bench.open(&[1, 2]);
+    assert_eq!((cursors(&mut again, 1)[0], cursors(&mut again, 2)[0]), (9, 2));
+    carry(&mut again, 1, 9, 12).unwrap();
+    carry(&mut again, 2, 2, 5).unwrap();
+    assert_eq!((bench.offsets().len(), plain_rows(&bench.rows())), (130, 130));
+}
+
+/// Its writer has died behind it; then another program took its files out, and somebody wrote a checkpoint.
+#[test]
+fn files_that_were_taken_out_of_the_table_stay_for_readers_of_older_versions() {
+    let bench = Bench::in_memory();
+    let mut archive = bench.open(&[0]);
+    carry(&mut archive, 0, 0, 3).unwrap();
+    let version = last_version(&bench.rows());
+    let actions = entry(&bench.rows(), version);
+    let commit = actions.iter().find_map(|action| action["commitInfo"]["huiju"]["commitId"].as_str()).unwrap();
+    let path = actions.iter().find_map(|action| action["add"]["path"].as_str()).unwrap();
+    let removed = serde_json::json!({ "remove": { "path": path, "deletionTimestamp": EVENING, "dataChange": true } });
+    stranger(&bench, &[info("DELETE"), removed]);
+    (3..20).for_each(|offset| carry(&mut archive, 0, offset, offset + 1).unwrap());
+    replay::checkpoint(&archive.rows.table).unwrap();
+    drop(archive);
+    let file = bench.rows().join(path);
+    for cleaned in [false, true] {
+        if cleaned {
+            clean_up(&bench.rows());
+        }
+        let dead = dead_writer(&bench.rows(), commit, version - 1, &[path]);
+        assert_eq!(cursors(&mut bench.open(&[0]), 0), [20]);
+        assert!(!dead.exists() && file.exists(), "its entry was cleaned up: {cleaned}");
+    }
+}
+
 /// After a month without traffic all that came before an entry may go as soon as it is there, and it counts.
 #[test]
 fn a_commit_whose_past_was_cleaned_up_counts() {

@@ -258,3 +258,19 @@ fn columns_that_others_added_one_by_one_are_taken() {
     bench.schema = Arc::new(Schema::new(fields));
     assert_eq!(cursors(&mut bench.open(&[]), 0), [2]);
 }
+
+/// It slept between its look and its put, and others have cleaned up: nobody reads what it has put.
+#[test]
+fn columns_that_are_added_among_what_was_cleaned_up_are_not_called_added() {
+    let mut bench = Bench::in_memory();
+    (0..12).for_each(|offset| carry(&mut bench.open(&[0]), 0, offset, offset + 1).unwrap());
+    bench.grow();
+    let log = bench.rows().join("_delta_log");
+    let entries = move || {
+        let old = find(&log, ".json").into_iter().map(|name| log.join(name));
+        old.for_each(|path| fs::remove_file(path).unwrap());
+    };
+    let slept = bench.add_columns_over(Faulty::meanwhile("orders/_delta_log/", Trick::Meanwhile, entries), false);
+    let refused = slept.unwrap_err();
+    assert!(refused.kind == ErrorKind::Unavailable && refused.to_string().contains("run it again"), "{refused}");
+}

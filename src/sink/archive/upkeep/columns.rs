@@ -9,7 +9,7 @@ use super::name;
 use crate::{
     error::{Error, Result},
     sink::archive::{
-        replay,
+        log, replay,
         schema::Widen,
         table::{BOUNDED, ENGINE, Table},
     },
@@ -67,10 +67,15 @@ pub(super) fn add(table: &Table, dry_run: bool) -> Result<Option<Widened>> {
             json!({ "metaData": metadata }),
         ];
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let (log, version) = (table.log(), snapshot.version() + 1);
+        let (store, version) = (table.log(), snapshot.version() + 1);
         let put =
-            async move { log.write_commit_entry(version, CommitOrBytes::LogBytes(text.into()), Uuid::nil()).await };
+            async move { store.write_commit_entry(version, CommitOrBytes::LogBytes(text.into()), Uuid::nil()).await };
         match table.runtime().block_on(put) {
+            Ok(()) if log::may_be_passed_over(table.root(), version) => {
+                let table = table.root().display();
+                let what = "a checkpoint was written, or the log cleaned up, meanwhile: run it again, and it tells what is missing";
+                return Err(Error::unavailable(format!("archive: {table}: {what}")));
+            }
             Ok(()) => return Ok(Some(Widened { version: Some(version), ..done })),
             Err(TransactionError::VersionAlreadyExists(_)) => {}
             Err(e) => return Err(table.failed(format_args!("add columns to the log"), e)),
