@@ -67,7 +67,7 @@ const ADD_COLUMNS: &str = concat!(
 
 const CREATE: &str = concat!(
     "Example: huiju archive create work_orders\n\n",
-    "A pipeline makes them itself when it runs for the first time. Later, if it has a Kafka sink too, it takes missing ones ",
+    "A pipeline makes them itself when it runs for the first time. Later, if it has or had a Kafka sink too, it takes missing ones ",
     "for a disk that is not mounted, and waits: this is for an archive that was given up, or added. It is filled from where the topics begin (`start = \"end\"`: from the other sink's cursor); ",
     "dedup knows no keys of before.",
 );

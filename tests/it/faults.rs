@@ -139,7 +139,10 @@ fn t17_a_transaction_that_is_prepared_and_not_committed_was_never_done() {
     project.drained();
     let carried = project.settle();
     let aborted = read_uncommitted(&bootstrap, &topic).len() - carried.clean.len();
-    assert!(aborted >= open, "{aborted} of {open}: they are there still, and nobody counts them");
+    // One that had to begin anew has aborted rows of its own.
+    let begun_anew = project.logs().contains("waits and tries again");
+    let are_there = aborted == open || aborted > open && begun_anew;
+    assert!(are_there, "{aborted} of {open}: they are there still, and nobody counts them");
     carried.logical(&project).assert_same(undisturbed);
 }
 

@@ -199,7 +199,10 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     for forged in ["2026-06-07\nERROR forged.jsonl", "x\nERROR forged.csv"] {
         fs::write(topic("nanchang").join(forged), "{}\n").unwrap();
     }
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "a secret of the operator\n").unwrap();
     std::os::unix::fs::symlink("nowhere", topic("nanchang").join("2026-06-06.jsonl")).unwrap();
+    std::os::unix::fs::symlink(secret, topic("nanchang").join("2026-06-08.jsonl")).unwrap();
     fs::remove_dir_all(topic("yichun")).unwrap();
     let (status, huiju) = Huiju::run(folder.path(), &["run", "--until-end", "--format", "json"], &[]);
     let said = huiju.stderr();
@@ -208,7 +211,7 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
         ("ignored: messages are read from *.jsonl", "hotline.raw.work_orders.nanchang", 2),
         ("ignored: the file's name is not UTF-8", "hotline.raw.work_orders.nanchang", 1),
         ("ignored: the file's name holds a control character", "hotline.raw.work_orders.nanchang", 2),
-        ("ignored: it is a link to a file that is not there", "hotline.raw.work_orders.nanchang", 1),
+        ("ignored: it is a link, not a file", "hotline.raw.work_orders.nanchang", 2),
         ("no date in the file's name, as in 2026-11-25.jsonl", "hotline.raw.work_orders.ganzhou", 2),
         ("no such folder, treated as empty", "hotline.raw.work_orders.yichun", 1),
     ] {
@@ -220,8 +223,9 @@ fn what_is_not_read_and_what_has_no_time_is_told_once() {
     for silent in [".hidden", ".partial"] {
         assert!(!said.contains(silent), "{silent}: {said}");
     }
-    // They are read all the same.
     let rejected = files(&folder.path().join(REJECTED));
+    assert!(!rejected.iter().any(|path| fs::read_to_string(path).unwrap().contains("secret")), "it was read");
+    // They are read all the same.
     for name in ["first.jsonl", "second.jsonl"] {
         let of = |path: &&PathBuf| path.to_str().unwrap().contains(name);
         let text = rejected.iter().filter(of).map(|path| fs::read_to_string(path).unwrap()).collect::<String>();

@@ -1,6 +1,7 @@
 use std::{
     net::{Ipv6Addr, TcpListener, TcpStream},
-    thread::{self, JoinHandle},
+    sync::mpsc::{self, Receiver},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -83,8 +84,8 @@ impl Signed {
         self.wait(host, above).0
     }
 
-    /// The same; the thread tells whether they have agreed.
-    fn wait(&self, host: &str, above: &[&Signed]) -> (u16, JoinHandle<bool>) {
+    /// The same, and whether they have agreed.
+    fn wait(&self, host: &str, above: &[&Signed]) -> (u16, Receiver<bool>) {
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
         acceptor.set_private_key(&self.key).unwrap();
         acceptor.set_certificate(&self.certificate).unwrap();
@@ -92,7 +93,9 @@ impl Signed {
         let acceptor = acceptor.build();
         let listener = TcpListener::bind((host, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        (port, thread::spawn(move || acceptor.accept(listener.accept().unwrap().0).is_ok()))
+        let (tell, agreed) = mpsc::channel();
+        thread::spawn(move || tell.send(acceptor.accept(listener.accept().unwrap().0).is_ok()));
+        (port, agreed)
     }
 
     fn at_home(&self) -> String {
@@ -114,7 +117,7 @@ fn taken(broker: &Signed, host: &str, properties: &[(&str, &str)]) {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let refusal = knock(&format!("{host}:{port}"), properties);
     assert!(refusal.is_none(), "{}", refusal.unwrap().words);
-    assert!(agreed.join().unwrap(), "nobody has looked at it");
+    assert_eq!(agreed.recv_timeout(Duration::from_secs(60)), Ok(true), "nobody has looked at it");
 }
 
 #[track_caller]

@@ -3,8 +3,8 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::unix::fs::FileExt,
-    path::PathBuf,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
 };
 
 use chrono::{NaiveDate, NaiveTime, TimeZone};
@@ -19,6 +19,11 @@ use crate::{
     cursor::{Cuts, Interval, Partition},
     error::{Context, Error, Result},
 };
+
+/// The file itself: by now there may be a link in its place, or a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+}
 
 pub(super) struct Tail {
     path: PathBuf,
@@ -71,7 +76,7 @@ impl Tail {
     ) -> Result<Tail> {
         cuts.sort_unstable();
         cuts.dedup();
-        let file = File::open(&path).or_unavailable(format!("open {}", path.display()))?;
+        let file = open(&path).or_unavailable(format!("open {}", path.display()))?;
         let size = file.metadata().or_unavailable(format!("look at {}", path.display()))?.len() as i64;
         let position = cuts[0];
         let mut torn = false;
@@ -126,7 +131,7 @@ impl Tail {
         if at_end || self.known <= self.position || self.known == self.exhausted_at {
             return Ok(Taken::Exhausted);
         }
-        let file = match File::open(&self.path) {
+        let file = match open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.gone()),
             file => file.or_unavailable(format!("open {}", self.path.display()))?,
         };

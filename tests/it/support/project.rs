@@ -250,6 +250,8 @@ impl<'k> Project<'k> {
         let truth = truth(messages);
         self.gets_on("rows are committed", limit, || {
             let (written, archived) = (self.written(), self.archived());
+            let twice = written > truth.written || archived.input > truth.input;
+            assert!(!twice, "{written} written, {archived:?} archived of {truth:?}\n{}", self.standing());
             (written == truth.written && archived == truth, written + archived.input)
         })
     }
