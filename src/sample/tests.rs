@@ -302,7 +302,7 @@ fn a_wrong_field_is_told_where_it_is_damaged() {
     assert_eq!(
         findings(template, &[]),
         [
-            "sources/s.sample.json:8: the message has no field `telly`; did you mean `tel`?",
+            "sources/s.sample.json:8: the message has no field `telly`; it has order, bad, tel",
             "sources/s.sample.json:9: kind `missing` needs `fields`",
             "sources/s.sample.json:5: the message has no field `tell`; did you mean `tel`?",
         ]
