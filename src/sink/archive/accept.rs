@@ -1,5 +1,7 @@
 //! What others may have done to a table, and what not.
 
+use std::path::Path;
+
 use super::{
     entry::{Entry, Metadata, Protocol},
     table::Table,
@@ -72,11 +74,16 @@ impl Table {
     }
 
     pub fn check_protocol(&self, version: u64, protocol: &Protocol) -> Result<()> {
-        let Some(unknown) = protocol.beyond_us() else { return Ok(()) };
-        Err(Error::config(format!(
-            "table {} (version {version}) needs {unknown}, which this version of huiju cannot write: take that out \
-             (`ALTER TABLE … DROP FEATURE …`), bring back the log of before, or give the pipeline's [[sink]] another `path`",
-            self.root().display()
-        )))
+        refuse_unknown(self.root(), version, protocol)
     }
+}
+
+/// Refuses a table that asks its writers for what we cannot honour.
+pub(super) fn refuse_unknown(root: &Path, version: u64, protocol: &Protocol) -> Result<()> {
+    let Some(unknown) = protocol.beyond_us() else { return Ok(()) };
+    Err(Error::config(format!(
+        "table {} (version {version}) needs {unknown}, which this version of huiju cannot write: take that out \
+         (`ALTER TABLE … DROP FEATURE …`), bring back the log of before, or give the pipeline's [[sink]] another `path`",
+        root.display()
+    )))
 }

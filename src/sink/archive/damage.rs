@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use super::{
-    disk,
-    entry::Entry,
+    accept, disk,
+    entry::{Entry, Protocol},
     live,
     log::{self, Kind, Part, Pointer},
 };
@@ -12,6 +12,11 @@ use crate::error::{Error, Result};
 
 /// The error of reading a log: about a file that is not what it should be when there is one, which waiting does not mend.
 pub(super) fn or(root: &Path, error: impl std::fmt::Display) -> Error {
+    if let Some((version, protocol)) = protocol(root)
+        && let Err(unknown) = accept::refuse_unknown(root, version, &protocol)
+    {
+        return unknown;
+    }
     match find(root) {
         // It may be there tomorrow: a right that is missing, a disk that does not answer.
         Some(what) if what.contains(CANNOT_BE_OPENED) => disk::failed("read the log of", root, what),
@@ -24,12 +29,23 @@ fn refused(root: &Path, what: &str) -> Error {
     Error::config(format!("archive: the log of {} is damaged: {what}", root.display()))
 }
 
+/// What the table asks of its readers and writers, by the newest entry that tells. The kernel refuses what it does not know,
+/// too, but as one error among others.
+fn protocol(root: &Path) -> Option<(u64, Protocol)> {
+    let parts = log::list(root).ok()?;
+    parts.iter().rev().filter(|part| part.kind == Kind::Entry).find_map(|part| {
+        let entry = Entry::parse(&fs::read(root.join(part.path())).ok()?).ok()?;
+        Some((part.version, entry.protocol?))
+    })
+}
+
 /// The first file that the newest version needs and that is not what it should be, and what to do about it.
 fn find(root: &Path) -> Option<String> {
     let parts = log::list(root).ok()?;
     let versions = |kind: Kind| parts.iter().filter(move |part| part.kind == kind).map(|part| part.version);
     let opens = |version: &u64| live::open(&root.join(Part::checkpoint(*version).path())).is_ok();
-    let good = versions(Kind::Checkpoint).rev().find(opens);
+    // Of those that other programs write, in parts or with files beside them, we know no more than that they are there.
+    let good = versions(Kind::Checkpoint).rev().find(opens).max(log::other_checkpoint(root));
     let from = good.map_or(0, |version| version + 1);
     let newest = versions(Kind::Entry).next_back();
     if let Some(what) = newest.and_then(|newest| (from..=newest).find_map(|version| wrong(root, version))) {

@@ -86,6 +86,18 @@ pub(super) fn list(root: &Path) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
+/// The newest version that another program has written a checkpoint of in one of its own forms: in parts, or of version 2 of
+/// the protocol's checkpoints.
+pub(super) fn other_checkpoint(root: &Path) -> Option<u64> {
+    let names = fs::read_dir(root.join(FOLDER)).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let of = |name: String| {
+        let (version, ending) = version(&name)?;
+        let name = ending.strip_prefix("checkpoint.")?;
+        (name.ends_with(".parquet") || name.ends_with(".json")).then_some(version)
+    };
+    names.filter_map(of).max()
+}
+
 /// Where readers begin to read the log.
 #[derive(Debug, PartialEq)]
 pub(super) enum Pointer {

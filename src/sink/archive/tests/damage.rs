@@ -65,6 +65,21 @@ fn an_entry_of_nothing_is_not_passed_over_while_we_run() {
     assert_eq!(bench.offsets(), [0, 1, 2]);
 }
 
+/// What a checkpoint stands for may be gone, whoever has written it, and in whatever form.
+#[test]
+fn entries_before_a_checkpoint_in_parts_are_not_missed() {
+    let (bench, log) = table(14);
+    let version = replay::checkpoint(&bench.open(&[]).rows.table).unwrap();
+    let name = |version: u64, ending: &str| log.join(format!("{version:020}.{ending}"));
+    let part = name(version, "checkpoint.0000000001.0000000001.parquet");
+    fs::rename(name(version, "checkpoint.parquet"), part).unwrap();
+    fs::write(log.join("_last_checkpoint"), format!(r#"{{"version":{version},"size":1,"parts":1}}"#)).unwrap();
+    (0..version).for_each(|version| fs::remove_file(name(version, "json")).unwrap());
+    carry(&mut bench.open(&[0]), 0, 14, 15).unwrap();
+    fs::write(name(version + 1, "json"), "garbage").unwrap();
+    refused(&bench, &[&format!("{:020}.json cannot be understood", version + 1)]);
+}
+
 #[test]
 fn what_to_do_about_a_bad_checkpoint_or_pointer_is_told() {
     let (bench, log) = table(14);

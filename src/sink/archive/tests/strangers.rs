@@ -167,6 +167,16 @@ fn features_that_we_do_not_know_are_refused() {
     stranger(&bench, &[info("ADD FEATURE"), protocol(&["columnMapping"])]);
     let error = carry(&mut archive, 0, 3, 4).unwrap_err();
     assert!(error.to_string().contains("columnMapping"), "{error}");
+    // The kernel, which reads the log, does not know it either.
+    let bench = Bench::new();
+    drop(bench.open(&[]));
+    let protocol = serde_json::json!({ "protocol": {
+        "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["unheardOf"], "writerFeatures": ["unheardOf"],
+    }});
+    stranger(&bench, &[info("ADD FEATURE"), protocol]);
+    let error = bench.try_open().err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("(version 1) needs table features unheardOf"), "{error}");
     // Versions of before there were names.
     for (version, what) in [(3, "CHECK constraints"), (4, "a change data feed"), (5, "column mapping")] {
         let bench = Bench::new();
