@@ -257,6 +257,10 @@ fn write(path: &Path, values: &[Json]) -> Result<Option<String>> {
             Err(error) => Err(file::failed(format_args!("remove {shown}"), error)),
         };
     }
+    // It may lead anywhere, and whoever updates need not be who made it.
+    if path.is_symlink() {
+        return Err(Error::config(format!("{shown} is a link, which --update leaves alone: put a file in its place")));
+    }
     let text: String = values.iter().map(|value| format!("{value}\n")).collect();
     file::write(path, text.as_bytes())?;
     Ok(Some(format!("wrote {shown}")))

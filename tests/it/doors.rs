@@ -404,6 +404,13 @@ fn a_message_reaches_the_decoder_as_it_is_written_and_an_update_says_what_it_wro
     assert!(rows.contains("\"1.780243200123e12\""), "{rows}");
     let (_, out, _) = huiju(folder, &["test", "--update"]);
     assert!(!out.contains("wrote"), "nothing to write: {out}");
+    let (output, elsewhere) =
+        (folder.join("pipelines/street_lamps/tests/one_of_each/output.jsonl"), folder.join("mine"));
+    fs::remove_file(&output).unwrap();
+    fs::write(&elsewhere, "{}").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &output).unwrap();
+    refused(folder, &["test", "--update"], &["output.jsonl is a link, which --update leaves alone"]);
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "{}");
 }
 
 #[test]
