@@ -202,6 +202,21 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
+    fn a_lock_is_given_back_though_another_process_has_the_file_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let open = || File::options().create(true).truncate(false).write(true).open(&path).unwrap();
+        let file = open();
+        // As a process that is begun meanwhile has it until it is another program.
+        let inherited = file.try_clone().unwrap();
+        let lock = Lock::take(file).unwrap();
+        assert!(Lock::take(open()).is_err());
+        drop(lock);
+        assert!(Lock::take(open()).is_ok());
+        drop(inherited);
+    }
+
+    #[test]
     fn what_is_no_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("codes.csv");
