@@ -114,6 +114,10 @@ pub fn check(at: &Where) -> Result<()> {
             if contract.assumed { ", assumed" } else { "" }
         );
     }
+    if let config::Topics::Kafka(kafka) = &config.topics {
+        let at = config.place("kafka.properties");
+        kafka.open_doors().iter().for_each(|door| say!("warning  {at}: [kafka.properties]: {door}"));
+    }
     Ok(())
 }
 

@@ -68,6 +68,7 @@ impl Options {
         let config = Config::read(&self.at.config)?;
         if let Topics::Kafka(kafka) = &config.topics {
             kafka.look_for_files()?;
+            kafka.open_doors().iter().for_each(|door| warn!("[kafka.properties]: {door}"));
         }
         let prepared = check::prepare(&config, &self.pipelines)?;
         let summary = started.run(Arc::new(config), prepared, |_| {})?;

@@ -105,6 +105,11 @@ impl Kafka {
     pub fn look_for_files(&self) -> Result<()> {
         properties::files_are_there(&self.properties).map_err(Error::config)
     }
+
+    /// What lets others read or take part though the connection works, and what to do about it.
+    pub fn open_doors(&self) -> Vec<String> {
+        properties::open_doors(&self.properties)
+    }
 }
 
 #[derive(Clone, Debug)]

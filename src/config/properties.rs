@@ -244,6 +244,41 @@ pub(super) fn files_are_there(properties: &[(String, Secret)]) -> Result<(), Str
     Ok(())
 }
 
+/// What lets others read or take part though the connection works, and what to do about it.
+pub(super) fn open_doors(properties: &[(String, Secret)]) -> Vec<String> {
+    let value = |wanted: &str| properties.iter().rfind(|(key, _)| key == wanted).map(|(_, value)| value.expose());
+    let is = |wanted: &str, values: &[&str]| {
+        value(wanted).is_some_and(|value| values.iter().any(|one| one.eq_ignore_ascii_case(value)))
+    };
+    // SCRAM sends no password, but a proof of it.
+    let tells = ["sasl.mechanism", "sasl.mechanisms"].iter().any(|key| is(key, &["PLAIN", "OAUTHBEARER"]));
+    let secure = is("security.protocol", &["SSL", "SASL_SSL"]);
+    let name = "ssl.endpoint.identification.algorithm";
+    let doors = [
+        (
+            is("security.protocol", &["SASL_PLAINTEXT"]) && tells,
+            "security.protocol",
+            "the password goes over the network \
+          in clear, and whoever listens can use it: write \"SASL_SSL\", or take SCRAM-SHA-512 as sasl.mechanism",
+        ),
+        (
+            secure && is(VERIFICATION, &["false", "f", "0"]),
+            VERIFICATION,
+            "any server is taken for the broker, and gets the \
+          password and the messages: name the authority in ssl.ca.location in its place",
+        ),
+        (
+            secure && is(name, &["none"]),
+            name,
+            "a certificate of any other server of the same authority is taken for the \
+          broker's: take this out once the broker's certificate has its name",
+        ),
+    ];
+    doors.into_iter().filter(|(open, ..)| *open).map(|(_, key, what)| format!("{key}: {what}")).collect()
+}
+
+const VERIFICATION: &str = "enable.ssl.certificate.verification";
+
 /// Asks librdkafka whether it knows the property and takes the value.
 fn accepted(key: &str, secret: Secret) -> Result<Secret, String> {
     // Its own words hold the value, so they are not repeated here.

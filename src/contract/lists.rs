@@ -126,7 +126,7 @@ fn retired_row(row: &Row, in_force: &HashSet<&str>, findings: &mut Findings) -> 
         findings.add(row.line, format!("retired division `{code}` has no name: write it"));
     }
     if !successor_code.is_empty() && !in_force.contains(successor_code.as_str()) {
-        let todo = "write a code of divisions.csv, or nothing";
+        let todo = "write the code of divisions.csv that its area has today, or nothing if it has none";
         findings.add(row.line, format!("successor_code `{successor_code}` of `{code}` is not in force: {todo}"));
     }
     let first = month(row, 2, &code, findings);

@@ -106,3 +106,10 @@ pub struct Contract {
     /// Column that receives the flags of warnings, if there is one.
     pub flags: Option<Arc<str>>,
 }
+
+impl Contract {
+    /// `name/version`: what rows and files say of the contract that they were made by.
+    pub fn with_version(&self) -> String {
+        format!("{}/{}", self.name, self.version)
+    }
+}

@@ -248,7 +248,6 @@ type Opened = (Box<dyn Sink>, Probe, Option<Keys>);
 
 fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::SharedGroup>) -> Result<Opened> {
     let Prepared { pipeline, contract, .. } = &setup.prepared;
-    let version = format!("{}/{}", contract.name, contract.version);
     match (wanted, &setup.config.topics) {
         (config::Sink::Kafka { topic, rejected, key, raw }, Topics::Kafka(kafka)) => {
             let settings = sink::kafka::Settings {
@@ -257,7 +256,7 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
                 rejected: rejected.clone(),
                 key: key.clone(),
                 unread: unread(*raw, contract),
-                contract_version: version,
+                contract_version: contract.with_version(),
                 transactional_id: setup.slot.transactional_id(&kafka.group, &pipeline.name),
             };
             let group = group.expect("a Kafka sink goes with a Kafka source").clone();

@@ -155,6 +155,25 @@ fn librdkafka_is_asked_about_names_and_values() {
 }
 
 #[test]
+fn what_lets_others_listen_or_take_part_is_told() {
+    let doors = |lines: &str| {
+        let Topics::Kafka(kafka) = read_text(&with(lines)).unwrap().topics else { panic!("no kafka") };
+        let doors = kafka.open_doors();
+        doors.iter().map(|door| door.split(": ").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (clear, tls) = ("security.protocol = \"sasl_plaintext\"", "security.protocol = \"SASL_SSL\"");
+    let (plain, scram) = ("sasl.mechanism = \"PLAIN\"", "sasl.mechanisms = \"SCRAM-SHA-512\"");
+    let (unverified, nameless) =
+        ("enable.ssl.certificate.verification = false", "ssl.endpoint.identification.algorithm = \"none\"");
+    assert_eq!(doors(&[clear, plain].join("\n")), ["security.protocol"]);
+    assert!(doors(&[clear, scram].join("\n")).is_empty());
+    assert!(doors(&[tls, plain].join("\n")).is_empty());
+    let both = ["enable.ssl.certificate.verification", "ssl.endpoint.identification.algorithm"];
+    assert_eq!(doors(&[tls, scram, unverified, nameless].join("\n")), both);
+    assert!(doors(&[unverified, nameless].join("\n")).is_empty(), "nothing is verified without TLS");
+}
+
+#[test]
 fn what_nobody_sees_in_a_secret_is_left_out_or_refused() {
     let secret = |key: &str, from: &str| {
         let config = read_text(&with(&format!("{key} = {{ env = \"{from}\" }}"))).map_err(|found| show(&found))?;

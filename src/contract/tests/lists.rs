@@ -25,7 +25,7 @@ fn wrong_divisions() {
         tests/fixtures/wrong/schemas/codes/divisions.csv:4: city_code `3601` of division `36010`: write the city's six digits
         tests/fixtures/wrong/schemas/codes/divisions.csv:4: tel_area_code `0791-` of division `36010`: write its 3 or 4 digits, the 0 before them too, `0791`
         tests/fixtures/wrong/schemas/codes/divisions.csv:5: division `360000` is there already: keep one
-        tests/fixtures/wrong/schemas/codes/divisions_retired.csv:2: successor_code `360199` of `360105` is not in force: write a code of divisions.csv, or nothing
+        tests/fixtures/wrong/schemas/codes/divisions_retired.csv:2: successor_code `360199` of `360105` is not in force: write the code of divisions.csv that its area has today, or nothing if it has none
         tests/fixtures/wrong/schemas/codes/divisions_retired.csv:3: retired division `360411` has no name: write it
         tests/fixtures/wrong/schemas/codes/divisions_retired.csv:3: first_seen_yyyymm `1980-12` of `360411`: write year and month, `198012`
         tests/fixtures/wrong/schemas/codes/divisions_retired.csv:4: retired division `360412` ends (197912) before it begins (198012): correct one

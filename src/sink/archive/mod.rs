@@ -392,7 +392,7 @@ fn places(settings: &Settings, contract: &Contract, schema: &SchemaRef) -> Resul
         accept_foreign: settings.accept_foreign_writes,
         pipeline: settings.pipeline.clone(),
         instance: settings.instance.clone(),
-        contract: format!("{} {}", contract.name, contract.version),
+        contract: contract.with_version(),
     };
     let title = if contract.title.is_empty() { contract.name.to_string() } else { contract.title.clone() };
     let rows = place(settings.path.clone(), contract.name.to_string(), title.clone());

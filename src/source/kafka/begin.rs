@@ -10,9 +10,10 @@
 //! | smallest < low | retention took `[smallest, low)` | `gaps`: stop, or begin at low and record what is lost |
 //! | largest > high | the topic was created anew, or cut short | stop, always |
 //!
-//! Cursors in another topic of this name, and beyond the high mark, have no `record`: a cursor never goes back, so every sink would drop what a new
-//! topic holds below its cursor, silently. Somebody has to decide, by giving the pipeline another group and archive, or
-//! the data another topic.
+//! Cursors in another topic of this name, and beyond the high mark, have no `record`: a cursor never goes back, so every
+//! sink would drop what a new topic holds below its cursor, silently. Somebody has to decide, by giving the pipeline another
+//! group and archive, or the data another topic. Topics that are copied to another cluster are others too, unless the copy
+//! has kept the offsets.
 //!
 //! A topic that was created anew and already holds more messages than we had read looks, by its offsets, like the old
 //! one. What tells is that the broker forgets the group's committed offsets with the topic. That is why no message is
@@ -78,9 +79,10 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
             format!(
                 "{partition}: the broker has no committed offset of the group here, but another sink has its cursor at \
                  {largest}: offsets.retention.minutes has passed, or the topic was deleted and created anew. Nothing was \
-                 taken, or the clean topic would begin again. If it is the old topic, tell the broker where we were: \
-                 kafka-consumer-groups.sh --group … --topic {topic}:{number} --reset-offsets --to-offset {largest} \
-                 --execute. If it is a new one, give the pipeline a new [kafka] group and archive path"
+                 taken, or the clean topic would begin again. If it is the old topic, in the old cluster, tell the \
+                 broker where we were: kafka-consumer-groups.sh --group … --topic {topic}:{number} --reset-offsets \
+                 --to-offset {largest} --execute. If it is a new one, or a copy in another cluster, where offsets are \
+                 others, give the pipeline a new [kafka] group and archive path"
             ),
         ));
     }
