@@ -47,16 +47,12 @@ const LONGEST: [(&str, i64); 2] =
     [("metadata.max.age.ms", i32::MAX as i64 / 1000), ("topic.metadata.refresh.interval.ms", i32::MAX as i64 / 3000)];
 
 /// Those that people write most: what a slip is compared with.
-const USUAL: [&str; 31] = [
+const USUAL: [&str; 27] = [
     "security.protocol",
     "sasl.mechanism",
     "sasl.mechanisms",
     "sasl.username",
     "sasl.password",
-    "sasl.oauthbearer.method",
-    "sasl.oauthbearer.client.id",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.token.endpoint.url",
     "ssl.ca.location",
     "ssl.ca.pem",
     "ssl.certificate.location",
@@ -130,18 +126,23 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Without a mechanism librdkafka takes Kerberos, which is not built in.
+    /// Without a mechanism librdkafka takes Kerberos, which is not built in. Nor is what fetches tokens: with OAUTHBEARER it
+    /// would wait for one for ever, unless it may make its own, which no broker takes but one that is set up to.
     fn look_for_mechanism(&self) {
         const WANTED: &str = "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"";
         let value =
             |wanted: fn(&str) -> bool| self.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value);
         let protocol = value(|key| key == "security.protocol").map_or("", Secret::expose);
         let mechanism = value(|key| key.starts_with("sasl.mechanism")).map_or("", Secret::expose);
+        let own = value(|key| key == "enable.sasl.oauthbearer.unsecure.jwt").map_or("", Secret::expose);
         match (self.protocol, self.mechanism) {
             _ if !protocol.to_lowercase().starts_with("sasl") => {}
             (Some(at), None) => self.table.fault_at(at, format!("security.protocol: SASL needs a mechanism: {WANTED}")),
             (_, Some(at)) if mechanism == "GSSAPI" => {
                 self.table.fault_at(at, format!("sasl.mechanism: huiju is built without Kerberos: {WANTED}"));
+            }
+            (_, Some(at)) if mechanism == "OAUTHBEARER" && !TRUE.contains(&&*own.to_lowercase()) => {
+                self.table.fault_at(at, format!("sasl.mechanism: huiju fetches no tokens: {WANTED}"));
             }
             (_, Some(at)) if !["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"].contains(&mechanism) => {
                 self.table.fault_at(at, format!("sasl.mechanism: huiju has no such mechanism: {WANTED}"));
@@ -262,7 +263,7 @@ pub(super) fn open_doors(properties: &[(String, Secret)]) -> Vec<String> {
           in clear, and whoever listens can use it: write \"SASL_SSL\", or take SCRAM-SHA-512 as sasl.mechanism",
         ),
         (
-            secure && is(VERIFICATION, &["false", "f", "0"]),
+            secure && is(VERIFICATION, &FALSE),
             VERIFICATION,
             "any server is taken for the broker, and gets the \
           password and the messages: name the authority in ssl.ca.location in its place",
@@ -276,6 +277,10 @@ pub(super) fn open_doors(properties: &[(String, Secret)]) -> Vec<String> {
     ];
     doors.into_iter().filter(|(open, ..)| *open).map(|(_, key, what)| format!("{key}: {what}")).collect()
 }
+
+/// How librdkafka is told so.
+const TRUE: [&str; 3] = ["true", "t", "1"];
+const FALSE: [&str; 3] = ["false", "f", "0"];
 
 const VERIFICATION: &str = "enable.ssl.certificate.verification";
 

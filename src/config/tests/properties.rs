@@ -230,6 +230,14 @@ fn sasl_has_a_mechanism() {
         huiju.toml:5: sasl.mechanism: huiju is built without Kerberos: write sasl.mechanism = "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512"
     "#]],
     );
+    let token = "\"security.protocol\" = \"SASL_SSL\"\nsasl.mechanism = \"OAUTHBEARER\"\n";
+    check(
+        &with(token),
+        expect![[r#"
+        huiju.toml:5: sasl.mechanism: huiju fetches no tokens: write sasl.mechanism = "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512"
+    "#]],
+    );
+    check(&with(&format!("{token}enable.sasl.oauthbearer.unsecure.jwt = true")), expect!["fine"]);
     for fine in ["SASL_SSL\"\nsasl.mechanism = \"PLAIN", "ssl", "plaintext\"\nsasl.mechanism = \"GSSAPI"] {
         check(&with(&format!("\"security.protocol\" = \"{fine}\"")), expect!["fine"]);
     }
