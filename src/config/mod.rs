@@ -106,8 +106,9 @@ impl Kafka {
         properties::files_are_there(&self.properties).map_err(Error::config)
     }
 
-    /// What lets others read or take part though the connection works, and what to do about it.
-    pub fn open_doors(&self) -> Vec<String> {
+    /// What gives the password away, or lets another server stand in for the broker, though the connection works; and
+    /// what to do about it.
+    pub fn open_doors(&self) -> Vec<&'static str> {
         properties::open_doors(&self.properties)
     }
 }

@@ -126,22 +126,22 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Without a mechanism librdkafka takes Kerberos, which is not built in. Nor is what fetches tokens: with OAUTHBEARER it
-    /// would wait for one for ever, unless it may make its own, which no broker takes but one that is set up to.
+    /// Without a mechanism librdkafka takes Kerberos, which is not built in. Nor is what fetches tokens: with OAUTHBEARER
+    /// it would wait for one for ever, unless it may make its own, which no broker takes but one that is set up to.
     fn look_for_mechanism(&self) {
         const WANTED: &str = "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"";
         let value =
             |wanted: fn(&str) -> bool| self.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value);
-        let protocol = value(|key| key == "security.protocol").map_or("", Secret::expose);
-        let mechanism = value(|key| key.starts_with("sasl.mechanism")).map_or("", Secret::expose);
-        let own = value(|key| key == "enable.sasl.oauthbearer.unsecure.jwt").map_or("", Secret::expose);
+        let protocol = value(|key| key == "security.protocol").map_or("", spoken);
+        let mechanism = value(|key| key.starts_with("sasl.mechanism")).map_or("", spoken);
+        let own = value(|key| key == "enable.sasl.oauthbearer.unsecure.jwt").map_or("", spoken);
         match (self.protocol, self.mechanism) {
             _ if !protocol.to_lowercase().starts_with("sasl") => {}
             (Some(at), None) => self.table.fault_at(at, format!("security.protocol: SASL needs a mechanism: {WANTED}")),
             (_, Some(at)) if mechanism == "GSSAPI" => {
                 self.table.fault_at(at, format!("sasl.mechanism: huiju is built without Kerberos: {WANTED}"));
             }
-            (_, Some(at)) if mechanism == "OAUTHBEARER" && !TRUE.contains(&&*own.to_lowercase()) => {
+            (_, Some(at)) if mechanism == "OAUTHBEARER" && !["true", "t", "1"].contains(&&*own.to_lowercase()) => {
                 self.table.fault_at(at, format!("sasl.mechanism: huiju fetches no tokens: {WANTED}"));
             }
             (_, Some(at)) if !["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"].contains(&mechanism) => {
@@ -236,6 +236,11 @@ fn is_path(key: &str, value: &str) -> bool {
     named && !matches!(value, "" | "probe")
 }
 
+/// A value as librdkafka takes it: without blanks before it.
+fn spoken(value: &Secret) -> &str {
+    value.expose().trim_start()
+}
+
 /// Whether librdkafka can read the files that it is given: it would say so in OpenSSL's words, and later.
 pub(super) fn files_are_there(properties: &[(String, Secret)]) -> Result<(), String> {
     let files = properties.iter().filter(|(key, value)| is_path(key, value.expose()));
@@ -245,44 +250,35 @@ pub(super) fn files_are_there(properties: &[(String, Secret)]) -> Result<(), Str
     Ok(())
 }
 
-/// What lets others read or take part though the connection works, and what to do about it.
-pub(super) fn open_doors(properties: &[(String, Secret)]) -> Vec<String> {
-    let value = |wanted: &str| properties.iter().rfind(|(key, _)| key == wanted).map(|(_, value)| value.expose());
+/// What gives the password away, or lets another server stand in for the broker, though the connection works; and what to
+/// do about it.
+pub(super) fn open_doors(properties: &[(String, Secret)]) -> Vec<&'static str> {
+    let value = |wanted: &str| properties.iter().rfind(|(key, _)| key == wanted).map(|(_, value)| spoken(value));
     let is = |wanted: &str, values: &[&str]| {
         value(wanted).is_some_and(|value| values.iter().any(|one| one.eq_ignore_ascii_case(value)))
     };
     // SCRAM sends no password, but a proof of it.
-    let tells = ["sasl.mechanism", "sasl.mechanisms"].iter().any(|key| is(key, &["PLAIN", "OAUTHBEARER"]));
+    let tells = ["sasl.mechanism", "sasl.mechanisms"].iter().any(|key| is(key, &["PLAIN"]));
     let secure = is("security.protocol", &["SSL", "SASL_SSL"]);
-    let name = "ssl.endpoint.identification.algorithm";
     let doors = [
         (
             is("security.protocol", &["SASL_PLAINTEXT"]) && tells,
-            "security.protocol",
-            "the password goes over the network \
-          in clear, and whoever listens can use it: write \"SASL_SSL\", or take SCRAM-SHA-512 as sasl.mechanism",
+            "security.protocol: the password goes over the network in clear, and whoever listens can use it: write \
+             \"SASL_SSL\" (SCRAM-SHA-512 as sasl.mechanism hides the password, but no message)",
         ),
         (
-            secure && is(VERIFICATION, &FALSE),
-            VERIFICATION,
-            "any server is taken for the broker, and gets the \
-          password and the messages: name the authority in ssl.ca.location in its place",
+            secure && is("enable.ssl.certificate.verification", &["false", "f", "0"]),
+            "enable.ssl.certificate.verification: any server is taken for the broker, and gets all that is \
+             sent: name the authority in ssl.ca.location in its place",
         ),
         (
-            secure && is(name, &["none"]),
-            name,
-            "a certificate of any other server of the same authority is taken for the \
-          broker's: take this out once the broker's certificate has its name",
+            secure && is("ssl.endpoint.identification.algorithm", &["none"]),
+            "ssl.endpoint.identification.algorithm: another server with a certificate of the same authority is taken for \
+             the broker: take this out once the broker's certificate has its name",
         ),
     ];
-    doors.into_iter().filter(|(open, ..)| *open).map(|(_, key, what)| format!("{key}: {what}")).collect()
+    doors.into_iter().filter(|(open, _)| *open).map(|(_, what)| what).collect()
 }
-
-/// How librdkafka is told so.
-const TRUE: [&str; 3] = ["true", "t", "1"];
-const FALSE: [&str; 3] = ["false", "f", "0"];
-
-const VERIFICATION: &str = "enable.ssl.certificate.verification";
 
 /// Asks librdkafka whether it knows the property and takes the value.
 fn accepted(key: &str, secret: Secret) -> Result<Secret, String> {

@@ -38,7 +38,12 @@ fn properties_that_a_client_is_refused_for_are_told_and_no_broker_is_asked() {
     );
     edit(folder.path(), "huiju.toml", "retries = 0", "retries = 1");
     let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
-    assert!(status.success(), "{}", huiju.stderr());
+    assert!(status.success() && !huiju.stdout().contains("warning"), "{}{}", huiju.stdout(), huiju.stderr());
+    let clear = "security.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"";
+    edit(folder.path(), "huiju.toml", "retries = 1", clear);
+    let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
+    let said = huiju.stdout();
+    assert!(status.success() && said.contains("huiju.toml:7: [kafka.properties]: security.protocol: "), "{said}");
     assert_eq!(broker.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 

@@ -155,7 +155,7 @@ fn librdkafka_is_asked_about_names_and_values() {
 }
 
 #[test]
-fn what_lets_others_listen_or_take_part_is_told() {
+fn what_gives_the_password_away_or_lets_others_stand_in_is_told() {
     let doors = |lines: &str| {
         let Topics::Kafka(kafka) = read_text(&with(lines)).unwrap().topics else { panic!("no kafka") };
         let doors = kafka.open_doors();
@@ -166,6 +166,7 @@ fn what_lets_others_listen_or_take_part_is_told() {
     let (unverified, nameless) =
         ("enable.ssl.certificate.verification = false", "ssl.endpoint.identification.algorithm = \"none\"");
     assert_eq!(doors(&[clear, plain].join("\n")), ["security.protocol"]);
+    assert_eq!(doors("security.protocol = \" SASL_PLAINTEXT\"\nsasl.mechanism = \" PLAIN\""), ["security.protocol"]);
     assert!(doors(&[clear, scram].join("\n")).is_empty());
     assert!(doors(&[tls, plain].join("\n")).is_empty());
     let both = ["enable.ssl.certificate.verification", "ssl.endpoint.identification.algorithm"];

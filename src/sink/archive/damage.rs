@@ -29,14 +29,18 @@ fn refused(root: &Path, what: &str) -> Error {
     Error::config(format!("archive: the log of {} is damaged: {what}", root.display()))
 }
 
-/// What the table asks of its readers and writers, by the newest entry that tells. The kernel refuses what it does not know,
-/// too, but as one error among others.
+/// What the table asks of its readers and writers, by the newest entry that tells, if that is not long ago and all after
+/// it can be read. The kernel refuses what it does not know, too, but as one error among others.
 fn protocol(root: &Path) -> Option<(u64, Protocol)> {
+    const NEWEST: usize = 1000;
     let parts = log::list(root).ok()?;
-    parts.iter().rev().filter(|part| part.kind == Kind::Entry).find_map(|part| {
+    for part in parts.iter().rev().filter(|part| part.kind == Kind::Entry).take(NEWEST) {
         let entry = Entry::parse(&fs::read(root.join(part.path())).ok()?).ok()?;
-        Some((part.version, entry.protocol?))
-    })
+        if let Some(protocol) = entry.protocol {
+            return Some((part.version, protocol));
+        }
+    }
+    None
 }
 
 /// The first file that the newest version needs and that is not what it should be, and what to do about it.
@@ -44,8 +48,9 @@ fn find(root: &Path) -> Option<String> {
     let parts = log::list(root).ok()?;
     let versions = |kind: Kind| parts.iter().filter(move |part| part.kind == kind).map(|part| part.version);
     let opens = |version: &u64| live::open(&root.join(Part::checkpoint(*version).path())).is_ok();
-    // Of those that other programs write, in parts or with files beside them, we know no more than that they are there.
-    let good = versions(Kind::Checkpoint).rev().find(opens).max(log::other_checkpoint(root));
+    // Of those that other programs write we know no more than that they are there.
+    let others = log::other_checkpoints(root);
+    let good = versions(Kind::Checkpoint).rev().find(opens).max(others.last().copied());
     let from = good.map_or(0, |version| version + 1);
     let newest = versions(Kind::Entry).next_back();
     if let Some(what) = newest.and_then(|newest| (from..=newest).find_map(|version| wrong(root, version))) {
@@ -63,10 +68,12 @@ fn find(root: &Path) -> Option<String> {
         return Some(format!("{} cannot be read: remove it, and `_last_checkpoint` too: {rest}", path.display()));
     }
     match log::pointer(root) {
-        Pointer::To(version, _) if !parts.contains(&Part::checkpoint(version)) => Some(format!(
-            "{} names a checkpoint of version {version}, which is not there: remove `_last_checkpoint`: {rest}",
-            root.join(log::FOLDER).join("_last_checkpoint").display()
-        )),
+        Pointer::To(version, _) if !parts.contains(&Part::checkpoint(version)) && !others.contains(&version) => {
+            Some(format!(
+                "{} names a checkpoint of version {version}, which is not there: remove `_last_checkpoint`: {rest}",
+                root.join(log::FOLDER).join("_last_checkpoint").display()
+            ))
+        }
         _ => None,
     }
 }

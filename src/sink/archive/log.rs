@@ -1,6 +1,7 @@
 //! The folder of a table's log, by the names in it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -86,16 +87,24 @@ pub(super) fn list(root: &Path) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// The newest version that another program has written a checkpoint of in one of its own forms: in parts, or of version 2 of
-/// the protocol's checkpoints.
-pub(super) fn other_checkpoint(root: &Path) -> Option<u64> {
-    let names = fs::read_dir(root.join(FOLDER)).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let of = |name: String| {
-        let (version, ending) = version(&name)?;
-        let name = ending.strip_prefix("checkpoint.")?;
-        (name.ends_with(".parquet") || name.ends_with(".json")).then_some(version)
-    };
-    names.filter_map(of).max()
+/// The versions that other programs have written a whole checkpoint of in forms of their own: in parts, or of version 2 of
+/// the protocol's checkpoints, with a random part in its name.
+pub(super) fn other_checkpoints(root: &Path) -> BTreeSet<u64> {
+    // By version and number of parts: how many are there.
+    let mut found: BTreeMap<(u64, usize), usize> = BTreeMap::new();
+    for entry in fs::read_dir(root.join(FOLDER)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((version, ending)) = name.to_str().and_then(version) else { continue };
+        let parts = match ending.split('.').collect::<Vec<_>>()[..] {
+            ["checkpoint", _, parts, "parquet"] => parts.parse().unwrap_or(0),
+            ["checkpoint", _, "parquet" | "json"] => 1,
+            _ => 0,
+        };
+        if parts > 0 && entry.metadata().is_ok_and(|about| about.len() > 0) {
+            *found.entry((version, parts)).or_default() += 1;
+        }
+    }
+    found.into_iter().filter(|((_, parts), found)| found >= parts).map(|((version, _), _)| version).collect()
 }
 
 /// Where readers begin to read the log.
@@ -145,6 +154,21 @@ mod tests {
             assert!(is_begun(folder.path()), "{name}");
             fs::remove_file(log.join(name)).unwrap();
         }
+    }
+
+    #[test]
+    fn checkpoints_of_others_count_when_all_of_them_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(FOLDER)).unwrap();
+        let put = |name: &str, text: &str| fs::write(folder.path().join(FOLDER).join(name), text).unwrap();
+        put("00000000000000000003.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json", "{}");
+        put("00000000000000000004.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.parquet", "");
+        put("00000000000000000005.checkpoint.0000000001.0000000002.parquet", "x");
+        put("00000000000000000006.checkpoint.0000000001.0000000000.parquet", "x");
+        put("00000000000000000007.checkpoint.parquet", "x");
+        assert_eq!(Vec::from_iter(other_checkpoints(folder.path())), [3]);
+        put("00000000000000000005.checkpoint.0000000002.0000000002.parquet", "x");
+        assert_eq!(Vec::from_iter(other_checkpoints(folder.path())), [3, 5]);
     }
 
     #[test]

@@ -72,12 +72,30 @@ fn entries_before_a_checkpoint_in_parts_are_not_missed() {
     let version = replay::checkpoint(&bench.open(&[]).rows.table).unwrap();
     let name = |version: u64, ending: &str| log.join(format!("{version:020}.{ending}"));
     let part = name(version, "checkpoint.0000000001.0000000001.parquet");
-    fs::rename(name(version, "checkpoint.parquet"), part).unwrap();
+    fs::rename(name(version, "checkpoint.parquet"), &part).unwrap();
     fs::write(log.join("_last_checkpoint"), format!(r#"{{"version":{version},"size":1,"parts":1}}"#)).unwrap();
     (0..version).for_each(|version| fs::remove_file(name(version, "json")).unwrap());
     carry(&mut bench.open(&[0]), 0, 14, 15).unwrap();
     fs::write(name(version + 1, "json"), "garbage").unwrap();
     refused(&bench, &[&format!("{:020}.json cannot be understood", version + 1)]);
+    // What is wrong with the part is not ours to say: it is there.
+    fs::remove_file(name(version + 1, "json")).unwrap();
+    fs::write(part, "garbage").unwrap();
+    assert_eq!(bench.try_open().err().unwrap().kind, ErrorKind::Unavailable);
+}
+
+/// A feature that was taken out again with an entry that we may not read yet.
+#[test]
+fn what_an_older_entry_asks_for_is_not_believed_beside_one_that_cannot_be_read() {
+    let (bench, log) = table(2);
+    let asks =
+        r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["odd"],"writerFeatures":["odd"]}}"#;
+    let name = |version: u64| log.join(format!("{version:020}.json"));
+    let next = last_version(&bench.rows()) + 1;
+    fs::write(name(next), asks).unwrap();
+    refused(&bench, &["needs table features odd"]);
+    fs::write(name(next + 1), "{").unwrap();
+    refused(&bench, &[&format!("{:020}.json cannot be understood", next + 1)]);
 }
 
 #[test]
