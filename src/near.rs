@@ -1,7 +1,7 @@
 //! What somebody meant who wrote a word that is not known.
 
-/// The known word that `word` is most likely meant to be, whatever its case: one that begins with it, else one of which it
-/// is a slip, with letters more, less, other or swapped.
+/// The known word that `word` is most likely meant to be, whatever its case: one that begins with it, else one of which
+/// it is a slip, with letters more, less, other or swapped.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // What is longer than any name is no slip of one, and comparing it with each would take its time.
     if word.len() > LONGEST {

@@ -126,8 +126,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Without a mechanism librdkafka takes Kerberos, which is not built in. Nor is what fetches tokens: with OAUTHBEARER
-    /// it would wait for one for ever, unless it may make its own, which no broker takes but one that is set up to.
+    /// Without a mechanism librdkafka takes Kerberos, which is not built in. Nor is what fetches tokens: with
+    /// OAUTHBEARER it would wait for one for ever, unless it may make its own, which brokers take for tests only.
     fn look_for_mechanism(&self) {
         const WANTED: &str = "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"";
         let value =
@@ -250,8 +250,8 @@ pub(super) fn files_are_there(properties: &[(String, Secret)]) -> Result<(), Str
     Ok(())
 }
 
-/// What gives the password away, or lets another server stand in for the broker, though the connection works; and what to
-/// do about it.
+/// What gives the password away, or lets another server stand in for the broker, though the connection works; and what
+/// to do about it.
 pub(super) fn open_doors(properties: &[(String, Secret)]) -> Vec<&'static str> {
     let value = |wanted: &str| properties.iter().rfind(|(key, _)| key == wanted).map(|(_, value)| spoken(value));
     let is = |wanted: &str, values: &[&str]| {

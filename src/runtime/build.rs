@@ -36,9 +36,9 @@ use crate::{
 const DEPTH: usize = 4;
 
 /// What a batch holds at most: few enough rows that their columns are not far away when the next step reads them, and
-/// that a dozen of them in flight are little memory; enough that a call per column and step costs little, and that rules and
-/// weights, once in the cache, are used for long. By the benchmark 512 cost a tenth more, 128 three quarters; 8,192 save at
-/// most 6 % and take 20 MB more at the peak.
+/// that a dozen of them in flight are little memory; enough that a call per column and step costs little, and that rules
+/// and weights, once in the cache, are used for long. By the benchmark 512 cost a tenth more, 128 three quarters; 8,192
+/// save at most 6 % and take 20 MB more at the peak.
 const BATCH: usize = 2048;
 const BATCH_BYTES: usize = 4 << 20;
 

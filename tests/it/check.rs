@@ -1,10 +1,13 @@
 //! `huiju check` on broken files: every mistake, with the line that has to be corrected.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use expect_test::expect;
 
-use super::{other_feed::project, support::Huiju};
+use super::{
+    other_feed::project,
+    support::{Huiju, eventually},
+};
 
 /// Replaces a text in a file; an empty one is all there is.
 fn edit(folder: &Path, file: &str, from: &str, to: &str) {
@@ -45,6 +48,9 @@ fn properties_that_a_client_is_refused_for_are_told_and_no_broker_is_asked() {
     let said = huiju.stdout();
     assert!(status.success() && said.contains("huiju.toml:7: [kafka.properties]: security.protocol: "), "{said}");
     assert_eq!(broker.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    let huiju = Huiju::start(folder.path(), &["run"], &[]);
+    let warned = || huiju.stderr().contains("WARN [kafka.properties]: security.protocol: ").then_some(());
+    eventually("whoever runs is warned as well", Duration::from_secs(60), warned);
 }
 
 const HEAD: &str = r#"owner = "照明数据组"

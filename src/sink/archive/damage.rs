@@ -29,8 +29,8 @@ fn refused(root: &Path, what: &str) -> Error {
     Error::config(format!("archive: the log of {} is damaged: {what}", root.display()))
 }
 
-/// What the table asks of its readers and writers, by the newest entry that tells, if that is not long ago and all after
-/// it can be read. The kernel refuses what it does not know, too, but as one error among others.
+/// What the table asks of its readers and writers, by the newest entry that tells, if that is not long ago and all
+/// after it can be read. The kernel refuses what it does not know, too, but as one error among others.
 fn protocol(root: &Path) -> Option<(u64, Protocol)> {
     const NEWEST: usize = 1000;
     let parts = log::list(root).ok()?;

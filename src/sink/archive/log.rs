@@ -87,8 +87,8 @@ pub(super) fn list(root: &Path) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-/// The versions that other programs have written a whole checkpoint of in forms of their own: in parts, or of version 2 of
-/// the protocol's checkpoints, with a random part in its name.
+/// The versions that other programs have written a whole checkpoint of in forms of their own: in parts, or of version 2
+/// of the protocol's checkpoints, with a random part in its name.
 pub(super) fn other_checkpoints(root: &Path) -> BTreeSet<u64> {
     // By version and number of parts: how many are there.
     let mut found: BTreeMap<(u64, usize), usize> = BTreeMap::new();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_of_others_count_when_all_of_them_is_there() {
+    fn a_checkpoint_of_others_counts_when_all_of_it_is_there() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(FOLDER)).unwrap();
         let put = |name: &str, text: &str| fs::write(folder.path().join(FOLDER).join(name), text).unwrap();

@@ -10,10 +10,10 @@
 //! | smallest < low | retention took `[smallest, low)` | `gaps`: stop, or begin at low and record what is lost |
 //! | largest > high | the topic was created anew, or cut short | stop, always |
 //!
-//! Cursors in another topic of this name, and beyond the high mark, have no `record`: a cursor never goes back, so every
-//! sink would drop what a new topic holds below its cursor, silently. Somebody has to decide, by giving the pipeline another
-//! group and archive, or the data another topic. Topics that are copied to another cluster are others too, unless the copy
-//! has kept the offsets.
+//! Cursors in another topic of this name, and beyond the high mark, have no `record`: a cursor never goes back, so
+//! every sink would drop what a new topic holds below its cursor, silently. Somebody has to decide, by giving the
+//! pipeline another group and archive, or the data another topic. Topics that are copied to another cluster are others
+//! too, unless the copy has kept the offsets.
 //!
 //! A topic that was created anew and already holds more messages than we had read looks, by its offsets, like the old
 //! one. What tells is that the broker forgets the group's committed offsets with the topic. That is why no message is
