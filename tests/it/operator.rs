@@ -326,9 +326,18 @@ fn a_sink_that_is_left_behind_is_told_for_as_long_as_it_is() {
     let behind = eventually("it is told", SOON, || status().filter(|(_, status)| !status["reason"].is_null()));
     assert_eq!(behind.1["state"], "running", "{behind:?}");
     assert!(behind.1["reason"].as_str().unwrap().starts_with("the archive sink is left behind: "), "{behind:?}");
+    let metric = |name: &str| {
+        let (_, metrics) = huiju.get("/metrics")?;
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+    };
+    let up = "huiju_sink_up{pipeline=\"street_lamps\",sink=\"archive\"}";
+    let restarts = "huiju_line_restarts_total{pipeline=\"street_lamps\",reason=\"rejoin\"}";
+    eventually("it is counted as down", SOON, || (metric(up)? == 0).then_some(()));
     fs::rename(&away, &table).unwrap();
     eventually("it is back", SOON, || status().filter(|(_, status)| status["reason"].is_null()));
     eventually("the rest is archived", SOON, || (Table::skim(&table).account().input == 20).then_some(()));
+    eventually("it is counted as up again", SOON, || (metric(up)? == 1).then_some(()));
+    eventually("the line that was built anew is counted", SOON, || (metric(restarts)? >= 1).then_some(()));
     huiju.process.signal(libc::SIGTERM);
     assert!(huiju.wait(SOON).success(), "{}", huiju.stderr());
 }
