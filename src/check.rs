@@ -31,10 +31,13 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
     if pipelines.iter().any(has_archive) {
         findings.extend(config.odd_archive().map(|why| of_location(config, why)));
     }
-    let library = Library::read(&config.schemas).map_err(|found| findings.extend(found)).ok();
+    let library = Library::read(&config.schemas).unwrap_or_else(|found| {
+        findings.extend(found);
+        Library::outline()
+    });
     // What is not compiled for want of something else is read all the same, to tell its mistakes together with that.
     if !findings.is_empty() {
-        let compiled = |name: &String| library.is_some() && pipelines.iter().any(|one| one.contract == *name);
+        let compiled = |name: &String| pipelines.iter().any(|one| one.contract == *name);
         let alone = odcs::names(&config.schemas).into_iter().filter(|name| !compiled(name));
         findings.extend(alone.filter_map(|name| odcs::read(&config.schemas, &name).err()).flatten());
     }
@@ -45,14 +48,10 @@ pub fn prepare(config: &Config, only: &[String]) -> Result<Vec<Prepared>> {
         findings.push(Finding::new(at, format!("there is no pipeline \"{name}\"{near}")));
     }
     let mut prepared = Vec::new();
-    if let Some(library) = &library {
-        for pipeline in
-            pipelines.into_iter().filter(|one| only.is_empty() || only.iter().any(|name| *name == *one.name))
-        {
-            match build::prepare(&config.schemas, library, pipeline) {
-                Ok(one) => prepared.push(one),
-                Err(found) => findings.extend(found),
-            }
+    for pipeline in pipelines.into_iter().filter(|one| only.is_empty() || only.iter().any(|name| *name == *one.name)) {
+        match build::prepare(&config.schemas, &library, pipeline) {
+            Ok(one) => prepared.push(one),
+            Err(found) => findings.extend(found),
         }
     }
     match findings.is_empty() {

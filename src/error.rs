@@ -64,7 +64,8 @@ impl ErrorKind {
             ErrorKind::Fenced => "another instance has taken over; nothing is lost",
             ErrorKind::Evicted => "nothing is lost: start again, or let the other instances go on",
             ErrorKind::TooManyRejects => {
-                "look at the rejects; raise [rejects] limit in pipeline.toml if this is expected"
+                "look at the message that is named, and at the rejects of before; raise [rejects] limit in pipeline.toml \
+                 if this is expected"
             }
             ErrorKind::Gap => {
                 "nothing was skipped: put back what is gone, or decide what it means, as is said above and in \

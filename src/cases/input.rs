@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use super::json::{self, Entries};
-use crate::{near::did_you_mean, runtime::build::Prepared};
+use crate::{
+    near::did_you_mean,
+    runtime::build::Prepared,
+    text::charset::{encode, encode_json},
+};
 
 /// A message of a case: its source, and the message as it would be fetched.
 pub(super) struct Sent {
@@ -51,10 +55,14 @@ fn message(prepared: &Prepared, entries: Entries) -> Result<Sent, String> {
             Err(_) => return Err(format!("at \"{text}\" is no time with its zone: write 2026-06-01T08:00:00+08:00")),
         },
     };
+    let charset = prepared.pipeline.sources[source].charset;
     let payload = match (raw("message"), text("text")?, text("hex")?) {
         (Some("null"), None, None) => None,
-        (Some(message), None, None) => Some(message.as_bytes().to_vec()),
-        (None, Some(text), None) => Some(text.into_bytes()),
+        (Some(message), None, None) => Some(encode_json(message, charset)),
+        (None, Some(text), None) => {
+            let bytes = encode(&text, charset);
+            Some(bytes.ok_or("text has a character that the source's charset does not have: write it as hex")?)
+        }
         (None, None, Some(hex)) => {
             Some(from_hex(&hex).ok_or_else(|| format!("hex \"{hex}\" is not hexadecimal: write 7b7d for {{}}"))?)
         }

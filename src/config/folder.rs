@@ -21,7 +21,7 @@ use super::{
     table::{Document, Table, read_text},
     values,
 };
-use crate::error::Finding;
+use crate::{error::Finding, near};
 
 /// The pipelines of a folder whose SQL can be compiled, in the order of their names, and all that is wrong: also what is
 /// with the rest of one that can be. Where `only` names some, mistakes of the others are theirs alone.
@@ -100,6 +100,29 @@ pub(super) fn in_capitals(path: &Path, endings: &[&str]) -> Option<Finding> {
         path.display().to_string(),
         format!("nobody reads it: write its ending in small letters, {ending}"),
     ))
+}
+
+/// That nobody reads what looks as if it were meant to be read: a file whose ending is a slip, or has another behind it
+/// (`3_mask.sql.txt`), and a folder with such files in it.
+pub(super) fn unread(path: &Path, todo: &str) -> Option<Finding> {
+    const ENDINGS: [&str; 3] = ["sql", "toml", "csv"];
+    let name = file_name(path);
+    let parts: Vec<String> = name.split('.').skip(1).map(str::to_ascii_lowercase).collect();
+    let ending = parts.last().map(String::as_str).unwrap_or_default();
+    let is_read = ENDINGS.contains(&ending);
+    let is_meant = match path.is_dir() {
+        true => {
+            let inside = list(path).unwrap_or_default();
+            let known = matches!(name.as_str(), "sources" | "sample" | "tests");
+            !known
+                && inside.iter().any(|path| path.extension().is_some_and(|ending| ending == "sql" || ending == "toml"))
+        }
+        false => {
+            let hidden = parts.iter().any(|part| ENDINGS.contains(&part.as_str()));
+            !is_read && (hidden || near::nearest(ending, ENDINGS).is_some())
+        }
+    };
+    is_meant.then(|| Finding::new(path.display().to_string(), format!("nobody reads it: {todo}, or take it away")))
 }
 
 pub(super) fn file_name(path: &Path) -> String {
@@ -245,7 +268,10 @@ fn read_stages(folder: &Path, findings: &mut Vec<Finding>) -> Vec<Stage> {
     // A folder that cannot be listed has been told about by its pipeline.toml.
     let mut paths = list(folder).unwrap_or_default();
     let listed = !paths.is_empty();
-    let capitals: Vec<Finding> = paths.iter().filter_map(|path| in_capitals(path, &[".sql", ".toml"])).collect();
+    let mut capitals: Vec<Finding> = paths.iter().filter_map(|path| in_capitals(path, &[".sql", ".toml"])).collect();
+    capitals.extend(
+        paths.iter().filter_map(|path| unread(path, "a stage is NUMBER_NAME.sql, in the pipeline's folder itself")),
+    );
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "sql"));
     if listed && paths.is_empty() && capitals.is_empty() {
         let what = "no stages: write at least one, for instance 1_clean.sql with SELECT … FROM raw";

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Source,
-    folder::{file_name, in_capitals, list, read_stage},
+    folder::{file_name, in_capitals, list, read_stage, unread},
     pipeline::Alias,
     table::{Document, Table, read_text},
     values,
@@ -70,6 +70,7 @@ fn group(paths: Vec<PathBuf>, findings: &mut Vec<Finding>) -> BTreeMap<String, F
             findings.push(Finding::new(path.display().to_string(), what));
         } else {
             findings.extend(in_capitals(&path, &[".toml", ".sql", ".codes.csv", ".csv"]));
+            findings.extend(unread(&path, "the files of a source are NAME.toml, NAME.sql and NAME.codes.csv"));
         }
     }
     sources

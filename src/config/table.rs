@@ -4,7 +4,7 @@
 //! for, and calls what is left over unknown. A value that cannot be used leaves a finding and `None` behind, so the
 //! reader goes on; the file is refused when it has any finding at the end.
 
-use std::{cell::RefCell, ops::Range, path::Path};
+use std::{cell::RefCell, collections::BTreeSet, ops::Range, path::Path};
 
 use toml::{
     Spanned,
@@ -45,6 +45,35 @@ pub(super) fn place(file: &Path, path: &str) -> String {
     document.place(offset)
 }
 
+/// Where the array begins that a TOML text is in at its end. Names of tables end with their line, texts may hold anything.
+fn open_array(text: &str) -> Option<usize> {
+    let (mut open, mut quote, mut at) = (Vec::new(), "", 0);
+    while let Some(c) = text[at..].chars().next() {
+        let rest = &text[at..];
+        let mut taken = c.len_utf8();
+        if !quote.is_empty() {
+            if c == '\\' && quote.starts_with('"') {
+                taken += rest[1..].chars().next().map_or(0, char::len_utf8);
+            } else if rest.starts_with(quote) {
+                taken = quote.len();
+                quote = "";
+            }
+        } else if c == '#' {
+            taken = rest.find('\n').unwrap_or(rest.len());
+        } else if let Some(begun) =
+            ["\"\"\"", "\u{27}\u{27}\u{27}", "\"", "\u{27}"].into_iter().find(|q| rest.starts_with(q))
+        {
+            (quote, taken) = (begun, begun.len());
+        } else if c == '[' {
+            open.push(at);
+        } else if c == ']' {
+            open.pop();
+        }
+        at += taken;
+    }
+    open.first().copied()
+}
+
 /// A file being read, and what was found wrong with it so far.
 pub(super) struct Document {
     at: String,
@@ -64,6 +93,15 @@ impl Document {
     /// The top table; none when the file is not TOML, because what follows a slip of syntax is guesswork.
     pub fn parse(&self) -> Option<DeTable<'_>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
+        let lines: BTreeSet<usize> =
+            errors.iter().map(|error| self.line(error.span().map_or(0, |span| span.start))).collect();
+        // All that follows is taken for its elements.
+        if lines.len() > 1
+            && let Some(begin) = errors[0].span().and_then(|span| open_array(&self.text[..span.start]))
+        {
+            self.add(begin, "not TOML: this array does not end: its ], or a comma in it, is missing".to_owned());
+            return None;
+        }
         let (mut last, mut told) = (0, 0);
         for error in &errors {
             let offset = error.span().map_or(0, |span| span.start);

@@ -97,7 +97,7 @@ pub(super) fn read(node: &Node, tables: Tables<'_>, findings: &mut Findings) -> 
     let classification = form.text("classification", findings);
     if let Some((text, line)) = classification
         && text != "personal"
-        && crate::near::resembles(text, "personal")
+        && (crate::near::resembles(text, "personal") || means_personal(text))
     {
         findings.add(
             line,
@@ -229,4 +229,11 @@ fn check_table(table: &str, line: usize, what: &str, tables: Tables<'_>, finding
         let todo = hint(table, &known, &otherwise);
         findings.add(line, format!("{what} takes its codes from `codes/{table}.csv`, which is not there: {todo}"));
     }
+}
+
+/// Whether a word, whatever its language, says of data that they are about people, or to be protected for their sake.
+fn means_personal(classification: &str) -> bool {
+    let word = classification.to_lowercase();
+    ["个人", "敏感", "隐私", "sensitive", "private"].iter().any(|part| word.contains(part))
+        || word.split(|c: char| !c.is_alphanumeric()).any(|part| part == "pii" || part == "spi")
 }

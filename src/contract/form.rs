@@ -76,6 +76,17 @@ impl<'n> Form<'n> {
                 findings
                     .add(key.line, format!("`{}` of {what} is written in line {first} already: keep one", key.text));
             } else if !known.contains(&key.text.as_str()) {
+                let before = index.checked_sub(1).map(|before| &entries[before]);
+                if let Some((key_before, Node { value: Value::Text(begun), .. })) = before
+                    && key.text.ends_with(')')
+                    && begun.contains('(')
+                    && !begun.contains(')')
+                {
+                    let (name, whole) = (&key_before.text, format!("{begun},{}", key.text));
+                    let todo = format!("in braces a comma ends a value, put it in quotes: `{name}: \"{whole}\"`");
+                    findings.add(key.line, format!("{what} cannot have the key `{}`: {todo}", key.text));
+                    continue;
+                }
                 let otherwise = "remove it, or make it one of the `customProperties`";
                 let todo = hint(&key.text, known, otherwise);
                 findings.add(key.line, format!("{what} cannot have the key `{}`: {todo}", key.text));

@@ -67,7 +67,8 @@ pub(super) fn read(form: &Form<'_>, findings: &mut Findings) -> Option<Kind> {
         ("number", decimal) if decimal.starts_with("decimal") => match precision_and_scale(decimal) {
             Some((precision, scale)) => Kind::Decimal { precision, scale },
             None => {
-                let todo = "write `decimal(precision, scale)` with 1 to 38 digits, such as `decimal(18,2)`";
+                let todo =
+                    "write `decimal(precision, scale)` with 1 to 38 digits, such as `\"decimal(18,2)\"`, in quotes";
                 findings.add(line, format!("physicalType `{physical}` of {what} is not a decimal: {todo}"));
                 return None;
             }

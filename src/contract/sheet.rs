@@ -71,7 +71,10 @@ fn rows(text: &str, header: &[&str], findings: &mut Findings) -> Vec<Row> {
             // `,,,,` is how a spreadsheet writes an empty line
         } else if fields.len() != header.len() {
             let (has, wants, first) = (fields.len(), header.len(), fields.get(0).unwrap_or_default());
-            let todo = "a value with a comma in it needs quotes";
+            let todo = match has < wants {
+                true => format!("an empty value has its comma too, `{}`", header.join(",")),
+                false => "a value with a comma in it needs quotes".to_owned(),
+            };
             findings.add(line, format!("the row `{first}` has {has} values, the header {wants}: {todo}"));
         } else {
             for what in header.iter().zip(&fields).filter_map(|(name, value)| otherwise_joined(name, value)) {

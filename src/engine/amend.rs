@@ -20,7 +20,7 @@ use datafusion::{
     physical_expr::create_physical_expr,
 };
 
-use super::{digits, evaluate::alone, held, interval, numbers, times};
+use super::{digits, evaluate::alone, held, interval, mixed, numbers, times};
 
 type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
 
@@ -29,7 +29,8 @@ pub(super) fn rules() -> Vec<Rule> {
     let theirs = || Analyzer::new().rules;
     let ours = |name, amend| Arc::new(Amend { name, amend }) as Rule;
     // Finding common types, DataFusion puts in nanoseconds of its own, and then has to find types for what became of them.
-    let types = [vec![ours("micros", micros)], theirs(), vec![ours("micros", micros)], theirs()];
+    let first = vec![ours("mixed", mixed::refuse), ours("micros", micros)];
+    let types = [first, theirs(), vec![ours("micros", micros)], theirs()];
     let rest = [
         ours("times", times::sensible),
         ours("intervals", interval::compare),

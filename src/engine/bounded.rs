@@ -39,6 +39,10 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         bounded(functions_nested::replace::array_replace_udf(), Size::PerElement(&[2])),
         bounded(functions_nested::replace::array_replace_n_udf(), Size::PerElement(&[2])),
         bounded(functions_nested::replace::array_replace_all_udf(), Size::PerElement(&[2])),
+        bounded(string::concat(), Size::Sum),
+        bounded(string::concat_ws(), Size::Sum),
+        bounded(functions_nested::concat::array_concat_udf(), Size::Sum),
+        bounded(functions_nested::string::string_to_array_udf(), Size::Parts),
     ]
 }
 
@@ -55,6 +59,10 @@ enum Size {
     Replaced,
     /// The third argument, where the second matches in the first, and what it repeats of that.
     Matched,
+    /// All arguments together, and the first, which may stand between them, once more for each.
+    Sum,
+    /// The first argument, of which each byte may be an element.
+    Parts,
     /// These arguments, for each element of the first.
     PerElement(&'static [usize]),
 }
@@ -71,6 +79,7 @@ impl Bounded {
             Size::Number | Size::Times | Size::Elements(_) => self.check_number(args),
             Size::Replaced | Size::Matched => self.check_replaced(args),
             Size::PerElement(added) => self.check_lists(args, added),
+            Size::Sum | Size::Parts => self.check_sum(args),
         }
     }
 
@@ -131,6 +140,21 @@ impl Bounded {
             all += size;
         }
         self.refuse_above(LARGEST_BATCH, all)
+    }
+
+    fn check_sum(&self, args: &ScalarFunctionArgs) -> PlanResult<()> {
+        const ELEMENT: usize = 20; // a view of a text and its place
+        let of = |arg: &ColumnarValue| match arg {
+            ColumnarValue::Array(array) => bytes(array),
+            ColumnarValue::Scalar(scalar) => scalar.size().saturating_mul(args.number_rows),
+        };
+        let first = args.args.first().map_or(0, of);
+        let all = match self.size {
+            Size::Parts => first.saturating_mul(ELEMENT),
+            _ => args.args.iter().map(of).fold(0, usize::saturating_add).saturating_add(first * args.args.len()),
+        };
+        // What stands between is short, as a rule: looked at only where it might be too much.
+        self.refuse_above(LARGEST_BATCH * 4, all)
     }
 
     fn check_lists(&self, args: &ScalarFunctionArgs, added: &[usize]) -> PlanResult<()> {

@@ -1,6 +1,9 @@
 //! How long and how deep an expression is, by its tokens: before anything goes as deep as there are operators.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::{
+    ast::{Expr, Visit, Visitor},
     dialect::GenericDialect,
     keywords::Keyword,
     tokenizer::{Token, TokenWithSpan, Tokenizer},
@@ -11,6 +14,12 @@ use super::lint::{Mistake, line};
 /// Operators in a row that an expression may have: the engine goes as deep as there are, and falls off its stack.
 const LONGEST: usize = 500;
 const TOO_LONG: &str = "more than 500 operators in a row: write IN (…), or compute a part in the stage before";
+
+/// Brackets in brackets, and subscripts in a row: some of what is in more the parser reads again and again, and each level
+/// of what is in less is planned in no time. A message is 64 deep at most.
+const DEEPEST: usize = 40;
+const SUBSCRIPTS: usize = 64;
+pub(super) const TOO_DEEP: &str = "this is nested too deep: compute a part in the stage before";
 
 /// Operators that are words. What the parser guards itself, as `NOT`, is none of them.
 const OPERATORS: &[Keyword] = &[
@@ -44,11 +53,14 @@ fn tokens(sql: &str) -> Option<Vec<TokenWithSpan>> {
 /// the parser would look for again and again.
 pub(super) fn endless(sql: &str) -> Option<Mistake> {
     use Token::*;
-    // By bracket and CASE that is open, with the place of the CASE.
+    // By bracket and CASE that is open, with the place of the CASE; and the subscripts there, since a comma.
     let mut rows = vec![(0, None)];
+    let mut subscripts = vec![0];
+    let mut too_deep = None;
     // What follows is a name, whatever the word.
     let mut named = false;
     for token in tokens(sql)? {
+        let depth = rows.len() - 1;
         let (row, case) = rows.last_mut()?;
         let in_case = case.is_some();
         match &token.token {
@@ -63,7 +75,7 @@ pub(super) fn endless(sql: &str) -> Option<Mistake> {
             },
             LParen | LBracket => rows.push((0, None)),
             RParen | RBracket => close(&mut rows),
-            Comma => *row = 0,
+            Comma => (*row, subscripts[depth]) = (0, 0),
             Number(..) | SingleQuotedString(_) | Whitespace(_) | Period => {}
             _ => *row += 1,
         }
@@ -72,12 +84,21 @@ pub(super) fn endless(sql: &str) -> Option<Mistake> {
             Word(word) => word.keyword == Keyword::AS,
             other => *other == Period,
         };
+        subscripts.resize(rows.len(), 0);
+        if token.token == RBracket {
+            *subscripts.last_mut()? += 1;
+        }
+        if rows.len() > DEEPEST || *subscripts.last()? > SUBSCRIPTS {
+            too_deep.get_or_insert((line(token.span), TOO_DEEP.to_owned()));
+        }
         if rows.last()?.0 > LONGEST {
             return Some((line(token.span), TOO_LONG.to_owned()));
         }
     }
-    let (_, open) = rows.into_iter().rfind(|(_, case)| case.is_some())?;
-    Some((line(open?), "this CASE has no END".to_owned()))
+    match rows.into_iter().rev().find_map(|(_, case)| case) {
+        Some(open) => Some((line(open), "this CASE has no END".to_owned())),
+        None => too_deep,
+    }
 }
 
 fn close<T>(rows: &mut Vec<(usize, T)>) {
@@ -88,6 +109,39 @@ fn close<T>(rows: &mut Vec<(usize, T)>) {
     if let Some((outer, _)) = rows.last_mut() {
         *outer = inner.max(*outer);
     }
+}
+
+/// Whether the planner would take an expression for many times as many as are written: it writes the arguments of some
+/// functions out twice, those of functions in them four times, and so on.
+pub(super) fn multiplies(expr: &impl Visit) -> bool {
+    const MOST: f64 = 50_000.0;
+    /// By expression that is open, what is in it so far.
+    struct Weights(Vec<f64>, f64);
+    impl Visitor for Weights {
+        type Break = ();
+        fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+            self.0.push(1.0);
+            ControlFlow::Continue(())
+        }
+        fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let times = match expr {
+                Expr::Function(call) => {
+                    let name = call.name.to_string().to_lowercase();
+                    if matches!(name.as_str(), "coalesce" | "nvl" | "nvl2" | "ifnull") { 2.0 } else { 1.0 }
+                }
+                Expr::Between { .. } => 2.5,
+                Expr::Case { operand: Some(_), conditions, .. } => conditions.len().max(1) as f64,
+                _ => 1.0,
+            };
+            let weight = self.0.pop().unwrap_or_default() * times;
+            self.0.last_mut().into_iter().for_each(|outer| *outer += weight);
+            self.1 = self.1.max(weight);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut weights = Weights(Vec::new(), 0.0);
+    let _ = expr.visit(&mut weights);
+    weights.1 > MOST
 }
 
 /// The line in which most brackets are open.

@@ -158,6 +158,7 @@ fn instead(from: &DataType, to: &DataType) -> &'static str {
         }
         (List(_), List(_)) => ": use CAST(… AS VARCHAR[])",
         (_, List(_)) => ": use make_array(CAST(… AS VARCHAR))",
+        (Struct(_), _) => ": use one of its parts, …['name']",
         (List(_), Utf8) => ": use array_to_string(…, ',')",
         (List(_), _) => ": use one of its elements, …[1]",
         (_, Timestamp(..)) => ": use local_time()",

@@ -11,10 +11,12 @@ use arrow::{
 };
 use datafusion::{
     common::DataFusionError,
-    physical_expr::{PhysicalExpr, utils::collect_columns},
+    logical_expr::ColumnarValue,
+    physical_expr::{PhysicalExpr, expressions::Column, utils::collect_columns},
 };
 
 use super::{
+    bounded::{LARGEST_BATCH, bytes},
     checks::LARGEST_ROW,
     shield::shield,
     step::{Step, Steps, rule_number},
@@ -96,14 +98,40 @@ fn whole(steps: &[Step], input: &RecordBatch) -> Result<RecordBatch, DataFusionE
             if let Some(take) = &step.take {
                 batch = batch.project(take)?;
             }
-            let mut columns = Vec::with_capacity(step.exprs.len());
+            let (mut columns, mut made) = (Vec::with_capacity(step.exprs.len()), 0);
             for expr in &step.exprs {
-                columns.push(expr.evaluate(&batch)?.into_array(rows)?);
+                let column = computed(expr, &batch)?;
+                if !expr.is::<Column>() {
+                    made += bytes(&column);
+                    refuse_above(MOST_MADE, made)?;
+                }
+                columns.push(column);
             }
             batch = RecordBatch::try_new_with_options(step.schema.clone(), columns, &options)?;
         }
         Ok(batch)
     })
+}
+
+/// The values of an expression for the rows of a batch. One that is the same for each is looked at before it is written
+/// out as often.
+fn computed(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
+    let value = expr.evaluate(batch)?;
+    if let ColumnarValue::Scalar(scalar) = &value {
+        refuse_above(MOST_MADE, scalar.size().saturating_mul(batch.num_rows()))?;
+    }
+    value.into_array(batch.num_rows())
+}
+
+/// Bytes that a step may make of a batch. Of more, the batch is halved; a row of more is rejected. The largest field that a
+/// message can have, a few times.
+const MOST_MADE: usize = LARGEST_BATCH * 4;
+
+fn refuse_above(limit: usize, bytes: usize) -> Result<(), DataFusionError> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(DataFusionError::ResourcesExhausted(format!("{bytes} bytes, more than {limit}")))
 }
 
 /// One row, each expression on its own, as it is written. A rule of severity warning that cannot be computed does not hold.
@@ -163,7 +191,11 @@ fn single(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> Result<RecordB
 
 /// An expression over a batch, by itself.
 pub(super) fn alone(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
-    shield(|| expr.evaluate(batch)?.into_array(batch.num_rows()))
+    shield(|| {
+        let column = computed(expr, batch)?;
+        refuse_above(MOST_MADE, bytes(&column))?;
+        Ok(column)
+    })
 }
 
 /// Positions of the columns that an expression reads.

@@ -6,8 +6,8 @@
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, Date32Array, StringBuilder, TimestampMicrosecondArray},
-    datatypes::{DataType, Date32Type},
+    array::{Array, ArrayRef, BooleanArray, Date32Array, ListBuilder, StringBuilder, TimestampMicrosecondArray},
+    datatypes::{DataType, Date32Type, Field},
 };
 use chrono::{DateTime, Utc};
 use datafusion::logical_expr::ScalarUDF;
@@ -32,7 +32,7 @@ use crate::{
         division::{Division, Divisions, Level, Retired},
         id_card::IdCard,
         keywords::{KeywordRule, KeywordRules},
-        mask, person,
+        lists, mask, person,
         phone::Phone,
         width,
     },
@@ -45,9 +45,21 @@ pub struct Library {
     divisions: Arc<Divisions>,
     rules: BTreeMap<String, Arc<KeywordRules>>,
     weights: BTreeMap<String, Arc<Model>>,
+    is_outline: bool,
 }
 
 impl Library {
+    /// What stands in for one that could not be read: SQL can be looked at with it, but not run.
+    pub fn outline() -> Library {
+        let divisions = Arc::new(Divisions::new(Vec::new(), Vec::new()));
+        let (tables, rules, weights) = (CodeTables::default(), BTreeMap::new(), BTreeMap::new());
+        Library { tables, divisions, rules, weights, is_outline: true }
+    }
+
+    pub fn is_outline(&self) -> bool {
+        self.is_outline
+    }
+
     /// Reads everything beside the contracts; all mistakes at once.
     pub fn read(schemas: &Path) -> Result<Library, Vec<Finding>> {
         let mut findings = Vec::new();
@@ -93,7 +105,7 @@ impl Library {
         };
         let divisions =
             Divisions::new(in_force.into_iter().map(division).collect(), retired.into_iter().map(gone).collect());
-        Ok(Library { tables, divisions: Arc::new(divisions), rules, weights })
+        Ok(Library { tables, divisions: Arc::new(divisions), rules, weights, is_outline: false })
     }
 
     pub fn tables(&self) -> &CodeTables {
@@ -115,6 +127,9 @@ impl Library {
 
     /// What is wrong with what a source says of codes and of its home.
     pub(super) fn check(&self, source: &Source) -> Vec<Finding> {
+        if self.is_outline {
+            return Vec::new();
+        }
         let (_, mut findings) = code_tables::said_by(source, &self.tables);
         findings.extend(self.knows_home(source).err());
         findings
@@ -226,6 +241,23 @@ impl Library {
                 Ok(Arc::new(text.iter().map(|t| t.and_then(yes)).collect::<BooleanArray>()) as ArrayRef)
             },
         ));
+        let element = Arc::new(Field::new_list_field(DataType::Utf8, true));
+        all.push(Function::new(
+            "json_texts",
+            "json_texts(t): the elements of a JSON array as a list of texts; NULL when it is none.",
+            vec![vec![DataType::Utf8]],
+            DataType::List(element.clone()),
+            move |args, rows| {
+                let text = strings(&args[0], rows)?;
+                let mut out = ListBuilder::new(StringBuilder::new()).with_field(element.clone());
+                for elements in text.iter().map(|text| text.and_then(lists::json_texts)) {
+                    let is_list = elements.is_some();
+                    elements.into_iter().flatten().for_each(|element| out.values().append_option(element));
+                    out.append(is_list);
+                }
+                Ok(Arc::new(out.finish()) as ArrayRef)
+            },
+        ));
         all.extend(code_tables::functions(said, zone));
         let (known, at) = (divisions.clone(), home.clone());
         all.push(Function::new(
@@ -262,7 +294,8 @@ impl Library {
         all.push(classes::keyword_class(&self.rules));
         all.push(classes::content_class(weights, &self.weights));
         all.push(classes::content_class_learned(weights, &self.weights));
-        all.into_iter().map(ScalarUDF::new_from_impl).chain(bounded::functions()).collect()
+        let all = all.into_iter().map(|function| if self.is_outline { function.outline() } else { function });
+        all.map(ScalarUDF::new_from_impl).chain(bounded::functions()).collect()
     }
 
     /// With a wrong home no local phone and no bare name would be read, and nothing would say why.

@@ -25,7 +25,7 @@ use datafusion::{
 
 use super::{
     case,
-    chain::{deepest, endless, first_line, last_line},
+    chain::{TOO_DEEP, deepest, endless, first_line, last_line, multiplies},
     meta, words,
 };
 use crate::{config::Stage, error::Finding};
@@ -200,6 +200,9 @@ fn of_column(item: &SelectItem, known: &SessionState) -> Vec<Mistake> {
     use ast::Expr::Identifier;
     let mut calls = Calls { known, depth: 0, wrong: Vec::new() };
     let _ = item.visit(&mut calls);
+    if multiplies(item) {
+        calls.wrong.push((line(item.span()), TOO_DEEP.to_owned()));
+    }
     let text = match item {
         SelectItem::ExprWithAlias { expr, alias }
             if meta::is_meta(&alias.value) && *expr != Identifier(alias.clone()) =>
@@ -292,10 +295,11 @@ fn text_length(expr: &ast::Expr) -> Option<String> {
 pub(super) fn text_lengths(condition: &str) -> Vec<String> {
     let parsed = Parser::new(&GenericDialect {}).try_with_sql(condition).and_then(|mut parser| parser.parse_expr());
     let mut wrong = Vec::new();
-    let _ = visit_expressions(&parsed.ok(), |expr| {
+    let _ = visit_expressions(&parsed.clone().ok(), |expr| {
         wrong.extend(text_length(expr));
         ControlFlow::<()>::Continue(())
     });
+    wrong.extend(parsed.is_ok_and(|expr| multiplies(&expr)).then(|| TOO_DEEP.to_owned()));
     wrong
 }
 

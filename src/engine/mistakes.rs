@@ -47,6 +47,8 @@ pub(super) async fn columns(stage: &Stage, source: &Source, parsed: &Parsed, con
             && let Some(name) = dashed(item)
         {
             text += &format!(": the name of one field wants double quotes, \"{name}\"");
+        } else if text.starts_with("Cannot coerce arithmetic expression") && text.contains("Utf8") {
+            text += ": the fields of a message are texts, read them first, for instance with TRY_CAST(… AS DOUBLE)";
         }
         found.push((line_of_item(stage, item, &text), of_source(stage, source, text)));
     }

@@ -28,6 +28,7 @@ mod interval;
 mod lint;
 mod meta;
 mod mistakes;
+mod mixed;
 mod nested;
 mod numbers;
 mod shield;
@@ -96,8 +97,8 @@ impl Program {
         Ok(Program { source: source.name.clone(), compiled, checks, rows, flags })
     }
 
-    /// What is wrong with a source of a pipeline whose contract cannot be read.
-    pub fn check_without_contract(pipeline: &Pipeline, source: &Source, library: &Library) -> Vec<Finding> {
+    /// What is wrong with a source of a pipeline whose contract or library cannot be read.
+    pub fn check_alone(pipeline: &Pipeline, source: &Source, library: &Library) -> Vec<Finding> {
         // The contract may name some.
         let weights = library.weights().keys().next().map(String::as_str);
         let context = compile::session(library.functions(source, weights));

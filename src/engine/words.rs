@@ -14,6 +14,7 @@ use datafusion::{
     },
 };
 
+use super::chain::TOO_DEEP;
 use crate::near::did_you_mean;
 
 /// DataFusion's innermost reason, without prefixes and its second half of hints.
@@ -38,8 +39,22 @@ pub(super) fn shorten(error: &DataFusionError) -> String {
             let why = text.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default();
             format!("regex parse error: {why}")
         }
+        _ if text.contains("failed to match any signature") || text.contains("No function matches") => unfit(text),
         _ => plain(first),
     }
+}
+
+/// That a function of the engine does not take what it is given, without all that it would take.
+fn unfit(said: &str) -> String {
+    let call = said.split("types '").nth(1).and_then(|rest| rest.split('\'').next());
+    let name = call.or_else(|| said.split("unction '").nth(1)?.split('\'').next()).unwrap_or("the function");
+    let types = [("Utf8", "VARCHAR"), ("Int64", "BIGINT"), ("Float64", "DOUBLE")];
+    let name = types.into_iter().fold(name.to_owned(), |name, (theirs, ours)| name.replace(theirs, ours));
+    let todo = match name.starts_with("array_") {
+        true => "a list of texts is made with json_texts(…) or string_to_array(…, ',')",
+        false => "the fields of a message are texts, read them first, for instance with TRY_CAST(… AS DOUBLE)",
+    };
+    format!("{name} does not fit: {todo}")
 }
 
 const PREFIXES: &[&str] = &[
@@ -60,7 +75,7 @@ pub(super) fn not_sql(said: &str) -> String {
     let said = said.trim_start_matches("SQL error: ParserError(\"").trim_end_matches("\")");
     let said = said.trim_start_matches("sql parser error: ");
     if said.contains("recursion limit exceeded") {
-        return "this is nested too deep: compute a part in the stage before".to_owned();
+        return TOO_DEEP.to_owned();
     }
     if let Some((_, token)) = said.split_once("No infix parser for token ") {
         let word = token.split('"').nth(1).unwrap_or(token);
@@ -77,10 +92,12 @@ fn otherwise(said: &str) -> String {
     if let Some((wide, plain)) = found.chars().next().and_then(|wide| Some((wide, half_width(wide)?))) {
         return format!(" (write {plain} in place of {wide})");
     }
-    match NAMES.iter().any(|name| name.eq_ignore_ascii_case(found)) {
-        true => format!(" (a word of SQL: if it names a field, write it in double quotes, \"{found}\")"),
-        false => String::new(),
+    if NAMES.iter().any(|name| name.eq_ignore_ascii_case(found)) {
+        return format!(" (a word of SQL: if it names a field, write it in double quotes, \"{found}\")");
     }
+    let is_name = found.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '"' | '\''));
+    let ended = said.contains("Expected: end of statement");
+    if ended && is_name { " (is a comma missing before it?)".to_owned() } else { String::new() }
 }
 
 /// The sign of SQL that a Chinese keyboard writes so.
@@ -103,8 +120,36 @@ const NAMES: &[&str] = &["order", "group", "values", "select", "with", "view", "
 fn no_function(said: &str, hint: &str) -> String {
     let quoted = |text: &str| text.split('\'').nth(1).unwrap_or_default().to_owned();
     let (function, meant) = (quoted(said), quoted(hint));
-    format!("{}{}", said.trim_end_matches('.'), did_you_mean(&function, [meant.as_str()]))
+    let said = said.trim_end_matches('.');
+    match ELSEWHERE.iter().find(|(names, _)| names.split(' ').any(|name| name.eq_ignore_ascii_case(&function))) {
+        Some((_, here)) => format!("{said}: {here}"),
+        None => format!("{said}{}", did_you_mean(&function, [meant.as_str()])),
+    }
 }
+
+/// Functions that other systems have, and what is here in their place.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("if iif decode", "write CASE WHEN … THEN … ELSE … END"),
+    ("ifnull isnull zeroifnull", "use coalesce(…, …)"),
+    ("len datalength lengthb", "use char_length(…) for characters, octet_length(…) for bytes"),
+    ("regexp_extract regexp_substr regex_extract", "use regexp_match(…, 'pattern')[1]"),
+    ("rlike regexp regexp_contains", "use regexp_like(…, 'pattern')"),
+    ("group_concat listagg wm_concat", "a stage sees one row at a time: use concat_ws(',', …) for its columns"),
+    ("substring_index", "use split_part(…, ',', 1)"),
+    (
+        "json_extract json_value json_query get_json_object json_extract_string json_unquote",
+        "the source's map names what is in an object, data.no; json_texts(…) makes a list of a JSON array",
+    ),
+    ("strptime str_to_date parse_datetime todatetime convert_tz from_unixtime", "use local_time(…)"),
+    ("strftime date_format format_datetime", "use to_char(…, '%Y-%m-%d')"),
+    (
+        "date_diff datediff timestampdiff timestamp_diff",
+        "take one from the other: a - b > INTERVAL '15 days', or CAST(a - b AS BIGINT), microseconds",
+    ),
+    ("date_add dateadd adddate timestampadd date_sub", "add to it, or take from it: a + INTERVAL '1 day'"),
+    ("year month day hour minute", "use date_part('year', …)"),
+    ("safe_cast to_number tonumber toint32", "use TRY_CAST(… AS DOUBLE)"),
+];
 
 /// That a name is taken for a word of SQL.
 pub(super) fn wants_quotes(word: &str) -> String {

@@ -8,7 +8,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// Watches the share of rejected rows per source, over about the last `over` to `2 × over` rows.
+/// Watches the share of rejected rows per source, over about the last `over` to `2 × over` rows and a batch. Not row by row:
+/// a batch has the rows of a partition one after the other, so that one bad partition would look like a flood.
 #[derive(Debug)]
 pub(super) struct Breaker {
     limit: RejectLimit,

@@ -59,7 +59,7 @@ pub struct Prepared {
     pub values: Arc<Values>,
 }
 
-/// Compiles a pipeline; all mistakes at once.
+/// Compiles a pipeline; all mistakes at once. With the outline of a library it finds those that do not hang on it.
 pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<Prepared, Vec<Finding>> {
     let mut findings = Vec::new();
     let contract = odcs::read(schemas, &pipeline.contract).map(Arc::new).map_err(|found| {
@@ -74,8 +74,8 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
     let mut programs = Vec::new();
     for source in &pipeline.sources {
         let compiled = match &contract {
-            Ok(contract) => Program::compile(&pipeline, source, contract, library),
-            Err(()) => Err(Program::check_without_contract(&pipeline, source, library)),
+            Ok(contract) if !library.is_outline() => Program::compile(&pipeline, source, contract, library),
+            _ => Err(Program::check_alone(&pipeline, source, library)),
         };
         match compiled {
             Ok(program) => programs.push(Arc::new(program)),
@@ -89,6 +89,9 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
         }
     }
     let Ok(contract) = contract else { return Err(findings) };
+    if library.is_outline() {
+        return Err(findings);
+    }
     let values = Values::new(&pipeline, &contract, library).unwrap_or_else(|wrong| {
         findings.extend(wrong);
         Values::default()

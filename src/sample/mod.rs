@@ -43,7 +43,6 @@
 //! `truncated`, `two_objects`, `trailing`, `empty`; and, with `fields` (paths like `order.id`; one is taken, `a+b` means both),
 //! `missing`, `replace` and `insert` (both with `with`: what), `spaces` (tabs, U+3000 around), `full_width` (digits).
 
-mod charset;
 pub mod command;
 mod damage;
 mod files;
@@ -63,7 +62,7 @@ use encoding_rs::Encoding;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use self::{damage::Kind, parts::Row, template::Template, writer::Writer};
-use crate::{config::Pipeline, error::Finding};
+use crate::{config::Pipeline, error::Finding, text::charset};
 
 pub use self::files::{Written, taken, write_files};
 
@@ -208,11 +207,11 @@ impl Generator {
         let key = template.key.as_ref().map(|parts| self.row.text(parts).into_bytes());
         writer.node(&template.message, &mut self.row);
         let text = String::from_utf8(writer.finish(&mut self.row)).expect("a template is made of texts");
-        let mut payload = charset::encode(text, self.charset);
+        let mut payload = charset::encode_json(&text, self.charset);
         match damage.map(|d| &d.kind) {
             Some(Kind::Truncated) => payload.truncate(self.row.rng.random_range(1..payload.len())),
             Some(Kind::TwoObjects) => payload.extend_from_within(..),
-            Some(Kind::Trailing) => payload.extend(charset::encode("} EOF".to_owned(), self.charset)),
+            Some(Kind::Trailing) => payload.extend(charset::encode_json("} EOF", self.charset)),
             Some(Kind::Empty) => payload.clear(),
             _ => {}
         }

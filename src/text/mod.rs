@@ -4,12 +4,14 @@
 //! Nothing in here knows Arrow, does I/O or reads the clock. What cannot be read is `None` or a reason that never
 //! contains the value: the values are personal data. Nothing is guessed; an ambiguous text is an unreadable text.
 
+pub mod charset;
 pub mod classify;
 pub mod credit_code;
 pub mod datetime;
 pub mod division;
 pub mod id_card;
 pub mod keywords;
+pub mod lists;
 pub mod mask;
 pub mod person;
 pub mod phone;

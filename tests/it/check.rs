@@ -181,6 +181,28 @@ fn check_tells_mistakes_of_stages_beside_those_of_a_contract() {
     "#]].assert_eq(&told(folder.path()));
 }
 
+/// What of the SQL hangs on tables is not known then, and not told.
+#[test]
+fn check_tells_mistakes_of_stages_beside_those_of_tables() {
+    let folder = project();
+    edit(folder.path(), "schemas/codes/fault_kind.csv", "code,label", "kode,label");
+    edit(folder.path(), "schemas/codes/divisions.csv", "city", "town");
+    let alone = told(folder.path());
+    assert!(!alone.contains(".sql") && !alone.contains(".odcs") && !alone.contains("sources"), "{alone}");
+    edit(folder.path(), STAGE, "given(", "givven(");
+    edit(folder.path(), STAGE, "phone                           AS", "fone AS");
+    edit(folder.path(), STAGE, "'pole_state'", "'no_state'");
+    edit(folder.path(), CONTRACT, "logicalType: date\n", "logicalType: dat\n");
+    expect![[r#"
+        schemas/codes/fault_kind.csv:1: the header has `kode`: did you mean `code`? The header is `code,label,aliases,valid_from,valid_to`
+        schemas/codes/divisions.csv:1: the header has `town_code`: remove it. The header is `code,name,level,city_code,city_name,tel_area_code`
+        schemas/street_lamp_faults.odcs.yaml:73: logicalType `dat` of column `repaired_on` is not one that huiju has: did you mean `date`?
+        pipelines/street_lamps/1_standard.sql:2: Invalid function 'givven': did you mean "given"? (for source east)
+        pipelines/street_lamps/1_standard.sql:14: No field named reporter_fone. Did you mean 'raw.reporter_phone'? (for source east)
+        fix what is named above
+    "#]].assert_eq(&told(folder.path()));
+}
+
 #[test]
 fn check_tells_the_line_of_columns_that_the_contract_does_not_have_or_misses() {
     let folder = project();
@@ -287,4 +309,68 @@ fn the_day_a_row_came_is_a_column_that_may_be_meant() {
     edit(folder.path(), "pipelines/street_lamps/pipeline.toml", "", &days);
     let said = told(folder.path());
     expect![[r#"pipelines/street_lamps/pipeline.toml:15: [[sink]] partition_by names column "ingested_at", which contract street_lamp_faults does not have: did you mean "ingested_on"?"#]].assert_eq(said.lines().find(|line| line.contains("partition_by")).unwrap_or_default());
+}
+
+/// Each in a folder of its own.
+#[test]
+fn check_tells_slips_that_would_be_passed_over_or_blamed_on_others() {
+    let pipeline = "pipelines/street_lamps/pipeline.toml";
+    let mut all = String::new();
+    let mut with = |slip: &str, edit_it: &dyn Fn(&Path)| {
+        let folder = project();
+        edit_it(folder.path());
+        let said = told(folder.path());
+        all += &format!("{slip}:\n{}", said.replace("fix what is named above\n", ""));
+    };
+    let write = |folder: &Path, file: &str| {
+        let path = folder.join("pipelines/street_lamps").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "SELECT 1").unwrap();
+    };
+    for file in ["2_mask.sql.txt", "2_mask.sq", "stages/2_mask.sql", "sources/west.tml", "sources/west.sql.bak"] {
+        with(file, &|folder| write(folder, file));
+    }
+    with("an array that does not end", &|folder| {
+        edit(folder, pipeline, "key = [\"fault_no\"]\nwithin", "key = [\"fault_no\"\nwithin")
+    });
+    with("a decimal in braces", &|folder| {
+        edit(
+            folder,
+            CONTRACT,
+            "      - name: lng\n",
+            "      - { name: fee, logicalType: number, physicalType: decimal(8,1), description: 费用 }\n      - name: lng\n",
+        );
+    });
+    with("a word for personal", &|folder| {
+        edit(folder, CONTRACT, "classification: personal", "classification: 个人信息")
+    });
+    with("a row that is too short", &|folder| edit(folder, "schemas/codes/fault_kind.csv", "09,", "09,x\n10,"));
+    expect![[r#"
+        2_mask.sql.txt:
+        pipelines/street_lamps/2_mask.sql.txt: nobody reads it: a stage is NUMBER_NAME.sql, in the pipeline's folder itself, or take it away
+        2_mask.sq:
+        pipelines/street_lamps/2_mask.sq: nobody reads it: a stage is NUMBER_NAME.sql, in the pipeline's folder itself, or take it away
+        stages/2_mask.sql:
+        pipelines/street_lamps/stages: nobody reads it: a stage is NUMBER_NAME.sql, in the pipeline's folder itself, or take it away
+        sources/west.tml:
+        pipelines/street_lamps/sources/west.tml: nobody reads it: the files of a source are NAME.toml, NAME.sql and NAME.codes.csv, or take it away
+        sources/west.sql.bak:
+        pipelines/street_lamps/sources/west.sql.bak: nobody reads it: the files of a source are NAME.toml, NAME.sql and NAME.codes.csv, or take it away
+        an array that does not end:
+        pipelines/street_lamps/pipeline.toml:5: not TOML: this array does not end: its ], or a comma in it, is missing
+        a decimal in braces:
+        schemas/street_lamp_faults.odcs.yaml:115: column `fee` cannot have the key `1)`: in braces a comma ends a value, put it in quotes: `physicalType: "decimal(8,1)"`
+        schemas/street_lamp_faults.odcs.yaml:115: physicalType `decimal(8` of column `fee` is not a decimal: write `decimal(precision, scale)` with 1 to 38 digits, such as `"decimal(18,2)"`, in quotes
+        a word for personal:
+        schemas/street_lamp_faults.odcs.yaml:131: classification `个人信息` of column `reporter_phone` does not protect anybody: did you mean `personal`?
+        a row that is too short:
+        schemas/codes/fault_kind.csv:5: the row `09` has 2 values, the header 5: an empty value has its comma too, `code,label,aliases,valid_from,valid_to`
+        schemas/codes/fault_kind.csv:7: the row `09` has 2 values, the header 5: an empty value has its comma too, `code,label,aliases,valid_from,valid_to`
+    "#]].assert_eq(&all);
+    let folder = project();
+    for fine in ["README.md", "notes.txt", "docs/figure.png", "sources/.west.toml.swp", "sources/west.toml~"] {
+        write(folder.path(), fine);
+    }
+    let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
+    assert!(status.success(), "{}", huiju.stderr());
 }

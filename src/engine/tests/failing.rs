@@ -302,7 +302,7 @@ fn mistakes_that_the_engine_finds_are_told_with_their_line() {
         lamps/clean.sql:3: Substring without for/from is not valid (for source street)
 
         id + 1
-        lamps/clean.sql:3: Cannot coerce arithmetic expression Utf8 + Int64 to valid types (for source street)
+        lamps/clean.sql:3: Cannot coerce arithmetic expression Utf8 + Int64 to valid types: the fields of a message are texts, read them first, for instance with TRY_CAST(… AS DOUBLE) (for source street)
 
         nosuch(id)
         lamps/clean.sql:3: Invalid function 'nosuch' (for source street)
