@@ -1,6 +1,10 @@
 //! `huiju sample`: generated messages into files or into Kafka.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -16,8 +20,8 @@ use crate::{
     cli::{flags::Where, out::say},
     clock::Clock,
     config::{self, Config, Topics, pipeline},
-    error::{Context, Error, Result, refuse},
-    kafka, text,
+    error::{Context, Error, Finding, Result, refuse},
+    kafka, near, text,
 };
 
 #[derive(Args)]
@@ -77,10 +81,7 @@ fn time(typed: &str) -> Result<DateTime<Utc>, String> {
 /// `huiju sample`.
 pub fn run(options: &Options) -> Result<()> {
     let config = Config::read(&options.at.config)?;
-    let folder = config.pipelines.join(&options.pipeline);
-    if !folder.is_dir() {
-        return Err(Error::config(format!("there is no pipeline folder {}", folder.display())));
-    }
+    let folder = folder(&config, &options.pipeline).map_err(|finding| refuse(vec![finding]))?;
     let pipeline = pipeline::read(&folder).map_err(refuse)?;
     let generators = generators(options, &pipeline, &config.topics)?;
     match (&options.to, &config.topics) {
@@ -110,6 +111,31 @@ pub fn run(options: &Options) -> Result<()> {
             produce(kafka, generators)
         }
     }
+}
+
+/// The folder of a pipeline. Its name is one of those in there: no path leads elsewhere.
+fn folder(config: &Config, name: &str) -> Result<PathBuf, Finding> {
+    let names = names(&config.pipelines).map_err(|error| {
+        let todo = if config.pipelines.exists() { "" } else { ": name the folder in which the pipelines lie" };
+        let what = format!("pipelines: {}: cannot be read: {error}{todo}", config.pipelines.display());
+        Finding::new(config.place("pipelines"), what)
+    })?;
+    if names.iter().any(|known| known == name) {
+        return Ok(config.pipelines.join(name));
+    }
+    let near = near::did_you_mean(name, names.iter().map(String::as_str));
+    Err(Finding::new(config.pipelines.display().to_string(), format!("there is no pipeline \"{name}\"{near}")))
+}
+
+/// The names of the folders in a folder; not of hidden ones.
+fn names(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        names.extend(name.filter(|name| !name.starts_with('.') && path.is_dir()).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 fn generators(options: &Options, pipeline: &config::Pipeline, topics: &Topics) -> Result<Vec<Generator>> {
