@@ -3,25 +3,24 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, Producer},
-};
 
-use super::{Generator, Options as Settings, files::in_the_way, taken, write_files};
+use super::{
+    Generator, Options as Settings,
+    files::in_the_way,
+    taken,
+    topics::{Producer, create},
+    write_files,
+};
 use crate::{
     cli::{flags::Where, out::say},
     clock::Clock,
     config::{self, Config, Topics, pipeline},
-    error::{Context, Error, Finding, Result, refuse},
-    kafka, near, text,
+    error::{Error, Finding, Result, refuse},
+    near, text,
 };
 
 #[derive(Args)]
@@ -99,16 +98,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
         (None, Topics::Kafka(kafka)) => {
             kafka.look_for_files()?;
-            if let Some(partitions) = options.partitions {
-                let mut topics: Vec<String> = generators.iter().map(|one| one.topic().to_owned()).collect();
-                for sink in &pipeline.sinks {
-                    if let config::Sink::Kafka { topic, rejected, .. } = sink {
-                        topics.extend([topic.clone(), rejected.clone()]);
-                    }
-                }
-                create(kafka, &topics, partitions)?;
-            }
-            produce(kafka, generators)
+            produce(kafka, &pipeline, generators, options.partitions)
         }
     }
 }
@@ -136,6 +126,34 @@ fn names(folder: &Path) -> std::io::Result<Vec<String>> {
         names.extend(name.filter(|name| !name.starts_with('.') && path.is_dir()).map(str::to_owned));
     }
     Ok(names)
+}
+
+fn produce(
+    kafka: &config::Kafka,
+    pipeline: &config::Pipeline,
+    generators: Vec<Generator>,
+    partitions: Option<i32>,
+) -> Result<()> {
+    let producer = Producer::connect(kafka)?;
+    // Before any is created too: this tells soon, and why, that no broker can be reached.
+    let missing = producer.missing(generators.iter().map(Generator::topic))?;
+    if let Some(partitions) = partitions {
+        let mut topics: Vec<String> = generators.iter().map(|one| one.topic().to_owned()).collect();
+        for sink in &pipeline.sinks {
+            if let config::Sink::Kafka { topic, rejected, .. } = sink {
+                topics.extend([topic.clone(), rejected.clone()]);
+            }
+        }
+        create(kafka, &topics, partitions)?;
+    } else if !missing.is_empty() {
+        let lines: Vec<String> =
+            missing.iter().map(|topic| format!("topic {topic} does not exist: create it")).collect();
+        let todo = "--partitions creates them, and those of the pipeline's sinks";
+        return Err(Error::unavailable(lines.join("\n")).advising(todo));
+    }
+    let produced = producer.produce(generators)?;
+    say!("{} messages, {} bytes on average", produced.messages, produced.bytes / produced.messages.max(1));
+    Ok(())
 }
 
 fn generators(options: &Options, pipeline: &config::Pipeline, topics: &Topics) -> Result<Vec<Generator>> {
@@ -168,60 +186,4 @@ fn generators(options: &Options, pipeline: &config::Pipeline, topics: &Topics) -
         generators.push(Generator::read(pipeline, name, settings).map_err(refuse)?);
     }
     Ok(generators)
-}
-
-/// Creates topics; those that are there already stay as they are.
-fn create(config: &config::Kafka, topics: &[String], partitions: i32) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> = kafka::client(config).create().map_err(failed("connect"))?;
-    let new: Vec<NewTopic<'_>> =
-        topics.iter().map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))).collect();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().or_unavailable("start a runtime")?;
-    let done = runtime.block_on(admin.create_topics(&new, &AdminOptions::new()));
-    for one in done.map_err(failed("create topics"))? {
-        match one {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(Error::unavailable(format!("create topic {topic}: {code}"))),
-        }
-    }
-    Ok(())
-}
-
-fn produce(config: &config::Kafka, generators: Vec<Generator>) -> Result<()> {
-    let mut client = kafka::client(config);
-    client.set("partitioner", "murmur2_random").set("compression.type", "zstd").set("linger.ms", "50");
-    client.set("enable.idempotence", "true").set("queue.buffering.max.kbytes", "65536");
-    let producer: BaseProducer = client.create().map_err(failed("connect"))?;
-    let (mut sent, mut bytes) = (0_u64, 0_u64);
-    for generator in generators {
-        let topic = generator.topic().to_owned();
-        for sample in generator {
-            let mut record = BaseRecord::<[u8], [u8]>::to(&topic).payload(&sample.payload).timestamp(sample.timestamp);
-            if let Some(key) = &sample.key {
-                record = record.key(key);
-            }
-            while let Err((error, back)) = producer.send(record) {
-                if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
-                    return Err(failed(&format!("produce to {topic}"))(error));
-                }
-                producer.poll(Duration::from_millis(20));
-                record = back;
-            }
-            sent += 1;
-            bytes += sample.payload.len() as u64;
-            if sent.is_multiple_of(1000) {
-                producer.poll(Duration::ZERO);
-            }
-        }
-    }
-    producer.flush(Duration::from_secs(120)).map_err(failed("wait until everything is produced"))?;
-    say!("{sent} messages, {} bytes on average", bytes / sent.max(1));
-    Ok(())
-}
-
-fn failed(doing: &str) -> impl Fn(KafkaError) -> Error + '_ {
-    move |error| {
-        let (kind, text) = kafka::classify(&error);
-        Error::new(kind, format!("{doing}: {text}"))
-    }
 }

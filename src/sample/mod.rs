@@ -53,6 +53,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod time;
+mod topics;
 mod writer;
 
 use std::{sync::Arc, time::Duration};

@@ -24,6 +24,7 @@ mod places;
 mod poison;
 mod protocol;
 mod retention;
+mod sample;
 mod security;
 mod serving;
 mod signals;
