@@ -147,7 +147,8 @@ pub fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, Option<&'static str>) {
         }
         MessageSizeTooLarge => (
             ErrorKind::Config,
-            "a message is larger than the topic takes: raise the topic's max.message.bytes and message.max.bytes here",
+            "a message, or messages that are sent together, are larger than the topic takes: raise the topic's \
+             max.message.bytes to a megabyte at least, and message.max.bytes here where it is below that",
         ),
         InvalidTimestamp => (
             ErrorKind::Config,

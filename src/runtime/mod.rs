@@ -279,8 +279,10 @@ impl Line {
         let asked: Result<Vec<_>> = self.outlets.iter().map(|place| place.outlet.assign(partitions)).collect();
         let mut cursors: Cursors = partitions.iter().map(|partition| (partition.clone(), Vec::new())).collect();
         let mut archived = BTreeSet::new();
+        let mut lowest: Vec<(&'static str, Cursors)> = Vec::new();
         for (answer, place) in asked?.into_iter().zip(&self.outlets) {
             let theirs = answer.recv().map_err(|_| place.outlet.error())??;
+            lowest.push((place.outlet.kind, theirs.clone()));
             for (partition, cuts) in &mut cursors {
                 match theirs.get(partition) {
                     Some(more) if !more.is_empty() => {
@@ -298,6 +300,7 @@ impl Line {
             cuts.sort_unstable();
             cuts.dedup();
         }
+        self.tell_behind(&cursors, &lowest);
         if let Some((dedup, keys)) = &mut self.dedup {
             dedup.forget(partitions);
             // What is read again is judged again: needed is what stands before it.
@@ -310,6 +313,34 @@ impl Line {
         let keys = self.tell_keys();
         info!(pipeline = %self.pipeline, partitions = partitions.len(), keys, took_ms = begun.elapsed().as_millis() as u64, "partitions taken over");
         Ok(cursors)
+    }
+
+    /// Says which sinks lack what another one has: the archive after a crash, a sink that was left behind; or somebody has set
+    /// the group's offsets to others.
+    fn tell_behind(&self, cursors: &Cursors, of_sinks: &[(&'static str, Cursors)]) {
+        for (sink, theirs) in of_sinks {
+            let behind = |(partition, cuts): (&Partition, &Cuts)| {
+                let (cursor, furthest) = (*theirs.get(partition)?.iter().min()?, *cuts.last()?);
+                (cursor >= 0 && cursor < furthest)
+                    .then(|| (furthest - cursor, format!("{partition}: {cursor} of {furthest}")))
+            };
+            let behind: Vec<(i64, String)> = cursors.iter().filter_map(behind).collect();
+            let Some((_, example)) = behind.first() else { continue };
+            let (partitions, offsets): (_, i64) = (behind.len(), behind.iter().map(|(offsets, _)| offsets).sum());
+            let pipeline = &*self.pipeline;
+            if *sink == sink::KAFKA {
+                warn!(
+                    pipeline,
+                    sink,
+                    partitions,
+                    offsets,
+                    example,
+                    "behind the other sinks: it gets what it lacks, and gets it again if somebody has set back the group's offsets"
+                );
+            } else {
+                info!(pipeline, sink, partitions, offsets, example, "behind the other sinks: it gets what it lacks");
+            }
+        }
     }
 
     /// Everything in flight is committed; then the partitions are no longer ours.

@@ -262,6 +262,11 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
     let running = told.clone();
     let (mut intake, feed) = Intake::new(DEPTH, budget, permit.clone(), setup.config.drain);
     intake.when_begun(move || running.set(State::Running, None));
+    let waiting = told.clone();
+    intake.when_troubled(move |why| match why {
+        Some(why) => waiting.set(State::Waiting, Some(why.to_string())),
+        None => waiting.set(State::Running, None),
+    });
     let failing = told.clone();
     intake.when_failed(move |error| failing.cannot_go_on(error));
     info!(pipeline = %name, "line built");

@@ -57,6 +57,7 @@ impl Permit {
 }
 
 type TellFailed = Box<dyn FnOnce(&Error) + Send>;
+type TellTroubled = Box<dyn FnMut(Option<&Error>) + Send>;
 
 /// The source's end of the line.
 pub struct Intake {
@@ -71,6 +72,7 @@ pub struct Intake {
     at_end: bool,
     begun: Option<Box<dyn FnOnce() + Send>>,
     failed: Option<TellFailed>,
+    troubled: Option<TellTroubled>,
 }
 
 impl Intake {
@@ -87,6 +89,7 @@ impl Intake {
                 at_end: false,
                 begun: None,
                 failed: None,
+                troubled: None,
             },
             fed,
         )
@@ -111,6 +114,18 @@ impl Intake {
 
     pub fn is_at_end(&self) -> bool {
         self.at_end
+    }
+
+    /// What is to be done when messages do not flow for a while, and why, and when they do again.
+    pub fn when_troubled(&mut self, tell: impl FnMut(Option<&Error>) + Send + 'static) {
+        self.troubled = Some(Box::new(tell));
+    }
+
+    /// What the source reads from does not answer, or does again. Of one that has not begun it is told that it has not.
+    pub fn troubled(&mut self, why: Option<&Error>) {
+        if let Some(tell) = self.troubled.as_mut().filter(|_| self.begun.is_none()) {
+            tell(why);
+        }
     }
 
     /// What is to be done once the source cannot go on.

@@ -86,6 +86,25 @@ fn a_broker_that_is_away_for_ten_seconds_is_waited_for() {
     project.finish(&messages);
 }
 
+/// Its session would last for five minutes: nothing but the silence tells that messages do not flow.
+#[test]
+fn a_broker_that_is_away_is_told_of_whoever_asks_whether_messages_flow() {
+    let Some(kafka) = Kafka::start() else { return };
+    let project = Project::new(&kafka, "told", Settings { session: "300000", ..Settings::default() });
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    let ready = |wanted: u16| huiju.get("/ready").filter(|(code, _)| *code == wanted);
+    eventually("it is ready", SOON, || ready(200));
+    kafka.stop();
+    let (_, told) = eventually("it is not ready", SOON, || ready(503));
+    assert!(told.contains("\"waiting\"") && told.contains("cannot be reached"), "{told}");
+    let (_, metrics) = eventually("its metrics", SOON, || huiju.get("/metrics"));
+    assert!(metrics.contains("huiju_pipeline_running{pipeline=\"work_orders\"} 0"), "{metrics}");
+    kafka.restart();
+    eventually("it is ready again", 3 * SOON, || ready(200));
+    assert!(project.terminate(huiju).success(), "{}", project.logs());
+}
+
 /// The broker is killed three times while messages are on their way, and stands still once for a minute: longer than
 /// session, messages and transactions may take.
 #[test]

@@ -32,7 +32,8 @@ fn what_a_topic_refuses_is_counted_and_told() {
     let (code, said, _) = sample(&project, &both);
     assert_eq!(code, Some(2), "{said}");
     let counts = "20 of 40 messages were delivered, 20 were refused; the first by topic ";
-    let why = format!("{counts}{narrow}: a message is larger than the topic takes");
+    let why =
+        format!("{counts}{narrow}: a message, or messages that are sent together, are larger than the topic takes");
     assert!(said.contains(&why) && !said.contains("on average"), "{said}");
     assert_eq!((lying(&project, "nanchang"), lying(&project, "ganzhou")), (20, 0));
 

@@ -48,7 +48,15 @@ pub enum Begin {
     After(i64, i64),
 }
 
-pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, gaps: Gaps) -> Result<Begin> {
+/// `group` is for who has to tell the broker where we were.
+pub fn begin(
+    group: &str,
+    partition: &Partition,
+    cuts: &[i64],
+    marks: Marks,
+    start: Start,
+    gaps: Gaps,
+) -> Result<Begin> {
     let Marks { low, high } = marks;
     if cuts.contains(&ANEW) {
         return Err(created_anew(&partition.to_string(), "since our cursor was committed"));
@@ -80,8 +88,8 @@ pub fn begin(partition: &Partition, cuts: &[i64], marks: Marks, start: Start, ga
                 "{partition}: the broker has no committed offset of the group here, but another sink has its cursor at \
                  {largest}: offsets.retention.minutes has passed, or the topic was deleted and created anew. Nothing was \
                  taken, or the clean topic would begin again. If it is the old topic, in the old cluster, tell the \
-                 broker where we were: kafka-consumer-groups.sh --group … --topic {topic}:{number} --reset-offsets \
-                 --to-offset {largest} --execute. If it is a new one, or a copy in another cluster, where offsets are \
+                 broker where we were: kafka-consumer-groups.sh --bootstrap-server … --group {group} --topic \
+                 {topic}:{number} --reset-offsets --to-offset {largest} --execute. If it is a new one, or a copy in another cluster, where offsets are \
                  others, give the pipeline a new [kafka] group and archive path"
             ),
         ));
@@ -126,7 +134,7 @@ mod tests {
 
     fn at(cuts: &[i64], gaps: Gaps) -> Result<Begin, String> {
         let marks = Marks { low: 10, high: 20 };
-        begin(&Partition::new("t", 0), cuts, marks, Start::Beginning, gaps).map_err(|e| {
+        begin("g", &Partition::new("t", 0), cuts, marks, Start::Beginning, gaps).map_err(|e| {
             assert_eq!(e.kind, ErrorKind::Gap);
             e.to_string()
         })
@@ -142,8 +150,8 @@ mod tests {
     #[test]
     fn without_a_cursor_the_pipeline_says_where() {
         let (partition, marks) = (Partition::new("t", 0), Marks { low: 10, high: 20 });
-        assert_eq!(begin(&partition, &[], marks, Start::Beginning, Gaps::Stop).ok(), Some(Begin::Pinned(10)));
-        assert_eq!(begin(&partition, &[], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
+        assert_eq!(begin("g", &partition, &[], marks, Start::Beginning, Gaps::Stop).ok(), Some(Begin::Pinned(10)));
+        assert_eq!(begin("g", &partition, &[], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
     }
 
     #[test]
@@ -152,8 +160,8 @@ mod tests {
         assert_eq!(at(&[NEVER, 15], Gaps::Stop), Ok(Begin::At(10)));
         assert_eq!(at(&[NEVER, 4], Gaps::Record), Ok(Begin::After(4, 10)));
         let (partition, marks) = (Partition::new("t", 0), Marks { low: 10, high: 20 });
-        assert_eq!(begin(&partition, &[NEVER], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
-        assert_eq!(begin(&partition, &[NEVER, 15], marks, Start::End, Gaps::Stop).ok(), Some(Begin::At(15)));
+        assert_eq!(begin("g", &partition, &[NEVER], marks, Start::End, Gaps::Stop).ok(), Some(Begin::Pinned(20)));
+        assert_eq!(begin("g", &partition, &[NEVER, 15], marks, Start::End, Gaps::Stop).ok(), Some(Begin::At(15)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::Start,
-    cursor::{Cursors, Cuts, Partition},
+    cursor::{Cursors, Cuts, FORGOTTEN, Partition},
     error::{Error, ErrorKind, Result},
     fault, kafka,
 };
@@ -54,7 +54,8 @@ impl Reading<'_> {
             let mut fresh = Vec::new();
             for ((element, partition), start) in list.elements().iter_mut().zip(partitions).zip(starts) {
                 let cuts = cursors.get(&partition).map_or(&[][..], Vec::as_slice);
-                let (at, pinned) = self.place(partition.clone(), cuts, start)?;
+                let placed = self.place(partition.clone(), cuts, start);
+                let (at, pinned) = placed.map_err(|error| with_others(error, &partition, &cursors))?;
                 fresh.extend(pinned.then_some(partition));
                 element
                     .set_offset(Offset::Offset(self.batches.tracks()[at].next))
@@ -105,7 +106,7 @@ impl Reading<'_> {
         let source = source.ok_or_else(|| Error::bug(format!("{partition} was assigned but is not ours")))?;
         let marks = self.marks(&partition)?;
         let group = &self.client.context().group;
-        let found = begin(&partition, cuts, marks, start, settings.gaps);
+        let found = begin(group, &partition, cuts, marks, start, settings.gaps);
         let found = found.map_err(|error| error.context(format!("group {group}")))?;
         let next = match found {
             Begin::At(next) | Begin::Pinned(next) | Begin::After(next, _) => next,
@@ -172,7 +173,14 @@ impl Reading<'_> {
         self.push_all(self.settings.drain)?;
         self.intake.revoke(Vec::new())?;
         for Track { partition, next, .. } in self.batches.tracks() {
-            begin(partition, &[*next], self.marks(partition)?, Start::Beginning, self.settings.gaps)?;
+            begin(
+                &self.client.context().group,
+                partition,
+                &[*next],
+                self.marks(partition)?,
+                Start::Beginning,
+                self.settings.gaps,
+            )?;
         }
         Err(Error::unavailable("the broker lacks an offset that we asked for: reading begins anew at the cursors"))
     }
@@ -196,4 +204,20 @@ impl Reading<'_> {
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
         list.elements().iter().map(|p| Partition::new(Arc::<str>::from(p.topic()), p.partition())).collect()
     }
+}
+
+/// The error of a partition whose committed offset is lost, with all others whose is too: they can be set at once.
+fn with_others(error: Error, partition: &Partition, cursors: &Cursors) -> Error {
+    let lost = |(other, cuts): (&Partition, &Cuts)| {
+        let furthest = *cuts.last()?;
+        (cuts.contains(&FORGOTTEN) && furthest > 0).then(|| (other.clone(), furthest))
+    };
+    let lost: Vec<(Partition, i64)> = cursors.iter().filter_map(lost).collect();
+    if error.kind != ErrorKind::Gap || lost.len() < 2 || !lost.iter().any(|(other, _)| other == partition) {
+        return error;
+    }
+    let all: Vec<String> =
+        lost.iter().map(|(Partition { topic, number }, offset)| format!("{topic},{number},{offset}")).collect();
+    let all = all.join(" ");
+    Error::new(error.kind, format!("{error}. The same of all these, lines for its --from-file: {all}"))
 }

@@ -49,6 +49,10 @@ impl Reading<'_> {
             let since_s = now.duration_since(trouble.since).as_secs();
             let error = self.client.context().troubles.explain("read", error);
             tracing::warn!(pipeline, since_s, %error, "Kafka is in trouble, waiting");
+            // Less than that may be over before anybody looks.
+            if now.duration_since(trouble.since) >= TELL {
+                self.intake.troubled(Some(&error));
+            }
         }
         Ok(())
     }
@@ -58,6 +62,7 @@ impl Reading<'_> {
             self.client.context().troubles.forget();
             let after_s = trouble.since.elapsed().as_secs();
             tracing::info!(pipeline = &*self.settings.pipeline, after_s, "Kafka answers again");
+            self.intake.troubled(None);
         }
     }
 
