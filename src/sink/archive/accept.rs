@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::{
+    damage,
     entry::{Entry, Metadata, Protocol},
+    log::{self, Part},
     table::Table,
 };
 use crate::error::{Error, Result};
@@ -78,12 +80,23 @@ impl Table {
     }
 }
 
-/// Refuses a table that asks its writers for what we cannot honour.
+/// Refuses a table that asks its writers for what we cannot honour, with a way out that is open.
 pub(super) fn refuse_unknown(root: &Path, version: u64, protocol: &Protocol) -> Result<()> {
     let Some(unknown) = protocol.beyond_us() else { return Ok(()) };
+    let statements = protocol.statements();
+    let mut ways = Vec::from_iter(statements.as_ref().map(|statements| format!("take that out ({statements})")));
+    let asked = damage::protocol(root).map(|(version, _)| version);
+    if let Some(asked) = asked.filter(|asked| *asked > 0 && log::ends_with(root, *asked)) {
+        ways.push(format!(
+            "remove {}, which asked for it, with all of its number beside it, as long as nothing was written after it",
+            root.join(Part::entry(asked).path()).display()
+        ));
+    }
+    ways.push("give the pipeline's [[sink]] another `path`".to_owned());
+    let stays = if statements.is_none() { "; Delta cannot drop that again" } else { "" };
     Err(Error::config(format!(
-        "table {} (version {version}) needs {unknown}, which this version of huiju cannot write: take that out \
-         (`ALTER TABLE … DROP FEATURE …`), bring back the log of before, or give the pipeline's [[sink]] another `path`",
-        root.display()
+        "table {} (version {version}) needs {unknown}, which this version of huiju cannot write{stays}: {}",
+        root.display(),
+        ways.join(", or ")
     )))
 }

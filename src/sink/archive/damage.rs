@@ -31,7 +31,7 @@ fn refused(root: &Path, what: &str) -> Error {
 
 /// What the table asks of its readers and writers, by the newest entry that tells, if that is not long ago and all
 /// after it can be read. The kernel refuses what it does not know, too, but as one error among others.
-fn protocol(root: &Path) -> Option<(u64, Protocol)> {
+pub(super) fn protocol(root: &Path) -> Option<(u64, Protocol)> {
     const NEWEST: usize = 1000;
     let parts = log::list(root).ok()?;
     for part in parts.iter().rev().filter(|part| part.kind == Kind::Entry).take(NEWEST) {

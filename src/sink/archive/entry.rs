@@ -11,6 +11,9 @@ use uuid::Uuid;
 const HARMLESS: [&str; 6] =
     ["appendOnly", "deletionVectors", "invariants", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"];
 
+/// Of the others, those that Delta can take out of a table again.
+const DROPPABLE: [&str; 4] = ["checkConstraints", "columnMapping", "inCommitTimestamp", "typeWidening"];
+
 #[derive(Default, Debug)]
 pub(super) struct Entry {
     info: Info,
@@ -148,9 +151,31 @@ impl Protocol {
                 self.min_writer_version
             ));
         };
-        let unknown: Vec<&str> = features.iter().map(String::as_str).filter(|f| !HARMLESS.contains(f)).collect();
+        let unknown = harmful(features);
         (!unknown.is_empty()).then(|| format!("table features {}", unknown.join(", ")))
     }
+
+    /// The statements that take out what we cannot honour, where there are any.
+    pub fn statements(&self) -> Option<String> {
+        let features = match &self.writer_features {
+            Some(features) => harmful(features),
+            None if self.min_writer_version == 3 => vec!["checkConstraints"],
+            // Those after it stand for a change data feed, too, which stays.
+            None => return None,
+        };
+        if !features.iter().all(|feature| DROPPABLE.contains(feature)) {
+            return None;
+        }
+        let drop = features.iter().map(|feature| format!("`ALTER TABLE … DROP FEATURE {feature}`"));
+        // Delta does not drop that feature while there is a constraint.
+        let before = features.contains(&"checkConstraints");
+        let before = before.then(|| "`ALTER TABLE … DROP CONSTRAINT …` for each constraint".to_owned());
+        Some(before.into_iter().chain(drop).collect::<Vec<_>>().join(", then "))
+    }
+}
+
+fn harmful(features: &[String]) -> Vec<&str> {
+    features.iter().map(String::as_str).filter(|feature| !HARMLESS.contains(feature)).collect()
 }
 
 #[cfg(test)]
@@ -185,7 +210,7 @@ mod tests {
             if let Ok(entry) = Entry::parse(&text) {
                 let _ = (entry.commit(), entry.foreign_data(), entry.at_ms());
                 let _ = entry.metadata.map(|metadata| metadata.schema());
-                let _ = entry.protocol.map(|protocol| protocol.beyond_us());
+                let _ = entry.protocol.map(|protocol| (protocol.beyond_us(), protocol.statements()));
             }
         }
     }

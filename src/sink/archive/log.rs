@@ -87,6 +87,13 @@ pub(super) fn list(root: &Path) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
+/// Whether nothing was written after the entry of a version, nor any checkpoint that holds it.
+pub(super) fn ends_with(root: &Path, version: u64) -> bool {
+    let is_before = |part: &Part| part.version < version || part.version == version && part.kind != Kind::Checkpoint;
+    list(root).is_ok_and(|parts| parts.iter().all(is_before))
+        && other_checkpoints(root).iter().all(|checkpoint| *checkpoint < version)
+}
+
 /// The versions that other programs have written a whole checkpoint of in forms of their own: in parts, or of version 2
 /// of the protocol's checkpoints, with a random part in its name.
 pub(super) fn other_checkpoints(root: &Path) -> BTreeSet<u64> {

@@ -190,6 +190,48 @@ fn features_that_we_do_not_know_are_refused() {
     }
 }
 
+/// Delta drops few features, and CHECK constraints only without constraints; what is advised must be possible.
+#[test]
+fn the_way_out_of_a_feature_is_one_that_is_open() {
+    let old = |version: i32| serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": version });
+    let named = |features: &[&str]| serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": features });
+    let constraints =
+        "`ALTER TABLE … DROP CONSTRAINT …` for each constraint, then `ALTER TABLE … DROP FEATURE checkConstraints`";
+    let two = "(`ALTER TABLE … DROP FEATURE columnMapping`, then `ALTER TABLE … DROP FEATURE typeWidening`)";
+    for (protocol, statements) in [
+        (old(3), Some(constraints)),
+        (named(&["appendOnly", "checkConstraints"]), Some(constraints)),
+        (named(&["columnMapping", "typeWidening"]), Some(two)),
+        (old(4), None),
+        (old(5), None),
+        (named(&["changeDataFeed", "checkConstraints"]), None),
+    ] {
+        let bench = Bench::new();
+        carry(&mut bench.open(&[0]), 0, 0, 3).unwrap();
+        let asked = last_version(&bench.rows()) + 1;
+        let name = format!("_delta_log/{asked:020}.json");
+        let mut running = bench.open(&[0]);
+        stranger(&bench, &[info("SET TBLPROPERTIES"), serde_json::json!({ "protocol": protocol })]);
+        for refused in [carry(&mut running, 0, 3, 4), bench.try_open().map(drop)] {
+            let error = refused.unwrap_err().to_string();
+            assert_eq!(error.contains("DROP"), statements.is_some(), "{error}");
+            assert_eq!(error.contains("Delta cannot drop that again"), statements.is_none(), "{error}");
+            for part in [statements.unwrap_or_default(), &format!("remove {}", bench.rows().join(&name).display())] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+        drop(running);
+        // What was written after it builds on it.
+        stranger(&bench, &[info("VACUUM START")]);
+        let error = bench.try_open().err().unwrap().to_string();
+        assert!(!error.contains("remove") && error.contains("another `path`"), "{error}");
+        fs::remove_file(bench.rows().join(format!("_delta_log/{:020}.json", asked + 1))).unwrap();
+        fs::remove_file(bench.rows().join(&name)).unwrap();
+        carry(&mut bench.open(&[0]), 0, 3, 4).unwrap();
+        assert_eq!(bench.offsets(), [0, 1, 2, 3]);
+    }
+}
+
 /// Whoever wants to know why a table is refused looks there.
 #[test]
 fn history_tells_of_a_table_that_is_refused() {
