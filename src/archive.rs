@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     contract::Contract,
-    error::{Context, Error, Result},
+    error::{Context, Error, ErrorKind, Result},
     runtime::build::Prepared,
     sink::archive::{
         Settings,
@@ -232,9 +232,9 @@ fn each<T: Serialize>(
             none.push(format!("{name}: there is no table under {} yet", config.archive.location.display()));
         }
     }
-    if let Some(first) = failed.first() {
+    if let Some(kind) = ErrorKind::of_all(&failed) {
         let all: Vec<String> = failed.iter().map(ToString::to_string).collect();
-        return Err(Error::new(first.kind, all.join("\n")));
+        return Err(Error::new(kind, all.join("\n")));
     }
     if !none.is_empty() {
         let todo = "`huiju run` makes it; or name another configuration with --config FILE";

@@ -56,6 +56,12 @@ impl ErrorKind {
         matches!(self, ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Evicted)
     }
 
+    /// What several errors come to: the first that waiting does not mend, if there is one.
+    pub fn of_all(errors: &[Error]) -> Option<ErrorKind> {
+        let lasting = errors.iter().find(|error| !error.kind.may_pass());
+        lasting.or(errors.first()).map(|error| error.kind)
+    }
+
     /// One sentence for the operator.
     pub fn advice(self) -> &'static str {
         match self {
@@ -183,5 +189,14 @@ mod tests {
         assert_eq!(error.advice(), ErrorKind::Unavailable.advice());
         let error = error.advising("go on").context("orders");
         assert_eq!((error.to_string().as_str(), error.advice()), ("orders: told to stop", "go on"));
+    }
+
+    /// "Start again when it answers" helps with none of them when one is to be mended by hand.
+    #[test]
+    fn of_several_errors_one_that_lasts_decides() {
+        assert_eq!(ErrorKind::of_all(&[]), None);
+        let passing = || Error::unavailable("disk");
+        assert_eq!(ErrorKind::of_all(&[passing(), Error::fenced("other")]), Some(ErrorKind::Unavailable));
+        assert_eq!(ErrorKind::of_all(&[passing(), Error::config("file"), Error::bug("x")]), Some(ErrorKind::Config));
     }
 }

@@ -1,6 +1,6 @@
 //! A live file, whoever has written it.
 
-use std::{collections::HashMap, fs::File, path::Path, sync::Arc};
+use std::{collections::HashMap, fs::File, io, path::Path, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Date32Array, StringArray, new_null_array},
@@ -76,6 +76,13 @@ pub(super) fn whole(
         each(file.complete(&batch, wanted)?)?;
     }
     if read == rows { Ok(()) } else { Err(failed(&format_args!("it says {rows} rows and holds {read}"))) }
+}
+
+/// Whether a file that could not be read is no longer what was written: the disk hands over all of its bytes, and then
+/// they cannot be understood.
+pub(super) fn is_damaged(root: &Path, file: &Live, wanted: &SchemaRef) -> bool {
+    let bytes = File::open(root.join(&file.path)).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+    bytes.is_ok() && whole(root, file, wanted, &mut |_| Ok(())).is_err()
 }
 
 /// How many rows of a file may be read at once, by the size of those of its largest row group. A text that comes again and

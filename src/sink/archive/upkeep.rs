@@ -79,7 +79,7 @@ use super::{
 use crate::{
     clock::Clock,
     contract::Contract,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 /// Other programs write into the table without an intent; nobody's upload takes longer than this.
@@ -194,12 +194,12 @@ impl Upkeep {
             let mut side = Side::open(table, Uuid::new_v4(), self.file_size)?;
             told(&compact::compact(&mut side, how, &self.clock, &mut damage)?);
         }
-        let Some(first) = damage.first() else { return Ok(()) };
+        let Some(kind) = ErrorKind::of_all(&damage) else { return Ok(()) };
         let mut all: Vec<String> = damage.iter().take(MOST_TOLD).map(ToString::to_string).collect();
         if damage.len() > MOST_TOLD {
             all.push(format!("and {} more", damage.len() - MOST_TOLD));
         }
-        Err(Error::new(first.kind, all.join("\n")))
+        Err(Error::new(kind, all.join("\n")))
     }
 
     pub fn vacuum(self, how: &Vacuum, mut told: impl FnMut(&Vacuumed)) -> Result<()> {

@@ -136,13 +136,41 @@ fn a_live_file_that_is_gone_is_named_and_the_others_have_their_turn() {
     let mut all = Vec::new();
     let how = Compact { min_files: 2, ..Compact::default() };
     let error = bench.upkeep(EVENING).compact(&how, |done| all.push(done.clone())).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    assert_eq!(error.kind, ErrorKind::Config, "waiting does not bring it back: {error}");
     for part in [lost[0].file_name().unwrap().to_str().unwrap(), "it is not there", "bring it back", "and 1 more"] {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
     assert_eq!((all[0].damaged, all[0].given_up, all[0].commits, all[0].files_after), (11, 0, 1, 34));
     assert_eq!(all.len(), 2, "the other table too");
     assert_eq!(cursors(&mut archive, 0), [36]);
+}
+
+/// Waiting mends no file that was cut short or written over; a disk may answer again.
+#[test]
+fn a_file_that_is_damaged_is_told_from_a_disk_that_does_not_answer() {
+    type Spoil = fn(&Path);
+    let cut = |path: &Path| fs::write(path, &fs::read(path).unwrap()[..100]).unwrap();
+    let overwritten = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[4..200].fill(0xff); // pages, while the footer is as it was
+        fs::write(path, bytes).unwrap();
+    };
+    let unreadable = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap(); // it opens, and every read is an error
+    };
+    let ways: [(Spoil, ErrorKind); 3] =
+        [(cut, ErrorKind::Config), (overwritten, ErrorKind::Config), (unreadable, ErrorKind::Unavailable)];
+    for (at, (spoil, kind)) in ways.into_iter().enumerate() {
+        let (bench, _) = table(3);
+        let file = bench.rows().join(&bench.files()[1]);
+        spoil(&file);
+        let error = bench.try_compact().unwrap_err();
+        assert_eq!(error.kind, kind, "{at}: {error}");
+        assert!(error.to_string().contains(file.file_name().unwrap().to_str().unwrap()), "{error}");
+        let ends = error.to_string().ends_with("take it out of the table: its rows are lost then");
+        assert_eq!(ends, kind == ErrorKind::Config, "{error}");
+    }
 }
 
 #[test]

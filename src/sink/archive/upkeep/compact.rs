@@ -21,6 +21,7 @@ use crate::{
         live::{self, Live},
         replay::Newest,
         side::Side,
+        table::Table,
     },
 };
 
@@ -181,7 +182,7 @@ fn replace(
         // Whoever has taken the file away has taken it out of the log first: that decides.
         side.table.refresh()?;
         side.table.check_there([small.live.path.as_str()].into_iter())?;
-        return Ok(Some(unreadable(side, &root.join(&small.live.path), error)));
+        return Ok(Some(unreadable(&side.table, &small.live, error)));
     }
     // The same rows, counted three times: in the footers, as they were read, and in the new files.
     side.finish()?;
@@ -211,17 +212,26 @@ fn replace(
     Ok(None)
 }
 
-/// A file that the table has and that is not there is a table that is damaged.
-fn unreadable(side: &Side, path: &Path, error: Error) -> Error {
-    if path.exists() {
-        return error;
+/// What to do about a file that waiting does not mend.
+const MEND: &str = "bring it back from a copy, or move it away and let deltalake's `DeltaTable.repair()` take it out of the \
+                    table: its rows are lost then";
+
+/// Tells a file that is not there, or not what it was, from a disk that does not answer.
+fn unreadable(table: &Table, file: &Live, error: Error) -> Error {
+    let path = table.root().join(&file.path);
+    match path.try_exists() {
+        Ok(false) => {
+            let (root, version) = (table.root().display(), table.version());
+            let what = format!("it is not there, but table {root} has it in version {version}");
+            Error::config(format!("archive: cannot read {}: {what}: {MEND}", path.display()))
+        }
+        Ok(true)
+            if error.kind == ErrorKind::Unavailable && live::is_damaged(table.root(), file, &table.shape().stored) =>
+        {
+            Error::config(format!("{error}: {MEND}"))
+        }
+        _ => error,
     }
-    let (root, version) = (side.table.root().display(), side.table.version());
-    let what = format!(
-        "it is not there, but table {root} has it in version {version}: bring it back from a copy, or give its rows up \
-         (deltalake's `DeltaTable.repair()` takes it out)"
-    );
-    disk::failed("read", path, what)
 }
 
 fn remove(path: &str, size: u64, values: HashMap<String, Option<String>>, now_ms: i64) -> Remove {
