@@ -168,8 +168,14 @@ fn an_archive_that_was_given_up_is_made_anew_on_demand() {
         huiju.stdout() + &huiju.stderr()
     };
     fs::remove_dir_all(project.path("archive/work_orders")).unwrap();
-    let said = create(2);
-    assert!(said.contains("bring it back, or delete both"), "{said}");
+    let mut huiju = project.start(&["run"], &[]);
+    assert_eq!(huiju.wait(SOON).code(), Some(2), "{}", huiju.stderr());
+    for said in [huiju.stderr(), create(2)] {
+        assert!(
+            said.contains("work_orders_rejects is there and") && said.contains("bring it back, or delete both"),
+            "{said}"
+        );
+    }
     fs::remove_dir_all(project.path("archive/work_orders_rejects")).unwrap();
     let said = create(0);
     assert!(said.contains("work_orders: created") && said.contains("work_orders_rejects: created"), "{said}");

@@ -187,10 +187,17 @@ impl Archive {
         };
         let [rows, rejects] = places(&settings, &contract, &schema)?;
         // The rows' table is made first: rejects are never alone unless somebody has taken it away.
-        let alone = rejects.0.is_there() && !rows.0.is_there();
-        let rows = open(rows, settings.create && !alone)?;
+        if settings.create && rejects.0.is_there() && !rows.0.is_there() {
+            return Err(table::alone(&rejects.0, &rows.0));
+        }
+        let place = rows.0.clone();
+        let rows = open(rows, settings.create)?;
         // Both are made before the first cursor is written.
-        let rejects = open(rejects, settings.create && rows.table.apps().next().is_none())?;
+        let begun = rows.table.apps().next().is_some();
+        if settings.create && begun && !rejects.0.is_there() {
+            return Err(table::alone(&place, &rejects.0));
+        }
+        let rejects = open(rejects, settings.create && !begun)?;
         for table in [&rows.table, &rejects.table] {
             settings.refuse_other_pipelines(table)?;
         }

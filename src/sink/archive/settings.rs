@@ -44,9 +44,11 @@ impl Settings {
         }
     }
 
-    /// Whether there is a rows table already.
+    /// Whether there is a table already, of the rows or of the rejects.
     pub fn are_there(&self) -> bool {
-        log::is_begun(&self.location.join(&self.path))
+        [self.path.clone(), format!("{}_rejects", self.path)]
+            .iter()
+            .any(|path| log::is_begun(&self.location.join(path)))
     }
 
     /// A pipeline whose folder got another name has no cursors: it would write everything a second time.

@@ -114,6 +114,16 @@ pub(super) fn vanished(root: &Path) -> Error {
     ))
 }
 
+/// Both are made before anything is written into them, so one without the other has lost it. No disk does that: both
+/// lie in one folder.
+pub(super) fn alone(there: &Place, missing: &Place) -> Error {
+    Error::config(format!(
+        "archive: {} is there and {} is not: bring it back, or delete both",
+        there.root.display(),
+        missing.root.display()
+    ))
+}
+
 fn refuse_odd(root: &Path) -> Result<()> {
     folder_of_tables(root).map_err(|why| Error::config(format!("archive: {why}")))
 }

@@ -74,7 +74,7 @@ use super::{
     schema::Shape,
     side::Side,
     store,
-    table::{Place, Table},
+    table::{self, Place, Table},
 };
 use crate::{
     clock::Clock,
@@ -233,15 +233,10 @@ impl Upkeep {
     }
 }
 
-/// Both are made before anything is written into them, so one alone has lost the other.
+/// One alone has lost the other.
 fn all_or_none(places: &[(Place, Shape)]) -> Result<()> {
     let [there, missing] = [true, false].map(|yes| places.iter().find(|(place, _)| place.is_there() == yes));
-    let Some(((there, _), (missing, _))) = there.zip(missing) else { return Ok(()) };
-    Err(Error::config(format!(
-        "archive: {} is there and {} is not: bring it back, or delete both",
-        there.root.display(),
-        missing.root.display()
-    )))
+    there.zip(missing).map_or(Ok(()), |((there, _), (missing, _))| Err(table::alone(there, missing)))
 }
 
 /// A table as people call it: the last part of its path.
