@@ -1,7 +1,11 @@
 //! `huiju archive`: compaction and vacuum that die in the middle; other programs that work on the tables between our
 //! runs. T07, T29, T31.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -90,6 +94,85 @@ fn a_compaction_that_is_killed_loses_nothing_and_doubles_nothing() {
     assert_eq!(status.code(), Some(2), "{}", refused.stderr());
 }
 
+/// One of the rows table's data files.
+fn a_file(folder: &Path) -> PathBuf {
+    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let days = entries(&folder.join("archive/work_orders"));
+    let day = days.iter().find(|path| path.to_string_lossy().contains("ingested_on=")).unwrap();
+    entries(day).remove(0)
+}
+
+/// What is advised for a file that is damaged works, and its rows are all that is lost.
+#[test]
+fn a_damaged_file_is_moved_away_and_taken_out_of_the_table() {
+    let folder = raw();
+    let folder = folder.path();
+    let run = ["run", "--until-end", "--format", "json"];
+    let carried = huiju(folder, &run).summary();
+    let lost = a_file(folder);
+    let whole = fs::read(&lost).unwrap();
+    fs::write(&lost, &whole[..whole.len() / 2]).unwrap();
+    let advice = "bring it back from a copy, or move it away and let deltalake's `DeltaTable.repair()` take it out";
+    let name = lost.file_name().unwrap().to_str().unwrap();
+    let named = |what: &str| {
+        let (status, huiju) = Huiju::run(folder, &COMPACT, &[]);
+        let said = huiju.stderr();
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!([name, what, advice, "fix what is named above"].iter().all(|part| said.contains(part)), "{said}");
+        assert!(!said.contains("start again"), "waiting does not help: {said}");
+    };
+    named("cannot read");
+    fs::rename(&lost, folder.join("away.parquet")).unwrap();
+    named("it is not there");
+    let Some(repaired) = seen(folder, &["repair"]) else { return };
+    let (before, after) = (carried["written"].as_u64().unwrap(), repaired["rows"].as_u64().unwrap());
+    assert!(0 < after && after < before, "{carried} {repaired}");
+    huiju(folder, &COMPACT);
+    assert_eq!(huiju(folder, &run).summary()["in"], 0, "and what was written stays so");
+    assert_eq!(seen(folder, &[]).unwrap()["rows"], repaired["rows"]);
+}
+
+/// What is advised for a table that asks too much of its writers works.
+#[test]
+fn what_another_program_asks_for_is_taken_back_by_the_entry() {
+    let folder = raw();
+    let folder = folder.path();
+    let run = ["run", "--until-end", "--format", "json"];
+    let carried = huiju(folder, &run).summary();
+    for (verb, words) in [("feed", "Delta cannot drop that again"), ("constraint", "DROP CONSTRAINT …` for each")] {
+        if seen(folder, &[verb]).is_none() {
+            return;
+        }
+        let log = fs::read_dir(folder.join("archive/work_orders/_delta_log")).unwrap();
+        let newest = log.map(|entry| entry.unwrap().path()).filter(|path| path.extension() == Some("json".as_ref()));
+        let newest = newest.max().unwrap();
+        refused(folder, &run, &[words, &format!("remove {}", newest.canonicalize().unwrap().display())]);
+        fs::remove_file(newest).unwrap();
+        assert_eq!(huiju(folder, &run).summary()["in"], 0, "{verb}");
+    }
+    assert_eq!(seen(folder, &[]).unwrap()["rows"], carried["written"]);
+}
+
+/// That is no disk that is not mounted, and nobody waits for it.
+#[test]
+fn a_start_with_one_of_the_two_tables_says_so_at_once() {
+    let folder = raw();
+    let folder = folder.path();
+    let run = ["run", "--until-end", "--format", "json"];
+    huiju(folder, &run);
+    for (away, there) in [("work_orders", "work_orders_rejects"), ("work_orders_rejects", "work_orders")] {
+        let (table, elsewhere) = (folder.join("archive").join(away), folder.join("away"));
+        fs::rename(&table, &elsewhere).unwrap();
+        let words = [&format!("{there} is there and"), &format!("{away} is not: bring it back, or delete both")];
+        for verb in [&run[..], &["archive", "create"]] {
+            refused(folder, verb, &words.map(String::as_str));
+        }
+        assert!(!table.exists());
+        fs::rename(&elsewhere, &table).unwrap();
+        assert_eq!(huiju(folder, &run).summary()["in"], 0);
+    }
+}
+
 /// Whoever looks after the archive does it at night, and nobody is there to ask again.
 #[test]
 fn a_table_that_fails_does_not_keep_the_others_from_their_turn() {
@@ -103,10 +186,7 @@ fn a_table_that_fails_does_not_keep_the_others_from_their_turn() {
         edit(&again.join("pipeline.toml"), name, &name.replace("work_orders", "zz_orders"));
     }
     huiju(folder, &["run", "--until-end"]);
-    let entries = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let days = entries(&folder.join("archive/work_orders"));
-    let day = days.iter().find(|path| path.to_string_lossy().contains("ingested_on=")).unwrap();
-    let lost = entries(day).remove(0);
+    let lost = a_file(folder);
     fs::write(&lost, "no Parquet").unwrap();
 
     let (status, compacted) = Huiju::run(folder, &COMPACT, &[]);

@@ -2,6 +2,7 @@
 order. Prints what readers of Delta see at the end: rows, different places of rows, live files.
 
 optimize · delete (the rows of one order) · checkpoint · cleanup (as if the log were two months old) · vacuum ·
+repair (takes out files that are not there) · feed (asks for a change data feed) · constraint ·
 overtaken=huiju (an OPTIMIZE and a DELETE that a compaction by this binary overtakes: they must not commit)
 """
 
@@ -25,6 +26,12 @@ for verb in verbs:
     elif verb == "delete":
         order = delta.to_pyarrow_table(columns=["order_no"]).column("order_no")[0].as_py()
         deleted += delta.delete(f"order_no = '{order}'")["num_deleted_rows"]
+    elif verb == "repair":
+        delta.repair()
+    elif verb == "feed":
+        delta.alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+    elif verb == "constraint":
+        delta.alter.add_constraint({"counted": "_offset >= 0"})
     elif verb == "checkpoint":
         delta.create_checkpoint()
     elif verb == "cleanup":
