@@ -201,8 +201,12 @@ impl Started {
             statuses.set(&one.pipeline.name, State::Waiting, Some("starting".to_owned()), clock.now());
         }
         if let Some(listen) = config.listen {
-            let address = runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone()))?;
-            info!(%address, "serving /metrics, /health and /ready");
+            match runtime.block_on(serve::serve(listen, metrics.clone(), statuses.clone())) {
+                Ok(address) => info!(%address, "serving /metrics, /health and /ready"),
+                // It comes beside one that runs, with the same file.
+                Err(error) if bounded => warn!(%error, "not serving /metrics, /health and /ready"),
+                Err(error) => return Err(error),
+            }
         }
         // Told to stop already, it begins nothing.
         let prepared = if stop.asked() { Vec::new() } else { prepared };

@@ -113,3 +113,18 @@ fn mistakes_of_a_contract_are_told_beside_those_of_code_tables_and_pipelines() {
         assert!(said.contains("did you mean `date`?") && said.contains(file), "{said}");
     }
 }
+
+/// What its cases say in UTF-8 a source sends in its own charset.
+#[test]
+fn cases_send_their_messages_in_the_charset_of_the_source() {
+    for charset in ["gb18030", "gbk"] {
+        let folder = project();
+        let source = folder.path().join("pipelines/street_lamps/sources/east.toml");
+        let text = fs::read_to_string(&source).unwrap();
+        fs::write(&source, format!("charset = \"{charset}\"\n{text}")).unwrap();
+        let case = folder.path().join("pipelines/street_lamps/tests/one_of_each/input.jsonl");
+        assert!(!fs::read_to_string(&case).unwrap().is_ascii(), "letters that charsets differ in");
+        let (status, huiju) = Huiju::run(folder.path(), &["test"], &[]);
+        assert!(status.success(), "{charset}: {}{}", huiju.stdout(), huiju.stderr());
+    }
+}

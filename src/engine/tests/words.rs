@@ -433,3 +433,15 @@ fn what_is_nested_too_deep_is_refused_at_once() {
         assert_eq!(told(&format!("length({fine})::BIGINT")), "", "{fine}");
     }
 }
+
+#[test]
+fn an_array_of_a_message_becomes_a_list_of_texts() {
+    let map = "SELECT no AS id, tags AS t FROM message";
+    let stage = "SELECT concat(id, array_to_string(json_texts(t), '|', '-')) AS id, 1 AS watts, 2 AS share FROM raw";
+    let (program, source) = compile_lamps(map, stage).unwrap();
+    let messages = [r#"{"no":"x","tags":["a",1.50,null,"路",{"b":[]}]}"#, r#"{"no":"y","tags":"a,b"}"#]
+        .map(|one| one.as_bytes().to_vec());
+    expect![[r#"
+        0.0: {"id":"xa|1.50|-|路|{\"b\":[]}","watts":1,"share":2}
+        1.0: {"id":"y","watts":1,"share":2}"#]].assert_eq(&outcome(&program, &source, &lamps(), &messages, 0).join("\n"));
+}
