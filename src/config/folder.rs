@@ -83,7 +83,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Finding> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
-        if !file_name(&path).starts_with('.') && !file_name(&path).ends_with('~') {
+        if !file_name(&path).starts_with(['.', '#']) && !file_name(&path).ends_with('~') {
             paths.push(path);
         }
     }
@@ -119,7 +119,7 @@ pub(super) fn unread(path: &Path, todo: &str) -> Option<Finding> {
         }
         false => {
             let hidden = parts.iter().any(|part| ENDINGS.contains(&part.as_str()));
-            !is_read && (hidden || near::nearest(ending, ENDINGS).is_some())
+            !is_read && ending != "tsv" && (hidden || near::nearest(ending, ENDINGS).is_some())
         }
     };
     is_meant.then(|| Finding::new(path.display().to_string(), format!("nobody reads it: {todo}, or take it away")))

@@ -45,8 +45,9 @@ pub(super) fn place(file: &Path, path: &str) -> String {
     document.place(offset)
 }
 
-/// Where the array begins that a TOML text is in at its end. Names of tables end with their line, texts may hold anything.
-fn open_array(text: &str) -> Option<usize> {
+/// Where the array begins that a TOML text is in at some place, if it does not end before the next key. Names of tables end with their line, texts may hold anything.
+fn open_array(whole: &str, until: usize) -> Option<usize> {
+    let text = &whole[..until];
     let (mut open, mut quote, mut at) = (Vec::new(), "", 0);
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
@@ -71,7 +72,23 @@ fn open_array(text: &str) -> Option<usize> {
         }
         at += taken;
     }
-    open.first().copied()
+    let begin: usize = *open.first()?;
+    // The name of a table, cut short.
+    let line = text[..begin].rfind('\n').map_or(0, |end| end + 1);
+    if text[line..begin].trim().is_empty() {
+        return None;
+    }
+    // One that does end is wrong within.
+    for line in whole[begin..].lines().skip(1) {
+        let key = line.split_once('=').map(|(key, _)| key.trim()).filter(|key| !key.is_empty());
+        if key.is_some_and(|key| key.chars().all(|c| c.is_alphanumeric() || "_-.\"'".contains(c))) {
+            return Some(begin);
+        }
+        if line.contains(']') {
+            return None;
+        }
+    }
+    Some(begin)
 }
 
 /// A file being read, and what was found wrong with it so far.
@@ -97,7 +114,7 @@ impl Document {
             errors.iter().map(|error| self.line(error.span().map_or(0, |span| span.start))).collect();
         // All that follows is taken for its elements.
         if lines.len() > 1
-            && let Some(begin) = errors[0].span().and_then(|span| open_array(&self.text[..span.start]))
+            && let Some(begin) = errors[0].span().and_then(|span| open_array(&self.text, span.start))
         {
             self.add(begin, "not TOML: this array does not end: its ], or a comma in it, is missing".to_owned());
             return None;

@@ -269,3 +269,25 @@ mod folder;
 mod properties;
 mod rules;
 mod sources;
+
+/// Of an array that does not end all that follows is taken for its elements; of one that does each mistake is its own.
+#[test]
+fn an_array_that_does_not_end_is_named_by_its_beginning() {
+    let told = |text: &str| {
+        let document = Document::new(Path::new("x.toml"), text.to_owned());
+        assert!(document.parse().is_none(), "{text}");
+        document.findings().iter().map(|finding| format!("{finding}\n")).collect::<String>()
+    };
+    let open = "x.toml:2: not TOML: this array does not end: its ], or a comma in it, is missing\n";
+    for text in [
+        "a = 1\nb = [\"x\"\nc = 2\nd = 3\n",
+        "a = 1\nb = [\"]\", '[', # ]\n\"y\"\nc = 2\n[t]\nd = 3\n",
+        "a = [1, [2]]\nb = [\"\"\"]\"\"\",\n2\nc.d = 2\ne = 1\n",
+    ] {
+        assert_eq!(told(text), open, "{text}");
+    }
+    for text in ["a = [x,\n1,\ny,\n]\nb = 1\n", "[kafka\nbrokers = 1\ngroup = x\n", "a = x\nb = y\n"] {
+        let said = told(text);
+        assert!(!said.contains("does not end") && said.contains("x.toml:1: "), "{text}: {said}");
+    }
+}

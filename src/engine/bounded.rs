@@ -40,7 +40,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         bounded(functions_nested::replace::array_replace_n_udf(), Size::PerElement(&[2])),
         bounded(functions_nested::replace::array_replace_all_udf(), Size::PerElement(&[2])),
         bounded(string::concat(), Size::Sum),
-        bounded(string::concat_ws(), Size::Sum),
+        bounded(string::concat_ws(), Size::Joined),
         bounded(functions_nested::concat::array_concat_udf(), Size::Sum),
         bounded(functions_nested::string::string_to_array_udf(), Size::Parts),
     ]
@@ -59,8 +59,10 @@ enum Size {
     Replaced,
     /// The third argument, where the second matches in the first, and what it repeats of that.
     Matched,
-    /// All arguments together, and the first, which may stand between them, once more for each.
+    /// All arguments together.
     Sum,
+    /// The same, and the first between all others.
+    Joined,
     /// The first argument, of which each byte may be an element.
     Parts,
     /// These arguments, for each element of the first.
@@ -79,7 +81,7 @@ impl Bounded {
             Size::Number | Size::Times | Size::Elements(_) => self.check_number(args),
             Size::Replaced | Size::Matched => self.check_replaced(args),
             Size::PerElement(added) => self.check_lists(args, added),
-            Size::Sum | Size::Parts => self.check_sum(args),
+            Size::Sum | Size::Joined | Size::Parts => self.check_sum(args),
         }
     }
 
@@ -149,9 +151,10 @@ impl Bounded {
             ColumnarValue::Scalar(scalar) => scalar.size().saturating_mul(args.number_rows),
         };
         let first = args.args.first().map_or(0, of);
+        let between = if self.size == Size::Joined { args.args.len() } else { 0 };
         let all = match self.size {
             Size::Parts => first.saturating_mul(ELEMENT),
-            _ => args.args.iter().map(of).fold(0, usize::saturating_add).saturating_add(first * args.args.len()),
+            _ => args.args.iter().map(of).fold(first.saturating_mul(between), usize::saturating_add),
         };
         // What stands between is short, as a rule: looked at only where it might be too much.
         self.refuse_above(LARGEST_BATCH * 4, all)

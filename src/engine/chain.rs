@@ -53,16 +53,15 @@ fn tokens(sql: &str) -> Option<Vec<TokenWithSpan>> {
 /// the parser would look for again and again.
 pub(super) fn endless(sql: &str) -> Option<Mistake> {
     use Token::*;
-    // By bracket and CASE that is open, with the place of the CASE; and the subscripts there, since a comma.
+    // By bracket and CASE that is open, with the place of the CASE; and the subscripts there, in a row.
     let mut rows = vec![(0, None)];
     let mut subscripts = vec![0];
     let mut too_deep = None;
     // What follows is a name, whatever the word.
     let mut named = false;
     for token in tokens(sql)? {
-        let depth = rows.len() - 1;
         let (row, case) = rows.last_mut()?;
-        let in_case = case.is_some();
+        let (in_case, is_part) = (case.is_some(), named);
         match &token.token {
             Word(_) if named => {}
             Word(word) => match word.keyword {
@@ -75,7 +74,7 @@ pub(super) fn endless(sql: &str) -> Option<Mistake> {
             },
             LParen | LBracket => rows.push((0, None)),
             RParen | RBracket => close(&mut rows),
-            Comma => (*row, subscripts[depth]) = (0, 0),
+            Comma => *row = 0,
             Number(..) | SingleQuotedString(_) | Whitespace(_) | Period => {}
             _ => *row += 1,
         }
@@ -85,8 +84,11 @@ pub(super) fn endless(sql: &str) -> Option<Mistake> {
             other => *other == Period,
         };
         subscripts.resize(rows.len(), 0);
-        if token.token == RBracket {
-            *subscripts.last_mut()? += 1;
+        match token.token {
+            RBracket => *subscripts.last_mut()? += 1,
+            LBracket | Period | Whitespace(_) => {}
+            Word(_) if is_part => {}
+            _ => *subscripts.last_mut()? = 0,
         }
         if rows.len() > DEEPEST || *subscripts.last()? > SUBSCRIPTS {
             too_deep.get_or_insert((line(token.span), TOO_DEEP.to_owned()));
@@ -115,26 +117,28 @@ fn close<T>(rows: &mut Vec<(usize, T)>) {
 /// functions out twice, those of functions in them four times, and so on.
 pub(super) fn multiplies(expr: &impl Visit) -> bool {
     const MOST: f64 = 50_000.0;
-    /// By expression that is open, what is in it so far.
-    struct Weights(Vec<f64>, f64);
+    /// By expression that is open, the weights of what is in it so far; and the largest of all.
+    struct Weights(Vec<Vec<f64>>, f64);
     impl Visitor for Weights {
         type Break = ();
         fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
-            self.0.push(1.0);
+            self.0.push(Vec::new());
             ControlFlow::Continue(())
         }
         fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let times = match expr {
+            let inner = self.0.pop().unwrap_or_default();
+            let first = inner.first().copied().unwrap_or_default();
+            let once = 1.0 + inner.iter().sum::<f64>();
+            let weight = match expr {
                 Expr::Function(call) => {
                     let name = call.name.to_string().to_lowercase();
-                    if matches!(name.as_str(), "coalesce" | "nvl" | "nvl2" | "ifnull") { 2.0 } else { 1.0 }
+                    if matches!(name.as_str(), "coalesce" | "nvl" | "nvl2" | "ifnull") { 2.0 * once } else { once }
                 }
-                Expr::Between { .. } => 2.5,
-                Expr::Case { operand: Some(_), conditions, .. } => conditions.len().max(1) as f64,
-                _ => 1.0,
+                Expr::Between { .. } => once + 1.5 * first,
+                Expr::Case { operand: Some(_), conditions, .. } => once + conditions.len() as f64 * first,
+                _ => once,
             };
-            let weight = self.0.pop().unwrap_or_default() * times;
-            self.0.last_mut().into_iter().for_each(|outer| *outer += weight);
+            self.0.last_mut().into_iter().for_each(|outer| outer.push(weight));
             self.1 = self.1.max(weight);
             ControlFlow::Continue(())
         }

@@ -43,7 +43,9 @@ impl Failed {
 
 /// All steps over a batch. Rows that fail are left out: `(row, why)` in order.
 pub(super) fn evaluate(steps: &Steps, rules: &[Rule], input: &RecordBatch) -> (RecordBatch, Vec<(usize, Failed)>) {
-    if let Ok(done) = whole(&steps.usual, input) {
+    if let Ok(done) = whole(&steps.usual, input)
+        && !has_huge_row(&done)
+    {
         return (done, Vec::new());
     }
     let last = steps.usual.last().expect("the map is always there");
@@ -78,7 +80,7 @@ fn halve(
         },
         _ => match whole(&steps.usual, input) {
             // Where batches are that large, a single row may be too large to be put together with others.
-            Ok(done) if text_bytes(&done) <= LARGEST_ROW * 64 => parts.push(done),
+            Ok(done) if text_bytes(&done) <= LARGEST_ROW * 64 && !has_huge_row(&done) => parts.push(done),
             _ => {
                 let half = rows / 2;
                 halve(steps, rules, &input.slice(0, half), at, parts, failed);
@@ -147,7 +149,7 @@ fn single(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> Result<RecordB
             broken = take.iter().map(|at| broken[*at]).collect();
         }
         let last = steps.get(number + 1).is_none_or(|next| next.stage != step.stage);
-        let (mut columns, mut why) = (Vec::new(), Vec::new());
+        let (mut columns, mut why, mut made) = (Vec::new(), Vec::new(), 0);
         for (at, (expr, field)) in step.exprs.iter().zip(step.schema.fields()).enumerate() {
             let column = match columns_of(expr).find_map(|column| broken[column]) {
                 Some(reason) => Err(reason),
@@ -155,6 +157,10 @@ fn single(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> Result<RecordB
             };
             let column = match column {
                 Ok(column) if column.data_type() != field.data_type() => Err("SQL 计算失败"),
+                Ok(column) if !expr.is::<Column>() => {
+                    made += bytes(&column);
+                    if made > MOST_MADE { Err("SQL 计算失败：结果过大") } else { Ok(column) }
+                }
                 column => column,
             };
             let Err(reason) = column else {
@@ -182,7 +188,7 @@ fn single(steps: &[Step], rules: &[Rule], input: &RecordBatch) -> Result<RecordB
         batch = RecordBatch::try_new_with_options(step.schema.clone(), columns, &options)
             .map_err(|error| fail(None, in_chinese(&error.into()).to_owned()))?;
     }
-    if text_bytes(&batch) > LARGEST_ROW * 8 {
+    if text_bytes(&batch) > HUGE {
         let stage = steps.last().map(|step| step.stage.clone()).unwrap_or_default();
         return Err(Failed { stage, field: None, reason: "SQL 计算失败：结果过大".to_owned() });
     }
@@ -203,6 +209,17 @@ pub(super) fn columns_of(expr: &Arc<dyn PhysicalExpr>) -> impl Iterator<Item = u
     let mut columns: Vec<usize> = collect_columns(expr).iter().map(|column| column.index()).collect();
     columns.sort_unstable();
     columns.into_iter()
+}
+
+/// Bytes of texts: a row of more is rejected here, whether it is computed alone or beside others.
+const HUGE: usize = LARGEST_ROW * 8;
+
+fn has_huge_row(batch: &RecordBatch) -> bool {
+    let texts = batch.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
+    // With what lies beneath a NULL: a few numbers, as long as nothing is large.
+    let most: i32 =
+        texts.map(|text| text.value_offsets()[text.len()] - text.value_offsets()[0]).fold(0, i32::saturating_add);
+    most as usize > HUGE && (0..batch.num_rows()).any(|row| text_bytes(&batch.slice(row, 1)) > HUGE)
 }
 
 /// Not what lies beneath a NULL, where the values of neighbours may be.

@@ -303,7 +303,8 @@ pub(super) fn text_lengths(condition: &str) -> Vec<String> {
     wrong
 }
 
-const CHANGES: &str = "does not give the same answer on a replay; use the message's own time, _timestamp";
+const CHANGES: &str =
+    "does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset";
 
 /// Refuses whatever is not row-local and immutable in a planned stage: what its text did not show.
 pub(super) fn row_local(plan: &LogicalPlan) -> Vec<Mistake> {

@@ -285,14 +285,14 @@ fn a_stage_is_one_row_local_select() {
         MAP,
         "SELECT id, 1 AS watts,\n random() AS share FROM raw",
         expect![
-            "lamps/clean.sql:2: random() does not give the same answer on a replay; use the message's own time, _timestamp"
+            "lamps/clean.sql:2: random() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset"
         ],
     );
     check(
         MAP,
         "SELECT id, 1 AS watts,\n extract(year FROM now()) AS share FROM raw",
         expect![
-            "lamps/clean.sql:2: now() does not give the same answer on a replay; use the message's own time, _timestamp"
+            "lamps/clean.sql:2: now() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset"
         ],
     );
     check(

@@ -130,6 +130,10 @@ fn no_function(said: &str, hint: &str) -> String {
 /// Functions that other systems have, and what is here in their place.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("if iif decode", "write CASE WHEN … THEN … ELSE … END"),
+    (
+        "md5 sha1 sha224 sha256 sha384 sha512 digest hmac crc32",
+        "a digest hides no phone and no ID, whoever goes through all numbers finds it: use mask_phone(…), mask_id(…)",
+    ),
     ("ifnull isnull zeroifnull", "use coalesce(…, …)"),
     ("len datalength lengthb", "use char_length(…) for characters, octet_length(…) for bytes"),
     ("regexp_extract regexp_substr regex_extract", "use regexp_match(…, 'pattern')[1]"),

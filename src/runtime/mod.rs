@@ -319,12 +319,14 @@ impl Line {
     /// the group's offsets to others.
     fn tell_behind(&self, cursors: &Cursors, of_sinks: &[(&'static str, Cursors)]) {
         for (sink, theirs) in of_sinks {
-            let behind = |(partition, cuts): (&Partition, &Cuts)| {
-                let (cursor, furthest) = (*theirs.get(partition)?.iter().min()?, *cuts.last()?);
+            let others = || of_sinks.iter().filter(|(other, _)| other != sink);
+            let behind = |partition: &Partition| {
+                let furthest = *others().filter_map(|(_, cursors)| cursors.get(partition)?.iter().max()).max()?;
+                let cursor = *theirs.get(partition)?.iter().min()?;
                 (cursor >= 0 && cursor < furthest)
                     .then(|| (furthest - cursor, format!("{partition}: {cursor} of {furthest}")))
             };
-            let behind: Vec<(i64, String)> = cursors.iter().filter_map(behind).collect();
+            let behind: Vec<(i64, String)> = cursors.keys().filter_map(behind).collect();
             let Some((_, example)) = behind.first() else { continue };
             let (partitions, offsets): (_, i64) = (behind.len(), behind.iter().map(|(offsets, _)| offsets).sum());
             let pipeline = &*self.pipeline;

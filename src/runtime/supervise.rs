@@ -52,6 +52,8 @@ pub struct Status {
     /// Why it waits or stopped, or what is missing while it runs; without data values.
     pub reason: Option<String>,
     pub since: DateTime<Utc>,
+    /// What is missing while it runs, kept while it waits for what it reads from.
+    lacks: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,17 +83,32 @@ impl Statuses {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get_mut(pipeline) {
             // "Since when" is when it began, not when it was last tried.
-            Some(status) if status.state == state => status.reason = reason,
-            _ => drop(all.insert(pipeline.clone(), Status { state, reason, since: now })),
+            Some(status) if status.state == state => (status.reason, status.lacks) = (reason, None),
+            _ => drop(all.insert(pipeline.clone(), Status { state, reason, since: now, lacks: None })),
         }
+    }
+
+    /// What a pipeline that runs reads from does not answer, and why, or answers again. Tells whether messages can flow;
+    /// nothing of one that has stopped.
+    fn interrupt(&self, pipeline: &str, why: Option<String>, now: DateTime<Utc>) -> Option<bool> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = all.get_mut(pipeline).filter(|status| matches!(status.state, State::Running | State::Waiting))?;
+        let state = if why.is_some() { State::Waiting } else { State::Running };
+        if status.state != state {
+            (status.state, status.since) = (state, now);
+        }
+        status.reason = why.or_else(|| status.lacks.clone());
+        Some(state == State::Running)
     }
 
     /// Says what a running pipeline lacks, until it is set anew. One that waits or has stopped has its reason already.
     pub fn remark(&self, pipeline: &str, reason: String) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = all.get_mut(pipeline).filter(|status| status.state == State::Running) {
-            status.reason = Some(reason);
+        let Some(status) = all.get_mut(pipeline) else { return };
+        if status.state == State::Running {
+            status.reason = Some(reason.clone());
         }
+        status.lacks = Some(reason);
     }
 
     pub fn all(&self) -> BTreeMap<Arc<str>, Status> {
@@ -127,6 +144,13 @@ impl Told {
     fn set(&self, state: State, reason: Option<String>) {
         self.metrics.running.with_label_values(&[&self.pipeline]).set((state == State::Running).into());
         self.statuses.set(&self.pipeline, state, reason, self.clock.now());
+    }
+
+    /// What it reads from does not answer, or answers again.
+    fn interrupt(&self, why: Option<&Error>) {
+        if let Some(flows) = self.statuses.interrupt(&self.pipeline, why.map(Error::to_string), self.clock.now()) {
+            self.metrics.running.with_label_values(&[&self.pipeline]).set(flows.into());
+        }
     }
 
     /// It has stopped for good.
@@ -262,11 +286,8 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
     let running = told.clone();
     let (mut intake, feed) = Intake::new(DEPTH, budget, permit.clone(), setup.config.drain);
     intake.when_begun(move || running.set(State::Running, None));
-    let waiting = told.clone();
-    intake.when_troubled(move |why| match why {
-        Some(why) => waiting.set(State::Waiting, Some(why.to_string())),
-        None => waiting.set(State::Running, None),
-    });
+    let interrupted = told.clone();
+    intake.when_troubled(move |why| interrupted.interrupt(why));
     let failing = told.clone();
     intake.when_failed(move |error| failing.cannot_go_on(error));
     info!(pipeline = %name, "line built");
@@ -370,6 +391,22 @@ mod tests {
         }
         statuses.set(&orders, State::Running, None, now);
         assert_eq!(reason(), None);
+    }
+
+    #[test]
+    fn what_a_pipeline_lacks_is_told_again_when_what_it_reads_from_answers() {
+        let (statuses, orders, now) = (Statuses::default(), "orders".into(), DateTime::UNIX_EPOCH);
+        let told = || (statuses.all()["orders"].state, statuses.all()["orders"].reason.clone().unwrap_or_default());
+        statuses.set(&orders, State::Running, None, now);
+        assert_eq!(statuses.interrupt("orders", Some("away".to_owned()), now), Some(false));
+        assert_eq!(told(), (State::Waiting, "away".to_owned()));
+        statuses.remark("orders", "disk full".to_owned());
+        assert_eq!(told(), (State::Waiting, "away".to_owned()));
+        assert_eq!(statuses.interrupt("orders", None, now), Some(true));
+        assert_eq!(told(), (State::Running, "disk full".to_owned()));
+        statuses.set(&orders, State::Stopped, None, now);
+        assert_eq!(statuses.interrupt("orders", None, now), None);
+        assert_eq!(told(), (State::Stopped, String::new()));
     }
 
     #[test]

@@ -123,8 +123,8 @@ fn a_rule_that_says_another_thing_on_a_replay_is_refused() {
         told += &(compile_lamps_with(MAP, STAGE, contract, &library).map(|_| ()).expect_err(predicate) + "\n");
     }
     expect![[r#"
-        schemas/lamps.odcs.yaml:9: rule too_bright: now() does not give the same answer on a replay; use the message's own time, _timestamp
-        schemas/lamps.odcs.yaml:9: rule too_bright: random() does not give the same answer on a replay; use the message's own time, _timestamp
+        schemas/lamps.odcs.yaml:9: rule too_bright: now() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset
+        schemas/lamps.odcs.yaml:9: rule too_bright: random() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset
         schemas/lamps.odcs.yaml:9: rule too_bright: generate_series() makes as many elements as its numbers or times say: write them out
         schemas/lamps.odcs.yaml:9: rule too_bright: "watts" is BIGINT, not a condition
     "#]].assert_eq(&told);

@@ -47,13 +47,13 @@ fn functions_that_look_beyond_the_row_are_told_together() {
         expect![[r#"
             lamps/clean.sql:2: max() looks at more than one row: a stage sees one row at a time
             lamps/clean.sql:2: min() looks at more than one row: a stage sees one row at a time
-            lamps/clean.sql:3: now() does not give the same answer on a replay; use the message's own time, _timestamp
-            lamps/clean.sql:4: uuid() does not give the same answer on a replay; use the message's own time, _timestamp
-            lamps/clean.sql:4: current_date() does not give the same answer on a replay; use the message's own time, _timestamp
+            lamps/clean.sql:3: now() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset
+            lamps/clean.sql:4: uuid() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset
+            lamps/clean.sql:4: current_date() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset
             lamps/clean.sql:5: unnest() makes several rows of one: a stage has a row for each
             lamps/clean.sql:6: a subquery is not allowed: a stage sees one row at a time
             lamps/clean.sql:7: row_number() looks at more than one row: a stage sees one row at a time
-            lamps/clean.sql:7: now() does not give the same answer on a replay; use the message's own time, _timestamp
+            lamps/clean.sql:7: now() does not give the same answer on a replay; use what is the message's own, _timestamp, _partition, _offset
             lamps/clean.sql:8: a subquery is not allowed: a stage sees one row at a time
             lamps/clean.sql:9: No field named idd. Did you mean 'raw.id'? (for source street)"#]],
     );

@@ -48,6 +48,9 @@ pub enum Begin {
     After(i64, i64),
 }
 
+/// What is said of a cursor that the broker has forgotten.
+pub const NO_OFFSET: &str = "the broker has no committed offset of the group here";
+
 /// `group` is for who has to tell the broker where we were.
 pub fn begin(
     group: &str,
@@ -85,7 +88,7 @@ pub fn begin(
         return Err(Error::new(
             ErrorKind::Gap,
             format!(
-                "{partition}: the broker has no committed offset of the group here, but another sink has its cursor at \
+                "{partition}: {NO_OFFSET}, but another sink has its cursor at \
                  {largest}: offsets.retention.minutes has passed, or the topic was deleted and created anew. Nothing was \
                  taken, or the clean topic would begin again. If it is the old topic, in the old cluster, tell the \
                  broker where we were: kafka-consumer-groups.sh --bootstrap-server … --group {group} --topic \

@@ -65,6 +65,8 @@ pub struct Reading<'a> {
     /// When we last had a partition or said that we have none.
     employed: Instant,
     trouble: Option<Trouble>,
+    /// Whether a broker was, as the newest statistics have it.
+    connected: bool,
     /// How many partitions each topic had when its reading began, as far as we know: those with higher numbers came later.
     pub(super) known: HashMap<String, usize>,
     /// All of them, then.
@@ -99,6 +101,7 @@ impl<'a> Reading<'a> {
             tail: now,
             employed: now,
             trouble: None,
+            connected: true,
             known: HashMap::new(),
             count: 0,
             others: Others::new(now, settings.drain),
@@ -222,6 +225,7 @@ impl<'a> Reading<'a> {
                 return Err(Error::unavailable("the group has given some partitions to nobody: joining it anew"));
             }
         }
+        self.stale_trouble(Instant::now());
         if !self.make_room()? {
             return Ok((!self.stop.asked()).then_some(IDLE / 2));
         }
@@ -251,7 +255,6 @@ impl<'a> Reading<'a> {
         if found {
             return Ok(Some(Duration::ZERO));
         }
-        self.stale_trouble(now);
         Ok(Some(self.batches.due_in(self.settings.linger, now).map_or(IDLE, |due| due.min(IDLE))))
     }
 
@@ -366,6 +369,7 @@ impl<'a> Reading<'a> {
 
     /// Tells the lag; in a bounded run also finds ends that no message and no control record marks (compaction).
     fn study(&mut self, statistics: &Statistics) {
+        self.connected = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
         let settled = !self.paused && self.resumed.is_none_or(|resumed| resumed.elapsed() > SETTLED);
         for (topic, statistics) in &statistics.topics {
             for partition in statistics.partitions.values() {

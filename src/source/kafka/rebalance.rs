@@ -9,7 +9,7 @@ use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
 
 use super::{
     batches::Track,
-    begin::{Begin, Marks, begin},
+    begin::{Begin, Marks, NO_OFFSET, begin},
     member::{self, Rebalance},
     reading::Reading,
 };
@@ -55,7 +55,7 @@ impl Reading<'_> {
             for ((element, partition), start) in list.elements().iter_mut().zip(partitions).zip(starts) {
                 let cuts = cursors.get(&partition).map_or(&[][..], Vec::as_slice);
                 let placed = self.place(partition.clone(), cuts, start);
-                let (at, pinned) = placed.map_err(|error| with_others(error, &partition, &cursors))?;
+                let (at, pinned) = placed.map_err(|error| with_others(error, &cursors))?;
                 fresh.extend(pinned.then_some(partition));
                 element
                     .set_offset(Offset::Offset(self.batches.tracks()[at].next))
@@ -207,17 +207,17 @@ impl Reading<'_> {
 }
 
 /// The error of a partition whose committed offset is lost, with all others whose is too: they can be set at once.
-fn with_others(error: Error, partition: &Partition, cursors: &Cursors) -> Error {
+fn with_others(error: Error, cursors: &Cursors) -> Error {
     let lost = |(other, cuts): (&Partition, &Cuts)| {
         let furthest = *cuts.last()?;
         (cuts.contains(&FORGOTTEN) && furthest > 0).then(|| (other.clone(), furthest))
     };
     let lost: Vec<(Partition, i64)> = cursors.iter().filter_map(lost).collect();
-    if error.kind != ErrorKind::Gap || lost.len() < 2 || !lost.iter().any(|(other, _)| other == partition) {
+    if lost.len() < 2 || !error.to_string().contains(NO_OFFSET) {
         return error;
     }
     let all: Vec<String> =
         lost.iter().map(|(Partition { topic, number }, offset)| format!("{topic},{number},{offset}")).collect();
-    let all = all.join(" ");
-    Error::new(error.kind, format!("{error}. The same of all these, lines for its --from-file: {all}"))
+    let all = all.join("; ");
+    Error::new(error.kind, format!("{error}. So it is with all of these, for its --from-file a line each: {all}"))
 }

@@ -21,6 +21,8 @@ pub(super) struct Trouble {
     since: Instant,
     seen: Instant,
     told: Instant,
+    /// Whether it has lasted for long enough to be told to whoever asks.
+    is_known: bool,
 }
 
 impl Reading<'_> {
@@ -42,15 +44,17 @@ impl Reading<'_> {
         }
         let now = Instant::now();
         let pipeline = &*self.settings.pipeline;
-        let trouble = self.trouble.get_or_insert(Trouble { since: now, seen: now, told: now - TELL });
+        let trouble = self.trouble.get_or_insert(Trouble { since: now, seen: now, told: now - TELL, is_known: false });
         trouble.seen = now;
         if now.duration_since(trouble.told) >= TELL {
             trouble.told = now;
             let since_s = now.duration_since(trouble.since).as_secs();
+            // Less than that may be over before anybody looks.
+            trouble.is_known |= now.duration_since(trouble.since) >= TELL;
+            let is_known = trouble.is_known;
             let error = self.client.context().troubles.explain("read", error);
             tracing::warn!(pipeline, since_s, %error, "Kafka is in trouble, waiting");
-            // Less than that may be over before anybody looks.
-            if now.duration_since(trouble.since) >= TELL {
+            if is_known {
                 self.intake.troubled(Some(&error));
             }
         }
@@ -62,13 +66,16 @@ impl Reading<'_> {
             self.client.context().troubles.forget();
             let after_s = trouble.since.elapsed().as_secs();
             tracing::info!(pipeline = &*self.settings.pipeline, after_s, "Kafka answers again");
-            self.intake.troubled(None);
+            if trouble.is_known {
+                self.intake.troubled(None);
+            }
         }
     }
 
-    /// A trouble that nothing has mentioned for a while is over, even if no message has come.
+    /// A trouble that nothing has mentioned for a while is over, even if no message has come. Not while no broker is
+    /// connected: the client says the same of the same broker every half minute only.
     pub(super) fn stale_trouble(&mut self, now: Instant) {
-        if self.trouble.as_ref().is_some_and(|trouble| now.duration_since(trouble.seen) > 2 * TELL) {
+        if self.connected && self.trouble.as_ref().is_some_and(|trouble| now.duration_since(trouble.seen) > 2 * TELL) {
             self.recovered();
         }
     }
