@@ -227,3 +227,45 @@ fn t06_offsets_that_the_broker_has_forgotten_are_not_taken_for_a_beginning() {
     kafka.set_offset(&group, &project.topic("nanchang"), 0, 150);
     project.finish(&messages);
 }
+
+/// Each partition would cost a start of its own.
+#[test]
+fn t06_all_offsets_that_the_broker_has_forgotten_are_told_at_once() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "lost", Settings { partitions: 2, ..Settings::default() });
+    let messages = only_nanchang(10);
+    project.send(&messages[..150]);
+    project.drained();
+    let (group, topic) = (format!("{}.work_orders", project.prefix), project.topic("nanchang"));
+    let offsets = kafka.offsets(&group, &topic, 2);
+    kafka.delete_group(&group);
+    project.send(&messages[150..]);
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(6), "{said}");
+    assert!(said.contains(&format!("--group {group} --topic")), "{said}");
+    for (number, offset) in offsets.into_iter().map(|offset| offset.unwrap()).enumerate() {
+        assert!(offset > 0 && said.contains(&format!("{topic},{number},{offset}")), "{offset}: {said}");
+        // As it says.
+        kafka.set_offset(&group, &topic, number as i32, offset);
+    }
+    project.finish(&messages);
+}
+
+/// Nobody can take them back, but somebody can read what has come of it.
+#[test]
+fn offsets_that_somebody_sets_back_are_told() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "back", Settings { partitions: 1, ..Settings::default() });
+    project.send(&only_nanchang(11)[..150]);
+    project.drained();
+    let clean = || crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic()).len();
+    let before = clean();
+    kafka.set_offset(&format!("{}.work_orders", project.prefix), &project.topic("nanchang"), 0, 100);
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert!(status.success(), "{said}");
+    let told = said.lines().find(|line| line.contains("behind the other sinks")).unwrap_or_default();
+    assert!(told.contains("WARN") && told.contains("kafka") && told.contains("100 of 150"), "{said}");
+    assert!(clean() > before, "the clean topic has them again");
+}
