@@ -106,6 +106,8 @@ pub(super) fn in_capitals(path: &Path, endings: &[&str]) -> Option<Finding> {
 /// (`3_mask.sql.txt`), and a folder with such files in it.
 pub(super) fn unread(path: &Path, todo: &str) -> Option<Finding> {
     const ENDINGS: [&str; 3] = ["sql", "toml", "csv"];
+    /// Of what somebody has put aside, and of another kind of table.
+    const OTHERS: [&str; 6] = ["bak", "disabled", "old", "orig", "rej", "tsv"];
     let name = file_name(path);
     let parts: Vec<String> = name.split('.').skip(1).map(str::to_ascii_lowercase).collect();
     let ending = parts.last().map(String::as_str).unwrap_or_default();
@@ -119,7 +121,7 @@ pub(super) fn unread(path: &Path, todo: &str) -> Option<Finding> {
         }
         false => {
             let hidden = parts.iter().any(|part| ENDINGS.contains(&part.as_str()));
-            !is_read && ending != "tsv" && (hidden || near::nearest(ending, ENDINGS).is_some())
+            !is_read && !OTHERS.contains(&ending) && (hidden || near::nearest(ending, ENDINGS).is_some())
         }
     };
     is_meant.then(|| Finding::new(path.display().to_string(), format!("nobody reads it: {todo}, or take it away")))

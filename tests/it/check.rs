@@ -327,7 +327,7 @@ fn check_tells_slips_that_would_be_passed_over_or_blamed_on_others() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "SELECT 1").unwrap();
     };
-    for file in ["2_mask.sql.txt", "2_mask.sq", "stages/2_mask.sql", "sources/west.tml", "sources/west.sql.bak"] {
+    for file in ["2_mask.sql.txt", "2_mask.sq", "stages/2_mask.sql", "sources/west.tml", "sources/west.sql.txt"] {
         with(file, &|folder| write(folder, file));
     }
     with("an array that does not end", &|folder| {
@@ -354,8 +354,8 @@ fn check_tells_slips_that_would_be_passed_over_or_blamed_on_others() {
         pipelines/street_lamps/stages: nobody reads it: a stage is NUMBER_NAME.sql, in the pipeline's folder itself, or take it away
         sources/west.tml:
         pipelines/street_lamps/sources/west.tml: nobody reads it: the files of a source are NAME.toml, NAME.sql and NAME.codes.csv, or take it away
-        sources/west.sql.bak:
-        pipelines/street_lamps/sources/west.sql.bak: nobody reads it: the files of a source are NAME.toml, NAME.sql and NAME.codes.csv, or take it away
+        sources/west.sql.txt:
+        pipelines/street_lamps/sources/west.sql.txt: nobody reads it: the files of a source are NAME.toml, NAME.sql and NAME.codes.csv, or take it away
         an array that does not end:
         pipelines/street_lamps/pipeline.toml:5: not TOML: this array does not end: its ], or a comma in it, is missing
         a decimal in braces:
@@ -368,7 +368,9 @@ fn check_tells_slips_that_would_be_passed_over_or_blamed_on_others() {
         schemas/codes/fault_kind.csv:7: the row `09` has 2 values, the header 5: an empty value has its comma too, `code,label,aliases,valid_from,valid_to`
     "#]].assert_eq(&all);
     let folder = project();
-    for fine in ["README.md", "notes.txt", "docs/figure.png", "sources/.west.toml.swp", "sources/west.toml~"] {
+    for fine in
+        ["README.md", "notes.txt", "docs/figure.png", "sources/.west.toml.swp", "sources/west.toml~", "1_old.sql.bak"]
+    {
         write(folder.path(), fine);
     }
     let (status, huiju) = Huiju::run(folder.path(), &["check"], &[]);
