@@ -7,6 +7,7 @@ mod failing;
 mod guarded;
 mod hopeless;
 mod meant;
+mod mixed;
 mod several;
 mod times;
 mod words;

@@ -10,11 +10,11 @@ use std::{
 
 use crate::{
     other_feed::{account, project},
-    support::{Huiju, project::copy},
+    support::Huiju,
 };
 
 /// Exit code, standard output and standard error.
-fn huiju(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub fn huiju(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let (status, huiju) = Huiju::run(folder, arguments, &[]);
     (status.code().expect("an exit code"), huiju.stdout(), huiju.stderr())
 }
@@ -154,29 +154,6 @@ fn a_sample_replaces_nothing() {
     let later = [&sample[..], &["--start", "2027-01-01T00:00:00+08:00"]].concat();
     let (code, _, said) = huiju(folder.path(), &later);
     assert_eq!(code, 0, "{said}");
-}
-
-#[test]
-fn a_sample_is_of_a_pipeline_by_its_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    copy(&root.join("pipelines"), &folder.path().join("pipelines"));
-    fs::create_dir(folder.path().join("pipelines/.hidden")).unwrap();
-    fs::write(folder.path().join("huiju.toml"), "[files]\nfolder = \"topics\"\n").unwrap();
-    let away = root.join("pipelines/work_orders").display().to_string();
-    for name in
-        ["../pipelines/work_orders", "./work_orders", "work_orders/", "", ".", "..", ".hidden", "README.md", &away]
-    {
-        let said = format!("pipelines: there is no pipeline \"{name}\"");
-        refused(folder.path(), &["sample", name, "--to", "x"], &[&said]);
-    }
-    let meant = ["there is no pipeline \"work_order\": did you mean \"work_orders\"?"];
-    refused(folder.path(), &["sample", "work_order", "--to", "x"], &meant);
-    assert!(!folder.path().join("x").exists());
-    assert_eq!(huiju(folder.path(), &["sample", "work_orders", "--to", "x", "--messages", "3"]).0, 0);
-    fs::remove_dir_all(folder.path().join("pipelines")).unwrap();
-    let words = ["huiju.toml: pipelines: ", "cannot be read", "name the folder in which the pipelines lie"];
-    refused(folder.path(), &["sample", "work_orders", "--to", "x"], &words);
 }
 
 /// The binary, after a script of the shell.

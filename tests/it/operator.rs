@@ -342,20 +342,6 @@ fn a_sink_that_is_left_behind_is_told_for_as_long_as_it_is() {
     assert!(huiju.wait(SOON).success(), "{}", huiju.stderr());
 }
 
-#[test]
-fn a_bounded_run_beside_a_process_that_has_its_port_serves_nothing() {
-    let folder = project();
-    let folder = folder.path();
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = format!("listen = \"{}\"\npipelines =", other.local_addr().unwrap());
-    edit(&folder.join("huiju.toml"), "pipelines =", &listen);
-    lamps(folder, 1);
-    let (status, huiju) = Huiju::run(folder, &["run"], &[]);
-    assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
-    let (status, huiju) = Huiju::run(folder, &["run", "--until-end"], &[]);
-    assert!(status.success() && huiju.stderr().contains("not serving /metrics"), "{}", huiju.stderr());
-}
-
 fn files(metrics: &str) -> usize {
     let line = metrics.lines().find(|line| line.starts_with("huiju_archive_files_total{")).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()

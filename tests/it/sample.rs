@@ -1,11 +1,18 @@
 //! `huiju sample` into topics of a broker: what it says is there is there.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use crate::support::{
-    Project, Settings, kafka,
-    project::{KEEP, SOURCES},
-    read_committed,
+use crate::{
+    doors::{huiju, refused},
+    support::{
+        Project, Settings, kafka,
+        project::{KEEP, SOURCES, copy},
+        read_committed,
+    },
 };
 
 /// Exit code, what is said, and how long it took.
@@ -88,4 +95,27 @@ fn a_broker_that_cannot_be_reached_is_told_soon() {
         assert!(said.contains("huiju: topic ") && said.contains("the broker cannot be reached"), "{said}");
         assert!(took < Duration::from_secs(30), "not after {took:?}");
     }
+}
+
+#[test]
+fn a_sample_is_of_a_pipeline_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    copy(&root.join("pipelines"), &folder.path().join("pipelines"));
+    fs::create_dir(folder.path().join("pipelines/.hidden")).unwrap();
+    fs::write(folder.path().join("huiju.toml"), "[files]\nfolder = \"topics\"\n").unwrap();
+    let away = root.join("pipelines/work_orders").display().to_string();
+    for name in
+        ["../pipelines/work_orders", "./work_orders", "work_orders/", "", ".", "..", ".hidden", "README.md", &away]
+    {
+        let said = format!("pipelines: there is no pipeline \"{name}\"");
+        refused(folder.path(), &["sample", name, "--to", "x"], &[&said]);
+    }
+    let meant = ["there is no pipeline \"work_order\": did you mean \"work_orders\"?"];
+    refused(folder.path(), &["sample", "work_order", "--to", "x"], &meant);
+    assert!(!folder.path().join("x").exists());
+    assert_eq!(huiju(folder.path(), &["sample", "work_orders", "--to", "x", "--messages", "3"]).0, 0);
+    fs::remove_dir_all(folder.path().join("pipelines")).unwrap();
+    let words = ["huiju.toml: pipelines: ", "cannot be read", "name the folder in which the pipelines lie"];
+    refused(folder.path(), &["sample", "work_orders", "--to", "x"], &words);
 }

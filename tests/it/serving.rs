@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -87,4 +87,18 @@ fn a_process_may_have_as_many_descriptors_as_it_can_ask_for() {
     assert_eq!(soft, hard);
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_bounded_run_beside_a_process_that_has_its_port_serves_nothing() {
+    let folder = project();
+    let folder = folder.path();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("listen = \"{}\"\npipelines =", other.local_addr().unwrap());
+    edit(&folder.join("huiju.toml"), "pipelines =", &listen);
+    lamps(folder, 1);
+    let (status, huiju) = Huiju::run(folder, &["run"], &[]);
+    assert_eq!(status.code(), Some(2), "{}", huiju.stderr());
+    let (status, huiju) = Huiju::run(folder, &["run", "--until-end"], &[]);
+    assert!(status.success() && huiju.stderr().contains("not serving /metrics"), "{}", huiju.stderr());
 }
