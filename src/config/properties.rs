@@ -16,7 +16,7 @@ use super::{
 use crate::{file, near::nearest};
 
 /// Why a property cannot be set by people.
-const OURS: [(&str, &str); 19] = [
+const OURS: [(&str, &str); 21] = [
     ("bootstrap.servers", "write brokers in [kafka] instead"),
     ("metadata.broker.list", "write brokers in [kafka] instead"),
     ("client.id", "write client_id in [kafka] instead"),
@@ -35,6 +35,8 @@ const OURS: [(&str, &str); 19] = [
     ("delivery.report.only.error", "what is delivered is counted by the transaction, only failures are reported"),
     ("statistics.interval.ms", "what the client tells regularly shows the lag, and topics that were created anew"),
     ("group.instance.id", "two processes of one name would shut each other out: write instance instead"),
+    ("topic.blacklist", "topics that match it would not be read, and nothing would tell"),
+    ("test.mock.num.brokers", "the client would talk to brokers of its own making in place of those in [kafka]"),
     ("allow.auto.create.topics", "topics are created by people, with the partitions and settings they need"),
 ];
 

@@ -142,6 +142,16 @@ group = "a b"
 }
 
 #[test]
+fn a_broker_is_no_url() {
+    check(
+        "[kafka]\nbrokers = \"a:9092,SSL://b:9093\"\n",
+        expect![[r#"
+            huiju.toml:2: brokers = "a:9092,SSL://b:9093": "SSL://b:9093" is not a broker: write "b:9093"; the protocol is security.protocol under [kafka.properties]
+        "#]],
+    );
+}
+
+#[test]
 fn names_and_folders_that_would_fail_later_are_refused() {
     let long = "x".repeat(101);
     check(

@@ -126,6 +126,12 @@ pub(super) fn brokers(value: &DeValue<'_>) -> Result<String, String> {
                         sasl.username and sasl.password under [kafka.properties]"
                 .into());
         }
+        if let Some((_, rest)) = broker.split_once("://") {
+            return Err(format!(
+                "\"{broker}\" is not a broker: write \"{rest}\"; the protocol is security.protocol under \
+                 [kafka.properties]"
+            ));
+        }
         let (host, port) = broker.rsplit_once(':').unwrap_or((broker, ""));
         let port_is_good = port.parse::<u16>().is_ok_and(|port| port > 0);
         if host.is_empty() || host.contains(char::is_whitespace) || !port_is_good {
@@ -289,6 +295,14 @@ pub(super) fn field_path(value: &DeValue<'_>) -> Result<String, String> {
     let path = text(value)?;
     if path.split('.').any(|field| field.trim().is_empty() || field != field.trim()) {
         return Err("not a path: field names joined by dots, like \"data.orders\"".into());
+    }
+    // No field of a feed is named like that, and a path that leads nowhere would reject every message.
+    let foreign = |field: &str| field == "$" || field.starts_with('/') || field.ends_with(']') && field.contains('[');
+    if let Some(field) = path.split('.').find(|field| foreign(field)) {
+        return Err(format!(
+            "\"{field}\" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own \
+             fields to the array itself, like \"data.orders\""
+        ));
     }
     Ok(path)
 }

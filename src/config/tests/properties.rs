@@ -32,6 +32,8 @@ fn what_huiju_sets_itself_cannot_be_set() {
         "delivery.report.only.error",
         "statistics.interval.ms",
         "group.instance.id",
+        "topic.blacklist",
+        "test.mock.num.brokers",
         "allow.auto.create.topics",
     ];
     for name in ours {

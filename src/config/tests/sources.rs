@@ -78,6 +78,24 @@ charst = "utf-8"
 }
 
 #[test]
+fn a_path_in_another_language() {
+    let source = "topics = [\"t\"]\nrows = \"$.data.orders[*]\"\n";
+    check_folder(
+        &[("sources/nanchang.toml", source)],
+        expect![[r#"
+            p/sources/nanchang.toml:2: rows = "$.data.orders[*]": "$" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
+        "#]],
+    );
+    let source = "topics = [\"t\"]\nrows = \"data.orders[0]\"\n";
+    check_folder(
+        &[("sources/nanchang.toml", source)],
+        expect![[r#"
+            p/sources/nanchang.toml:2: rows = "data.orders[0]": "orders[0]" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
+        "#]],
+    );
+}
+
+#[test]
 fn wrong_codes() {
     let codes = "table,alias,code\nchannel,电话,01\nchannel,电话,02\nchannel,,03\nchannel,x\nurgency,*,1\n";
     check_folder(
