@@ -98,6 +98,30 @@ pub fn client_for(config: &config::Kafka, defaults: &[(&str, &str)], fixed: &[(&
     client
 }
 
+/// What a client tells of its troubles, and what else its owner keeps of what it is told.
+#[derive(Default)]
+pub struct Told<More = ()> {
+    pub troubles: Troubles,
+    pub more: More,
+}
+
+impl<More: Default> Told<More> {
+    pub fn new(config: &config::Kafka) -> Told<More> {
+        Told { troubles: Troubles::new(config), more: More::default() }
+    }
+}
+
+impl<More: Send + Sync> ClientContext for Told<More> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.troubles.note(&error, reason);
+    }
+}
+
+impl ConsumerContext for Told {}
+
 /// Whether librdkafka takes the settings of such a client together: each alone may be good. Only who builds a client is told;
 /// this one knows no broker and no certificates, and is in no group, so that it asks nobody.
 pub fn agree<Client: FromClientConfigAndContext<Silent>>(mut settings: ClientConfig) -> Result<()> {
@@ -133,15 +157,18 @@ pub fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, Option<&'static str>) {
             ErrorKind::Config,
             "the broker refuses our credentials: check sasl.mechanism, sasl.username and sasl.password",
         ),
-        TopicAuthorizationFailed => (
-            ErrorKind::Config,
-            "no permission on the topic: a source needs READ and DESCRIBE, a sink WRITE and DESCRIBE",
-        ),
+        TopicAuthorizationFailed => {
+            (ErrorKind::Config, "no permission on the topic: a source needs READ, a sink WRITE")
+        }
         GroupAuthorizationFailed => (ErrorKind::Config, "no permission on the consumer group: it needs READ"),
         TransactionalIdAuthorizationFailed => {
             (ErrorKind::Config, "no permission on the transactional id: it needs WRITE and DESCRIBE")
         }
         ClusterAuthorizationFailed => (ErrorKind::Config, "no permission on the cluster: it needs IDEMPOTENT_WRITE"),
+        InvalidSessionTimeout => (
+            ErrorKind::Config,
+            "session.timeout.ms is not between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms",
+        ),
         InvalidTransactionTimeout => {
             (ErrorKind::Config, "transaction.timeout.ms is above the broker's transaction.max.timeout.ms")
         }
@@ -194,7 +221,13 @@ pub fn classify(error: &KafkaError) -> (ErrorKind, String) {
         KafkaError::ClientConfig(_, _, property, _) => {
             (ErrorKind::Config, format!("librdkafka does not take the property {property} or its value"))
         }
-        KafkaError::ClientCreation(why) => (ErrorKind::Config, format!("the client cannot be built: {why}")),
+        KafkaError::ClientCreation(why) => {
+            let advice = match why.contains("ssl.key.location failed") || why.contains("ssl.key.pem") {
+                true => " (an encrypted key wants its ssl.key.password)",
+                false => "",
+            };
+            (ErrorKind::Config, format!("the client cannot be built: {why}{advice}"))
+        }
         KafkaError::Transaction(why) => {
             let (kind, words) = meaning(why.code());
             (kind, words.map_or_else(|| why.string(), |words| format!("{words} ({})", why.string())))

@@ -264,9 +264,14 @@ fn open(setup: &Setup, wanted: &config::Sink, group: Option<&crate::kafka::Share
                 contract_version: contract.with_version(),
                 transactional_id: setup.slot.transactional_id(&kafka.group, &pipeline.name),
             };
-            let group = group.expect("a Kafka sink goes with a Kafka source").clone();
+            let shared = group.expect("a Kafka sink goes with a Kafka source").clone();
             let probe = Probe::new(|| Ok(())); // building the line anew is the only way to find out
-            Ok((Box::new(sink::kafka::Kafka::open(kafka, settings, group)?), probe, None))
+            let opened = sink::kafka::Kafka::open(kafka, settings, shared)?;
+            // The archive's cursor tells of a lost one.
+            if !pipeline.sinks.iter().any(|sink| matches!(sink, config::Sink::Archive { .. })) {
+                opened.refuse_to_begin_again(kafka, || has_begun(setup, group))?;
+            }
+            Ok((Box::new(opened), probe, None))
         }
         (config::Sink::Kafka { topic, rejected, raw, .. }, Topics::Files { folder }) => {
             let settings = sink::files::Settings {

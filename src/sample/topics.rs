@@ -10,9 +10,8 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Message as _,
+    Message as _,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    config::RDKafkaLogLevel,
     error::KafkaError,
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext},
     types::RDKafkaErrorCode::{self, QueueFull, TopicAlreadyExists, UnknownTopic, UnknownTopicOrPartition},
@@ -22,7 +21,7 @@ use super::{Generator, Sample};
 use crate::{
     config,
     error::{Context as _, Error, ErrorKind, Result},
-    kafka::{self, Troubles},
+    kafka,
 };
 
 const METADATA: Duration = Duration::from_secs(10);
@@ -159,19 +158,11 @@ fn failed(doing: &str) -> impl Fn(KafkaError) -> Error + '_ {
     }
 }
 
-/// What a client tells us.
-struct Told {
-    troubles: Troubles,
-    reports: Mutex<Reports>,
-}
+type Told = kafka::Told<Mutex<Reports>>;
 
 impl Told {
-    fn new(config: &config::Kafka) -> Told {
-        Told { troubles: Troubles::new(config), reports: Mutex::default() }
-    }
-
     fn reports(&self) -> MutexGuard<'_, Reports> {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+        self.more.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,15 +179,6 @@ impl Reports {
     fn refused(&mut self, topic: &str, error: KafkaError) {
         self.refused += 1;
         self.first.get_or_insert_with(|| (topic.to_owned(), error));
-    }
-}
-
-impl ClientContext for Told {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        kafka::log(level, facility, text);
-    }
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.troubles.note(&error, reason);
     }
 }
 

@@ -153,8 +153,7 @@ pub fn reject_headers(pipeline: &str, source: &str, rejects: &[&Reject]) -> Owne
     let first = rejects[0];
     let mut headers = OwnedHeaders::new_with_capacity(10);
     let mut number = String::new();
-    for (name, value) in
-        [("huiju.source", source), ("huiju.pipeline", pipeline), ("huiju.topic", &first.partition.topic)]
+    for (name, value) in [(super::SOURCE, source), (super::PIPELINE, pipeline), ("huiju.topic", &first.partition.topic)]
     {
         headers = header(headers, name, value);
     }

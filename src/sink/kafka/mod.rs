@@ -36,9 +36,11 @@
 //! of its message, with the headers `huiju.source`, `huiju.pipeline`, `huiju.contract`. A rejected message: once, its
 //! original bytes under its original key, with where it stood and all that is wrong in headers ([`encode`]).
 //!
-//! It creates no topics, and does not check who else writes to them.
+//! It creates no topics, and does not check who else writes to them. Whether it has itself written to them before is asked
+//! where no archive tells ([`earlier`]).
 
 mod caller;
+mod earlier;
 mod encode;
 #[cfg(test)]
 mod tests;
@@ -79,6 +81,10 @@ pub struct Settings {
     pub transactional_id: String,
 }
 
+/// Headers of rows and rejects.
+const SOURCE: &str = "huiju.source";
+const PIPELINE: &str = "huiju.pipeline";
+
 /// How often what was written is written again because the group's generation has moved on.
 const REJOINS: u32 = 5;
 /// A topic takes a megabyte by default, and one huge message must not stop a province: of a rejected message longer than
@@ -117,6 +123,22 @@ impl Kafka {
         Ok(Kafka { settings, transaction, group, written: Vec::new(), encoded: encode::Encoded::default() })
     }
 
+    /// Refuses to begin anew in a topic that has rows of this pipeline, for one whose only cursor is the group's; `begun`
+    /// asks whether the group has any. To be asked before the source runs.
+    pub fn refuse_to_begin_again(&self, config: &config::Kafka, begun: impl Fn() -> Result<bool>) -> Result<()> {
+        let Settings { pipeline, topic, .. } = &self.settings;
+        if begun()? {
+            return Ok(());
+        }
+        let group = format!("{}.{pipeline}", config.group);
+        match earlier::rows(config, topic, pipeline, &group)? {
+            // Another process has begun meanwhile; it commits where it begins before it writes.
+            Some(_) if begun()? => Ok(()),
+            Some(earlier) => Err(earlier.without_cursor(topic, &group)),
+            None => Ok(()),
+        }
+    }
+
     fn produce(&mut self, written: &Written) -> Result<()> {
         self.transaction.begin()?;
         self.write_rows(written).map_err(|e| e.context(format!("topic {}", self.settings.topic)))?;
@@ -145,9 +167,7 @@ impl Kafka {
     fn write_rows(&mut self, written: &Written) -> Result<()> {
         let Settings { pipeline, topic, key, unread, contract_version, .. } = &self.settings;
         let mut headers = OwnedHeaders::new_with_capacity(3);
-        for (name, value) in
-            [("huiju.source", &*written.source), ("huiju.pipeline", pipeline), ("huiju.contract", contract_version)]
-        {
+        for (name, value) in [(SOURCE, &*written.source), (PIPELINE, pipeline), ("huiju.contract", contract_version)] {
             headers = encode::header(headers, name, value);
         }
         let keys = encode::Keys::new(&written.rows, key)?;

@@ -16,9 +16,8 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, TopicPartitionList,
+    ClientConfig, TopicPartitionList,
     bindings::rd_kafka_flush,
-    config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult, RDKafkaError},
     message::ToBytes,
@@ -49,22 +48,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often events are looked at while messages are sent.
 const LOOK: u32 = 1024;
 
-/// What the producer tells us.
-#[derive(Default)]
-pub struct Told {
-    troubles: Troubles,
-    /// Why the first message that was not delivered was not.
-    failed: Mutex<Option<RDKafkaErrorCode>>,
-}
-
-impl ClientContext for Told {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        kafka::log(level, facility, text);
-    }
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.troubles.note(&error, reason);
-    }
-}
+/// What the producer tells us, and why the first message that was not delivered was not.
+pub type Told = kafka::Told<Mutex<Option<RDKafkaErrorCode>>>;
 
 impl ProducerContext for Told {
     type DeliveryOpaque = ();
@@ -72,7 +57,7 @@ impl ProducerContext for Told {
         let Err((error, _)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(NoError);
         if !matches!(code, PurgeQueue | PurgeInflight) {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(code);
+            self.more.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(code);
         }
     }
 }
@@ -116,8 +101,7 @@ fn settings(config: &config::Kafka, id: &str) -> ClientConfig {
 
 impl Transaction {
     pub fn open(config: &config::Kafka, id: &str, topics: &[&str]) -> Result<Transaction> {
-        let producer: KafkaResult<BaseProducer<Told>> = settings(config, id)
-            .create_with_context(Told { troubles: Troubles::new(config), failed: Mutex::default() });
+        let producer: KafkaResult<BaseProducer<Told>> = settings(config, id).create_with_context(Told::new(config));
         let producer = producer.map_err(|error| {
             let (kind, text) = kafka::classify(&error);
             Error::new(kind, text).context(format!("producer {id}"))
@@ -191,7 +175,7 @@ impl Transaction {
 
     /// Whether all messages so far are delivered or on their way.
     fn delivered(&self) -> Result<()> {
-        let failed = *self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = *self.producer.context().more.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(code) = failed else { return Ok(()) };
         let error = self.troubles().explain("a message was not delivered", &KafkaError::MessageProduction(code));
         if code == MessageSizeTooLarge {
@@ -273,7 +257,7 @@ impl Transaction {
             }
             self.producer.poll(Duration::ZERO);
         }
-        *self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.producer.context().more.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Calls, and calls again what may be repeated.

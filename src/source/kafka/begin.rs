@@ -89,11 +89,13 @@ pub fn begin(
             ErrorKind::Gap,
             format!(
                 "{partition}: {NO_OFFSET}, but another sink has its cursor at \
-                 {largest}: offsets.retention.minutes has passed, or the topic was deleted and created anew. Nothing was \
-                 taken, or the clean topic would begin again. If it is the old topic, in the old cluster, tell the \
-                 broker where we were: kafka-consumer-groups.sh --bootstrap-server … --group {group} --topic \
-                 {topic}:{number} --reset-offsets --to-offset {largest} --execute. If it is a new one, or a copy in another cluster, where offsets are \
-                 others, give the pipeline a new [kafka] group and archive path"
+                 {largest}: offsets.retention.minutes has passed, the topic was deleted and created anew, the group has \
+                 another name, or the Kafka sink is new. Nothing was taken, or the clean topic would begin again. If it \
+                 is the old topic, in the old cluster, tell the broker where we were: kafka-consumer-groups.sh \
+                 --bootstrap-server … --group {group} --topic {topic}:{number} --reset-offsets --to-offset {largest} \
+                 --execute; with --to-earliest a new Kafka sink gets all that the topic has. If it is a new topic, or a \
+                 copy in another cluster, where offsets are others, give the pipeline a new [kafka] group and archive \
+                 path"
             ),
         ));
     }
