@@ -6,7 +6,7 @@ use super::{
     damage,
     entry::{Entry, Metadata, Protocol},
     log::{self, Part},
-    table::Table,
+    table::{BOUNDED, Table},
 };
 use crate::error::{Error, Result};
 
@@ -58,6 +58,15 @@ impl Table {
         if !wrong.is_empty() && self.shape().differences(&widened, &metadata.partition_columns).is_empty() {
             wrong.push(format!("`huiju archive add-columns {}` adds what is not in the table", self.place().pipeline));
         }
+        let unbounded = self.listed_without_bounds(metadata);
+        if !unbounded.is_empty() {
+            wrong.push(format!(
+                "{BOUNDED} lists {}, of which new files have no bounds: readers that filter by it would miss their rows. \
+                 `huiju archive add-columns {}` takes it off the list",
+                unbounded.join(", "),
+                self.place().pipeline
+            ));
+        }
         if metadata.configuration.contains_key(FORGETS) {
             wrong.push(format!(
                 "{FORGETS} is set: cursors of idle partitions would be lost; take it away with \
@@ -73,6 +82,14 @@ impl Table {
             self.place().contract,
             wrong.join("\n  ")
         )))
+    }
+
+    /// Columns that readers look for bounds of, and that the contract gives none (any more).
+    fn listed_without_bounds<'m>(&self, metadata: &'m Metadata) -> Vec<&'m str> {
+        let listed = metadata.configuration.get(BOUNDED).and_then(Option::as_deref).unwrap_or_default();
+        let (ours, stored) = (self.shape().bounded(), &self.shape().stored);
+        let lacks = |name: &&str| stored.index_of(name).is_ok() && !ours.contains(name);
+        listed.split(',').map(str::trim).filter(lacks).collect()
     }
 
     pub fn check_protocol(&self, version: u64, protocol: &Protocol) -> Result<()> {

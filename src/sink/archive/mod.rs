@@ -171,6 +171,7 @@ impl Archive {
         clock: Clock,
         runtime: Handle,
     ) -> Result<Archive> {
+        settings.refuse_a_place_in_a_table()?;
         let writer = Uuid::new_v4();
         let open = |(place, shape): (Place, Shape), create: bool| {
             let (root, store, clock, runtime) = (place.root.clone(), store.clone(), clock.clone(), runtime.clone());

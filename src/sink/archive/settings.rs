@@ -51,6 +51,18 @@ impl Settings {
             .any(|path| log::is_begun(&self.location.join(path)))
     }
 
+    /// A table in the folder of another one: readers without Delta, and whoever deletes the other, take it for its files.
+    pub(super) fn refuse_a_place_in_a_table(&self) -> Result<()> {
+        let root = self.location.join(&self.path);
+        let mut around = root.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.location));
+        let Some(other) = around.find(|folder| log::is_begun(folder)) else { return Ok(()) };
+        let (root, other) = (root.display(), other.display());
+        Err(Error::config(format!(
+            "archive: {root} lies in the table {other}, whose readers would take it for a part of that: give the pipeline's \
+             [[sink]] another path"
+        )))
+    }
+
     /// A pipeline whose folder got another name has no cursors: it would write everything a second time.
     pub(super) fn refuse_other_pipelines(&self, table: &Table) -> Result<()> {
         let theirs = |app: &&str| {

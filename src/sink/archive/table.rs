@@ -108,8 +108,9 @@ struct Gone {
 /// A new one in its place would lack all rows so far, and be in the way when the old one comes back.
 pub(super) fn vanished(root: &Path) -> Error {
     Error::unavailable(format!(
-        "archive: there is no table {}, though the pipeline has run before: bring it back (is its disk mounted?); if it is \
-         gone for good with its like, `huiju archive create` makes new ones, with nothing in them",
+        "archive: there is no table {}, though the pipeline has run before: bring it back (is its disk mounted?); if its \
+         place is a new one, or it is gone for good with its like, `huiju archive create` makes new ones, with nothing in \
+         them",
         root.display()
     ))
 }

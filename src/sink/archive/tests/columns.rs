@@ -136,6 +136,8 @@ fn only_columns_with_bounds_in_every_file_are_listed() {
     bench.add_columns(false);
     assert_eq!(list(&bench), all, "files that are there have no bounds of the new column");
     bench.personal = Some("city");
+    let refused = bench.try_open().err().expect("readers would miss rows").to_string();
+    assert!(refused.contains("lists city") && refused.contains("`huiju archive add-columns"), "{refused}");
     assert!(bench.add_columns(true).bounds);
     let done = bench.add_columns(false);
     assert!(done.bounds && done.version.is_some(), "{done:?}");

@@ -109,3 +109,16 @@ fn t28_feeds_and_folders_that_take_turns_make_one_file_per_folder() {
     archive.commit(&Covered { intervals, ..Covered::default() }).unwrap();
     assert_eq!((find(&bench.rows(), ".parquet").len(), plain_rows(&bench.rows())), (2, 200));
 }
+
+/// The pipeline's own, of an earlier `path`, as well as anybody's.
+#[test]
+fn a_table_in_the_folder_of_another_is_refused() {
+    let mut bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
+    let all = find(bench.folder.path(), "");
+    bench.settings.path = "orders/new/one".into();
+    let refused = bench.try_open().err().expect("it lies in `orders`");
+    assert_eq!(refused.kind, ErrorKind::Config);
+    assert!(refused.to_string().contains("归档 一/orders/new/one lies in the table"), "{refused}");
+    assert_eq!(find(bench.folder.path(), ""), all, "nothing was made");
+}

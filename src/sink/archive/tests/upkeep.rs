@@ -240,10 +240,10 @@ fn vacuum_does_not_touch_a_file_of_others_that_is_younger_than_the_retention() {
 #[test]
 fn vacuum_does_not_touch_a_table_that_lies_below() {
     let mut bench = Bench::new();
-    carry(&mut bench.open(&[0]), 0, 0, 5).unwrap();
     bench.settings.path = "orders/inner".into();
     carry(&mut bench.open(&[0]), 0, 0, 4).unwrap();
     bench.settings.path = "orders".into();
+    carry(&mut bench.open(&[0]), 0, 0, 5).unwrap();
     age(&bench.settings.location, EVENING - 30 * DAY);
     let done = bench.vacuum(EVENING, Vacuum::default());
     assert_eq!((done.deleted, done.kept), (0, 1));
