@@ -109,13 +109,13 @@ impl Sink for Files {
         for partition in partitions {
             let name = names::of(partition);
             let (rejects, rows) = (rejects.remove(&name), rows.remove(&name));
-            // Rejects go first: a partition may have been left between its first rejects and its first rows. And
-            // where all rejects were taken away, there is no reason to write them again.
-            let next = |mine: Option<(i64, i64)>, first: Option<i64>| mine.map(|(_, next)| next).or(first);
-            let at = next(rejects, rows.map(|(_, next)| next));
+            // Rejects go first: a partition may have been left between its first rejects and its first rows. Then rows begin
+            // where the file does, as those of a topic whose name is new. And where all rejects were taken away, there is no
+            // reason to write them again.
+            let at = rejects.or(rows);
             self.rejects.partitions.insert(partition.clone(), State { next: at, part: None });
             let mut cuts: Vec<i64> = at.into_iter().collect();
-            let at = next(rows, rejects.map(|(from, _)| from));
+            let at = rows.or(rejects.map(|_| 0));
             self.rows.partitions.insert(partition.clone(), State { next: at, part: None });
             cuts.extend(at);
             cuts.sort_unstable();

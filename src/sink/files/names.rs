@@ -42,8 +42,8 @@ pub(super) fn partial(interval: &Interval) -> String {
     format!("{}.{:020}.partial", of(&interval.partition), interval.from)
 }
 
-/// First offset and cursor of every partition that has files here. Refuses intervals that do not join.
-pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, (i64, i64)>> {
+/// The cursor of every partition that has files here. Refuses intervals that do not join.
+pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, i64>> {
     let mut intervals = Vec::new();
     for entry in fs::read_dir(folder).or_unavailable(format!("list {}", folder.display()))? {
         let entry = entry.or_unavailable(format!("list {}", folder.display()))?;
@@ -53,14 +53,14 @@ pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, (i64, i64)>> {
         }
     }
     intervals.sort_unstable();
-    let mut cursors: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    let mut cursors: BTreeMap<String, i64> = BTreeMap::new();
     let mut before = String::new();
     for (partition, from, next, name) in intervals {
-        let cursor = cursors.entry(partition).or_insert((from, from));
-        if cursor.1 != from || next <= from {
+        let cursor = cursors.entry(partition).or_insert(from);
+        if *cursor != from || next <= from {
             let what = if next <= from {
                 format!("{name} ends before it begins")
-            } else if from < cursor.1 {
+            } else if from < *cursor {
                 format!("{before} and {name} overlap")
             } else {
                 format!("there is a hole between {before} and {name}")
@@ -68,7 +68,7 @@ pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, (i64, i64)>> {
             let advice = "the names of the files are the cursors: put back or take away what was changed by hand";
             return Err(Error::config(format!("{}: {what}; {advice}", folder.display())));
         }
-        cursor.1 = next;
+        *cursor = next;
         before = name;
     }
     Ok(cursors)

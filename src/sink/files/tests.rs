@@ -275,6 +275,20 @@ fn old_files_may_be_taken_away() {
 }
 
 #[test]
+fn a_topic_with_a_new_name_has_everything_though_old_rejects_are_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut sink, _) = open(&folder);
+    for from in [0, 3] {
+        sink.write(&outcome(from, from + 3)).unwrap();
+        sink.commit(&covered(from, from + 3)).unwrap();
+    }
+    drop(sink);
+    fs::remove_file(folder.path().join("rejected").join(name(0, 3))).unwrap();
+    fs::rename(folder.path().join("clean"), folder.path().join("before")).unwrap();
+    assert_eq!(open(&folder).1, [0, 6]);
+}
+
+#[test]
 fn different_partitions_have_different_names() {
     let topics = ["a/b", "a%2Fb", "a@0", "a", ".a", "a.b", "工单/一 二", "a\u{0}"];
     let mut seen = std::collections::BTreeSet::new();
