@@ -24,6 +24,7 @@ use super::{
     out::say,
 };
 use crate::{
+    batch::Tally,
     check,
     clock::Clock,
     config::{Config, Topics},
@@ -77,10 +78,18 @@ impl Options {
     }
 }
 
+/// What a pipeline has done.
+pub struct Done {
+    name: Arc<str>,
+    /// The account of its archive, or of its only sink.
+    committed: Committed,
+    /// Those of its other sinks. They differ while one takes up what it lacks, or is left behind.
+    others: Vec<(&'static str, Tally)>,
+}
+
 /// What a run has done.
 pub struct Summary {
-    /// By pipeline: the account of its archive, or of its only sink.
-    pub pipelines: Vec<(Arc<str>, Committed)>,
+    pub pipelines: Vec<Done>,
     pub seconds: f64,
     /// Why a pipeline stopped, if one did.
     pub failed: Option<Error>,
@@ -122,7 +131,7 @@ impl Course {
 
     fn summary(&self, failed: Option<Error>) -> Summary {
         let accounts = self.accounts.get().into_iter().flatten();
-        let pipelines = accounts.map(|(name, account)| (name.clone(), primary(account))).collect();
+        let pipelines = accounts.map(|(name, accounts)| done(name.clone(), accounts)).collect();
         Summary { pipelines, seconds: self.begun.elapsed().as_secs_f64(), failed }
     }
 
@@ -142,22 +151,24 @@ impl Course {
         if left.is_empty() { "no pipeline has begun".to_owned() } else { left.join(", ") }
     }
 
-    /// The time is over: the process ends without what has not come back, after what the end tells.
+    /// The time is over: the process ends without what has not come back, after what the end tells. One sink may have what
+    /// another lacks, so it is no success once pipelines have begun.
     fn cut_short(&self) {
         if !self.end() {
             return;
         }
         let (waited_s, left) = (self.patience().as_secs(), self.left());
         warn!(waited_s, %left, "stopped before everything in flight was committed; it is read again at the next start");
-        let kind = self.statuses.failed().or(self.bounded.then_some(ErrorKind::Unavailable));
+        let failed = self.statuses.failed();
         // Who failed is told first: its kind is the exit code, and the advice is for it.
-        let what = || match self.statuses.all().iter().find(|(_, status)| status.state == State::Stopped) {
-            Some((name, Status { reason: Some(reason), .. })) if kind.is_some() => {
+        let what = match self.statuses.all().iter().find(|(_, status)| status.state == State::Stopped) {
+            Some((name, Status { reason: Some(reason), .. })) if failed.is_some() => {
                 format!("{name}: {reason}; not back in time: {left}")
             }
             _ => format!("stopped before everything in flight was committed: {left}"),
         };
-        let summary = self.summary(kind.map(|kind| Error::new(kind, what())));
+        let kind = failed.or((self.bounded || self.accounts.get().is_some()).then_some(ErrorKind::Unavailable));
+        let summary = self.summary(kind.map(|kind| Error::new(kind, what)));
         summary.print(self.format);
         std::process::exit(super::end(summary.failed.map_or(Ok(()), Err), true).into());
     }
@@ -273,15 +284,17 @@ impl Started {
     }
 }
 
-/// The account that a summary shows: the archive's where there is one.
-fn primary(accounts: &Accounts) -> Committed {
+/// The account that a summary shows is the archive's where there is one.
+fn done(name: Arc<str>, accounts: &Accounts) -> Done {
     let mut all = committed(accounts);
-    all.remove(sink::ARCHIVE).or_else(|| all.into_values().next()).unwrap_or_default()
+    let first = all.remove(sink::ARCHIVE).or_else(|| all.pop_first().map(|(_, first)| first));
+    let others = all.into_iter().map(|(kind, committed)| (kind, committed.total)).collect();
+    Done { name, committed: first.unwrap_or_default(), others }
 }
 
 /// The first signal asks to stop; the second ends the process at once. So does the time, from the first signal on or
 /// since a pipeline could not go on: a commit that is under way waits for a broker or a disk for as long as that takes,
-/// and an end must not. Of a bounded run that is no success.
+/// and an end must not.
 ///
 /// A terminal that closes asks too, but is no second signal: it comes several times, or with another.
 fn signals(runtime: &Runtime, course: Arc<Course>) -> Result<()> {
@@ -360,7 +373,7 @@ impl Summary {
     /// All pipelines together.
     pub fn total(&self) -> Committed {
         let mut total = Committed::default();
-        for (_, committed) in &self.pipelines {
+        for Done { committed, .. } in &self.pipelines {
             total.add(committed);
             total.files += committed.files;
         }
@@ -382,9 +395,16 @@ impl Summary {
         let mut all = object(&self.total());
         all["seconds"] = json!((self.seconds * 1e3).round() / 1e3);
         all["cpu_seconds"] = cpu::used().map(|(step, seconds)| (step, (seconds * 1e6).round() / 1e6)).collect();
-        let each: serde_json::Map<_, _> =
-            self.pipelines.iter().map(|(name, committed)| (name.to_string(), object(committed))).collect();
-        all["pipelines"] = each.into();
+        let each = |Done { name, committed, others }: &Done| {
+            let mut object = object(committed);
+            for (kind, tally) in others {
+                let Tally { input, written, rejected, duplicate } = tally;
+                object["other_sinks"][kind] =
+                    json!({ "in": input, "written": written, "rejected": rejected, "duplicate": duplicate });
+            }
+            (name.to_string(), object)
+        };
+        all["pipelines"] = self.pipelines.iter().map(each).collect::<serde_json::Map<_, _>>().into();
         all
     }
 
@@ -393,7 +413,7 @@ impl Summary {
             say!("{}", self.json());
             return;
         }
-        for (name, committed) in &self.pipelines {
+        for Done { name, committed, others } in &self.pipelines {
             let total = committed.total;
             say!(
                 "{name}: in {}  =  written {}  +  rejected {}  +  duplicate {}      files {}   {:.1} s",
@@ -404,15 +424,12 @@ impl Summary {
                 committed.files,
                 self.seconds
             );
-            for (source, tally) in &committed.by_source {
-                say!(
-                    "  {source}: in {} written {} rejected {} duplicate {}",
-                    tally.input,
-                    tally.written,
-                    tally.rejected,
-                    tally.duplicate
-                );
-            }
+            let line = |of: &str, Tally { input, written, rejected, duplicate }: &Tally| {
+                say!("  {of}: in {input} written {written} rejected {rejected} duplicate {duplicate}");
+            };
+            committed.by_source.iter().for_each(|(source, tally)| line(source, tally));
+            let differs = |(_, tally): &&(&str, Tally)| *tally != total;
+            others.iter().filter(differs).for_each(|(kind, tally)| line(&format!("the {kind} sink"), tally));
             let list = |title: &str, counts: &std::collections::BTreeMap<Arc<str>, u64>| {
                 let mut counts: Vec<_> = counts.iter().collect();
                 counts.sort_by_key(|(code, count)| (std::cmp::Reverse(**count), (*code).clone()));

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     error::{Context, Error, Result},
-    file::Lock,
+    file::{self, Lock},
 };
 
 /// A number that no other living process of this machine holds, so that each has transactional ids and a name in the
@@ -72,7 +72,7 @@ fn own(folder: &Path, user: u32) -> Result<File> {
     let made = folder.parent().map_or(Ok(()), std::fs::create_dir_all);
     match made.and_then(|()| DirBuilder::new().mode(0o700).create(folder)) {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => {
-            return Err(e).or_unavailable(format!("create {}", folder.display()));
+            return Err(file::failed(format_args!("create {}", folder.display()), e));
         }
         _ => {}
     }

@@ -38,6 +38,10 @@ const BEHIND: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)]
 /// What has run for so long is well again.
 const RECOVERED: Duration = Duration::from_secs(60);
 
+/// What is to be done after a stop that left a sink behind: another program would judge anew what the others have.
+const AS_IT_WAS: &str =
+    "nothing is lost: the next start gives each sink what it lacks; change SQL, contract or tables after that one";
+
 /// What each pipeline is doing, for `/health` and `/ready`.
 #[derive(Debug, Default)]
 pub struct Statuses {
@@ -193,9 +197,10 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
                 continue;
             }
             Ok((End::Lacking(sink, why), _)) if stop.asked() => {
-                warn!(pipeline = %name, sink, why, "stopped while the sink is behind: it takes up what it lacks at the next start");
                 told.set(State::Stopped, None);
-                return Ok(false);
+                return Err(Error::unavailable(format!("stopped while the {sink} sink is behind: {why}"))
+                    .advising(AS_IT_WAS)
+                    .context(format!("pipeline {name}")));
             }
             Ok((End::Lacking(sink, why), _)) => {
                 Error::unavailable(format!("the {sink} sink is behind, it lacks rows up to the end: {why}"))
@@ -209,6 +214,10 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
             told.set(State::Stopped, Some(error.to_string()));
+            // One sink may have what another lacks.
+            if error.kind == ErrorKind::Unavailable && carried(setup) > 0 {
+                return Err(error.advising(AS_IT_WAS).context(format!("pipeline {name}: stopped")));
+            }
             return Ok(false);
         }
         if !helps {

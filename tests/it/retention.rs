@@ -3,12 +3,13 @@
 
 use std::{fs, time::Duration};
 
+use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value};
 
 use crate::support::{
     Kafka, Project, Sent, Settings, eventually, kafka,
     project::{KEEP, SOURCES},
-    samples, truth,
+    read_committed, samples, truth,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -228,6 +229,41 @@ fn t06_offsets_that_the_broker_has_forgotten_are_not_taken_for_a_beginning() {
     project.finish(&messages);
 }
 
+/// Without an archive only the clean topic itself tells that it would begin again.
+#[test]
+fn t06_a_pipeline_without_an_archive_does_not_begin_its_clean_topic_again() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "alone", Settings { partitions: 1, ..Settings::default() });
+    project.edit(
+        PIPELINE,
+        "[[sink]]\nkind = \"archive\"\npath = \"work_orders\"\npartition_by = [\"ingested_on\"]\n",
+        "",
+    );
+    let dedup = "[dedup]\nkey = [\"app_id\", \"order_no\", \"update_time\"]\nwithin = \"7d\"\n\
+                 across_partitions = \"refuse\"\nmax_keys = 5000000\n";
+    project.edit(PIPELINE, dedup, "");
+    let messages = only_nanchang(12);
+    let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic());
+    project.send(&messages[..150]);
+    project.drained();
+    let (group, before) = (format!("{}.work_orders", project.prefix), clean());
+    kafka.delete_group(&group);
+    project.send(&messages[150..]);
+    let (status, huiju) = project.drain(&[]);
+    let said = huiju.stderr();
+    assert_eq!(status.code(), Some(6), "{said}");
+    assert!(said.contains(&group) && said.contains(&project.clean_topic()) && said.contains("--to-earliest"), "{said}");
+    let newest = before.iter().filter_map(|row| row.timestamp).max().and_then(DateTime::from_timestamp_millis);
+    let newest = newest.unwrap().to_rfc3339_opts(SecondsFormat::Millis, true);
+    assert!(said.contains(&format!("nanchang {newest}")), "{newest}: {said}");
+    assert_eq!(clean().len(), before.len());
+    // As it says.
+    kafka.set_offset(&group, &project.topic("nanchang"), 0, 150);
+    project.drained();
+    let rejected = read_committed(&kafka.bootstrap(), &project.rejected_topic()).len();
+    assert_eq!(clean().len() + rejected, messages.len());
+}
+
 /// Each partition would cost a start of its own.
 #[test]
 fn t06_all_offsets_that_the_broker_has_forgotten_are_told_at_once() {
@@ -259,7 +295,7 @@ fn offsets_that_somebody_sets_back_are_told() {
     let project = Project::new(kafka, "back", Settings { partitions: 1, ..Settings::default() });
     project.send(&only_nanchang(11)[..150]);
     project.drained();
-    let clean = || crate::support::read_committed(&kafka.bootstrap(), &project.clean_topic()).len();
+    let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic()).len();
     let before = clean();
     kafka.set_offset(&format!("{}.work_orders", project.prefix), &project.topic("nanchang"), 0, 100);
     let (status, huiju) = project.drain(&[]);

@@ -44,13 +44,12 @@ pub fn notices(project: &Project<'_>, huiju: Huiju) {
     assert!(!project.logs().contains(CUT_SHORT), "{}", project.logs());
 }
 
-/// Stops it; gives how long that took.
+/// Stops it; gives how long that took, and its exit code.
 #[track_caller]
-fn stop(project: &Project<'_>, huiju: Huiju) -> Duration {
+fn stop(project: &Project<'_>, huiju: Huiju) -> (Duration, Option<i32>) {
     let (status, took) = project.terminate_timed(huiju);
-    assert_eq!(status.code(), Some(0), "{}", project.logs());
     assert!(took < DRAIN + LEAVE + SLACK, "took {took:?}:\n{}", project.logs());
-    took
+    (took, status.code())
 }
 
 #[test]
@@ -142,9 +141,10 @@ fn t40_a_stop_that_a_commit_outlasts() {
     let Some(kafka) = kafka::shared() else { return };
     for point in ["kafka.prepared", "archive.after_rename"] {
         let stood = Stood::at(kafka, SETTINGS, point, 600_000);
-        println!("{point}: took {:?}", stop(&stood.project, stood.huiju));
+        let (took, code) = stop(&stood.project, stood.huiju);
+        println!("{point}: took {took:?}");
         let logs = stood.project.logs();
-        assert!(logs.contains(CUT_SHORT), "{point}: {logs}");
+        assert!(code == Some(3) && logs.contains(CUT_SHORT), "{point}: {code:?} {logs}");
         stood.project.send(&stood.messages[stood.sent..]);
         stood.project.finish(&stood.messages);
     }
@@ -157,20 +157,22 @@ fn a_stop_whose_time_runs_out_tells_what_was_done_and_what_hung() {
     let folder = folder.path();
     edit(&folder.join("huiju.toml"), "pipelines =", "drain = \"1s\"\npipelines =");
     lamps(folder, 1);
-    for (bounded, code) in [(false, 0), (true, 3)] {
+    for bounded in [false, true] {
         let arguments =
             if bounded { &["run", "--format", "json", "--until-end"][..] } else { &["run", "--format", "json"] };
         let mut huiju = Huiju::start(folder, arguments, &[("HUIJU_FAULT", "archive.before_commit:1:600000")]);
         huiju.says("standing still", SOON);
         huiju.process.signal(libc::SIGTERM);
         let (status, said) = (huiju.wait(SOON), huiju.stderr());
-        assert_eq!(status.code(), Some(code), "{said}");
+        assert_eq!(status.code(), Some(3), "{said}");
         let summary = account(&huiju.stdout());
         assert_eq!((&summary["in"], &summary["pipelines"]["street_lamps"]["in"]), (&0.into(), &0.into()), "{summary}");
         let line = said.lines().find(|line| line.contains(CUT_SHORT)).unwrap_or_else(|| panic!("{said}"));
         assert!(line.contains("street_lamps (running"), "{line}");
-        let last = said.contains("huiju: stopped before everything in flight was committed: street_lamps (running");
-        assert_eq!(last, bounded, "{said}");
+        assert!(
+            said.contains("huiju: stopped before everything in flight was committed: street_lamps (running"),
+            "{said}"
+        );
     }
 }
 
@@ -225,7 +227,10 @@ fn t40_a_stop_while_the_broker_is_away() {
     });
     kafka.kill();
     huiju.says("Kafka is in trouble", SOON);
-    println!("took {:?}", stop(&project, huiju));
+    let (took, code) = stop(&project, huiju);
+    println!("took {took:?}");
+    // Whether anything was in flight is the moment's.
+    assert!(matches!(code, Some(0 | 3)), "{code:?} {}", project.logs());
     kafka.restart();
     project.send(after);
     project.finish(&messages);
