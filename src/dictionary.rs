@@ -200,7 +200,7 @@ fn code_table(text: &mut String, table: &CodeTable) {
             (None, Some(to)) => format!("至 {to}"),
             (Some(from), Some(to)) => format!("{from} 至 {to}"),
         };
-        line!(text, "| `{}` | {} | {} | {validity} |", code.code, cell(&code.label), cell(&code.aliases.join("、")));
+        line!(text, "| `{}` | {} | {} | {validity} |", code.code, cell(&code.label), cell(&code.aliases.join(" ｜ ")));
     }
 }
 

@@ -8,7 +8,7 @@
 use std::{borrow::Cow, cmp::Reverse, path::Path, sync::Arc};
 
 use chrono::NaiveDate;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::{error::Finding, text::half_width};
 
@@ -122,8 +122,8 @@ impl CodeTable {
 
     /// Every code once, in the order of the file.
     pub fn distinct_codes(&self) -> Vec<&str> {
-        let is_first = |place: usize, code: &Code| !self.codes[..place].iter().any(|it| it.code == code.code);
-        self.codes.iter().enumerate().filter(|(place, code)| is_first(*place, code)).map(|(_, c)| &*c.code).collect()
+        let mut seen = HashSet::new();
+        self.codes.iter().map(|code| &*code.code).filter(|code| seen.insert(*code)).collect()
     }
 }
 
@@ -137,12 +137,12 @@ fn folded(word: &str) -> Cow<'_, str> {
 
 /// All code tables of a schemas folder, in the order of their names.
 #[derive(Clone, Debug, Default)]
-pub struct CodeTables(Vec<CodeTable>);
+pub struct CodeTables(Vec<Arc<CodeTable>>);
 
 impl CodeTables {
     pub fn new(mut tables: Vec<CodeTable>) -> CodeTables {
         tables.sort_by(|a, b| a.name.cmp(&b.name));
-        CodeTables(tables)
+        CodeTables(tables.into_iter().map(Arc::new).collect())
     }
 
     /// Reads `<folder>/codes/*.csv` but not the divisions, which are a list of another kind. No folder, no tables.
@@ -159,10 +159,10 @@ impl CodeTables {
     }
 
     pub fn get(&self, name: &str) -> Option<&CodeTable> {
-        self.0.iter().find(|table| *table.name == *name)
+        self.0.iter().find(|table| *table.name == *name).map(Arc::as_ref)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &CodeTable> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<CodeTable>> {
         self.0.iter()
     }
 }
@@ -172,14 +172,17 @@ fn table(folder: &Path, name: &str) -> Result<CodeTable, Vec<Finding>> {
     let mut findings = Findings::new(path.display().to_string());
     let mut codes: Vec<(Code, usize)> = Vec::new();
     let mut rows_of: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut rows_of_code: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
     let end = "end one before the other begins (valid_from, valid_to)";
     for row in sheet::read(&path, HEADER, &mut findings) {
         let Some(code) = read_code(&row, &mut findings) else { continue };
-        if let Some((_, line)) = codes.iter().find(|(other, _)| other.code == code.code && other.overlaps(&code)) {
+        let same = rows_of_code.entry(code.code.clone()).or_default();
+        if let Some((_, line)) = same.iter().map(|row| &codes[*row]).find(|(other, _)| other.overlaps(&code)) {
             findings.add(row.line, format!("code `{}` is in line {line} already: keep one, or {end}", code.code));
             continue;
         }
         let place = codes.len();
+        same.push(place);
         codes.push((code, row.line));
         let code = &codes[place].0;
         for word in code.words() {

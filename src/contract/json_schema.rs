@@ -74,5 +74,8 @@ fn property(column: &Column, is_flags: bool, codes: &CodeTables) -> Value {
     if column.personal {
         schema["x-personal"] = json!(true);
     }
+    if let Some(classification) = &column.classification {
+        schema["x-classification"] = json!(classification);
+    }
     schema
 }

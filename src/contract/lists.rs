@@ -63,8 +63,9 @@ pub fn read_divisions(folder: &Path) -> Result<(Vec<DivisionRow>, Vec<RetiredRow
     let path = folder.join("divisions.csv");
     if path.exists() {
         let mut findings = Findings::new(path.display().to_string());
+        let mut seen = HashSet::new();
         for row in sheet::read(&path, DIVISIONS, &mut findings) {
-            in_force.extend(division(&row, &in_force, &mut findings));
+            in_force.extend(division(&row, &mut seen, &mut findings));
         }
         wrong.extend(findings.sorted());
     }
@@ -90,13 +91,13 @@ fn is_area_code(text: &str) -> bool {
     text.starts_with('0') && matches!(text.len(), 3 | 4) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn division(row: &Row, before: &[DivisionRow], findings: &mut Findings) -> Option<DivisionRow> {
+fn division(row: &Row, seen: &mut HashSet<String>, findings: &mut Findings) -> Option<DivisionRow> {
     let noted = findings.count();
     let (code, name, level) = (row.owned(0), row.owned(1), row.owned(2));
     if !is_division_code(&code) {
         findings.add(row.line, format!("division code `{code}`: write six digits"));
     }
-    if before.iter().any(|other| other.code == code) {
+    if !seen.insert(code.clone()) {
         findings.add(row.line, format!("division `{code}` is there already: keep one"));
     }
     if name.is_empty() {

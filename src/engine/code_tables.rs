@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// The tables with the words that `source` uses, and what is wrong with these.
-pub(super) fn said_by(source: &Source, tables: &CodeTables) -> (BTreeMap<String, CodeTable>, Vec<Finding>) {
+pub(super) fn said_by(source: &Source, tables: &CodeTables) -> (BTreeMap<String, Arc<CodeTable>>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let mut said: BTreeMap<String, CodeTable> =
+    let mut said: BTreeMap<String, Arc<CodeTable>> =
         tables.iter().map(|table| (table.name.to_string(), table.clone())).collect();
     let is_general = |alias: &&Alias| alias.alias == "*";
     let aliases = source.aliases.iter();
@@ -35,18 +35,29 @@ pub(super) fn said_by(source: &Source, tables: &CodeTables) -> (BTreeMap<String,
             continue;
         };
         if is_general(&alias) {
-            table.teach_codes();
-        } else if !table.teach(&alias.alias, &alias.code) {
-            let known = table.distinct_codes().join(", ");
-            let text = format!("code table \"{}\" has no code \"{}\"; it has {known}", alias.table, alias.code);
+            Arc::make_mut(table).teach_codes();
+        } else if table.row_of(&alias.code, None).is_some() {
+            Arc::make_mut(table).teach(&alias.alias, &alias.code);
+        } else {
+            let text = format!("code table \"{}\" has no code \"{}\"; {}", alias.table, alias.code, known(table));
             findings.push(Finding::new(&alias.at, text));
         }
     }
     (said, findings)
 }
 
+/// The codes of a table, of a large one a few.
+fn known(table: &CodeTable) -> String {
+    const SHOWN: usize = 20;
+    let codes = table.distinct_codes();
+    match codes.len() {
+        count if count > SHOWN => format!("it has {} and {} more", codes[..SHOWN].join(", "), count - SHOWN),
+        _ => format!("it has {}", codes.join(", ")),
+    }
+}
+
 /// `code()` and `code_label()`; days of instants are those of `zone`.
-pub(super) fn functions(said: BTreeMap<String, CodeTable>, zone: Tz) -> [Function; 2] {
+pub(super) fn functions(said: BTreeMap<String, Arc<CodeTable>>, zone: Tz) -> [Function; 2] {
     let said = Arc::new(said);
     let code = function(
         "code",
@@ -68,7 +79,7 @@ pub(super) fn functions(said: BTreeMap<String, CodeTable>, zone: Tz) -> [Functio
 fn function(
     name: &'static str,
     doc: &'static str,
-    said: Arc<BTreeMap<String, CodeTable>>,
+    said: Arc<BTreeMap<String, Arc<CodeTable>>>,
     zone: Tz,
     answer: for<'t> fn(&'t CodeTable, &str, Option<NaiveDate>) -> Option<&'t str>,
 ) -> Function {

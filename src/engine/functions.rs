@@ -341,7 +341,7 @@ fn time(
 }
 
 fn yes(typed: &str) -> Option<bool> {
-    match typed.trim() {
+    match &*width::half_width(typed.trim()) {
         "是" | "1" | "true" | "TRUE" | "True" | "Y" | "y" | "yes" | "YES" | "Yes" | "有" | "已" => Some(true),
         "否" | "0" | "false" | "FALSE" | "False" | "N" | "n" | "no" | "NO" | "No" | "无" | "未" => Some(false),
         _ => None,

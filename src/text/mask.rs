@@ -10,7 +10,7 @@ pub use self::free_text::{mask_text, mask_text_of};
 
 use super::{
     Kind, Phone,
-    person::is_dot,
+    person::{is_dot, is_han, letters, looks_like_name, names},
     width::{given, half_width, is_gap, trim},
 };
 
@@ -29,18 +29,42 @@ pub fn mask_phone(typed: &str) -> String {
 }
 
 /// Keeps the first character, and the last one of three or more. Placeholders (`未知`, `匿名`) name nobody and stay.
+///
+/// Of a cell that says more than a name (`业主张三`, `张三/李四`, `13800138000张三`) the names are left, `张*、李*`; of one in
+/// which there is none, such as an address, the first character.
 pub fn mask_name(typed: &str) -> String {
-    let name = trim(typed);
-    if given(name).is_none() || name == "匿名" {
-        return name.to_owned();
+    let cell = trim(typed);
+    if given(cell).is_none() || cell == "匿名" || cell.split('、').all(is_masked_name) {
+        return cell.to_owned();
     }
+    if looks_like_name(cell) {
+        return mask_one(cell, true);
+    }
+    let (found, in_one) = (names(cell), letters(cell));
+    if found.is_empty() || found.iter().any(|name| letters(name) == in_one) {
+        return mask_one(cell, looks_like_name(&in_one) || !cell.contains(is_han));
+    }
+    let masked: Vec<String> =
+        found.iter().filter(|name| looks_like_name(name)).map(|name| mask_one(name, true)).collect();
+    if masked.is_empty() { mask_one(cell, false) } else { masked.join("、") }
+}
+
+fn mask_one(name: &str, keeps_last: bool) -> String {
     match name.chars().count() {
         1 => "*".to_owned(),
         2 => keep_ends(name, 1, 0),
         // `张 三`, `张·三`: two letters, and between them what is no secret.
         _ if name.chars().filter(|c| !is_gap(*c) && !is_dot(*c)).count() <= 2 => keep_ends(name, 1, 0),
-        _ => keep_ends(name, 1, 1),
+        _ => keep_ends(name, 1, usize::from(keeps_last)),
     }
+}
+
+/// `张*`, `王*峰`, `阿****提`
+fn is_masked_name(name: &str) -> bool {
+    let mut rest = name.chars();
+    rest.next();
+    let rest = rest.as_str();
+    rest.starts_with('*') && rest.trim_start_matches('*').chars().nth(1).is_none()
 }
 
 /// Keeps division and last four digits of an ID number (18 or 15 characters, valid or not); anything else is masked as

@@ -85,6 +85,13 @@ fn names_in(part: &str) -> Vec<Cow<'_, str>> {
     if words().nth(1).is_some() && words().all(|word| word.chars().nth(1).is_some()) {
         names.extend(words().filter_map(bare_name).map(letters));
     }
+    for conjunction in ["和", "及", "与"] {
+        if let Some((one, other)) = trim(part).split_once(conjunction)
+            && let (Some(one), Some(other)) = (bare_name(trim(one)), bare_name(trim(other)))
+        {
+            names.extend([one, other].map(letters));
+        }
+    }
     // With a dot it is one name, however long.
     let in_one: Cow<str> = if words().nth(1).is_some() { part.split(is_gap).collect() } else { trim(part).into() };
     match in_one {
@@ -114,7 +121,7 @@ fn is_long_enough(name: &str) -> bool {
 }
 
 /// Two or three letters that begin with a surname, two of four that are one, or letters with a dot among them.
-fn looks_like_name(word: &str) -> bool {
+pub(super) fn looks_like_name(word: &str) -> bool {
     let mut chars = word.chars();
     let (Some(first), Some(last)) = (chars.next(), chars.next_back()) else { return false };
     if !word.chars().all(|c| is_han(c) || is_dot(c)) || is_dot(first) || is_dot(last) {
@@ -150,7 +157,7 @@ fn begins_with(text: &str, words: &[&[&str]]) -> Option<usize> {
 }
 
 /// Without the blanks and dots.
-fn letters(name: &str) -> Cow<'_, str> {
+pub(super) fn letters(name: &str) -> Cow<'_, str> {
     let is_between = |c: char| is_gap(c) || is_dot(c);
     if name.contains(is_between) { name.split(is_between).collect() } else { name.into() }
 }
@@ -172,13 +179,19 @@ pub(super) fn is_han(c: char) -> bool {
 const TITLES: [&str; 7] = ["先生", "女士", "小姐", "同志", "师傅", "老师", "男士"];
 
 /// The same, of what somebody is or does.
-const OFFICES: [&str; 18] = [
+const OFFICES: [&str; 33] = [
     "经理", "主任", "医生", "大夫", "律师", "老板", "校长", "院长", "所长", "队长", "店长", "书记", "会计", "护士",
-    "教授", "阿姨", "大爷", "大妈",
+    "教授", "阿姨", "大爷", "大妈", "村长", "老人", "夫妇", "夫妻", "妈妈", "爸爸", "母亲", "父亲", "爷爷", "奶奶",
+    "家属", "等人", "等", "男", "女",
 ];
 
 /// Words that name nobody, and may stand before a name.
-const NOBODY: [&str; 61] = [
+const NOBODY: [&str; 66] = [
+    "法定代表人",
+    "法人",
+    "户主",
+    "房东",
+    "负责人",
     "匿名",
     "热心",
     "市民",
@@ -317,6 +330,12 @@ mod tests {
             ("欧阳 娜娜", &["欧阳娜娜", "欧阳"]),
             ("张三13800138000", &["张三"]),
             ("业主张三", &["张三"]),
+            ("户主张三", &["张三"]),
+            ("张三和李四", &["张三", "李四"]),
+            ("张和平", &["张和平"]),
+            ("张三 女", &["张三"]),
+            ("张三妈妈", &["张三"]),
+            ("张三等人", &["张三"]),
             ("张三经理", &["张三"]),
             ("张三家长", &["张三"]),
             ("张三,男", &["张三"]),

@@ -93,7 +93,9 @@ fn calibration_error(ranked: &[(f32, bool)]) -> f64 {
 }
 
 fn at(ranked: &[(f32, bool)], threshold: f64, all: usize) -> Threshold {
-    let above = ranked.iter().take_while(|(probability, _)| f64::from(*probability) >= threshold);
+    // As verdicts are compared, or those that are just at it would be left out.
+    let least = threshold as f32;
+    let above = ranked.iter().take_while(|(probability, _)| *probability >= least);
     let (said, right) = above.fold((0, 0), |(said, right), (_, is)| (said + 1, right + usize::from(*is)));
     let part = |of: usize, all: usize| round(of as f64 / all.max(1) as f64);
     Threshold { threshold, precision: part(right, said), share: part(said, all) }

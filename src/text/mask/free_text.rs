@@ -1,11 +1,12 @@
-//! Finds phone numbers, ID numbers, bank cards, e-mail addresses and car plates inside a text, and masks them in place.
+//! Finds phone numbers, ID numbers, bank cards, e-mail addresses, WeChat ids and car plates inside a text, and masks them
+//! in place.
 //!
 //! In doubt it hides: a run of 15 to 19 digits is masked although it may be an order number. It does not find names and
 //! addresses; a text stays personal data after this.
 
 use std::borrow::Cow;
 
-use super::{mask_name, numbers::Run};
+use super::{mask_one, numbers::Run};
 use crate::text::{
     person::{is_dot, is_han, names},
     width::{is_gap, narrow, next_byte},
@@ -33,6 +34,7 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
             'a'..='z' | 'A'..='Z' if is_behind_province(&text[..at]) => {
                 mask_plate(&mut masked, at).unwrap_or(at + c.len_utf8())
             }
+            'a'..='z' | 'A'..='Z' => mask_chat_id(&mut masked, at).unwrap_or(at + c.len_utf8()),
             _ => at + c.len_utf8(),
         };
     }
@@ -56,7 +58,7 @@ fn hide(text: &str, name: &str) -> Option<String> {
     const LONGEST: usize = 32;
     let first = name.chars().next()?;
     if name.chars().nth(LONGEST).is_some() || !name.chars().all(is_han) {
-        return text.contains(name).then(|| text.replace(name, &mask_name(name)));
+        return replaced(text, name);
     }
     let mut out = String::new();
     let (mut at, mut copied) = (0, 0);
@@ -67,9 +69,22 @@ fn hide(text: &str, name: &str) -> Option<String> {
             continue;
         };
         out.push_str(&text[copied..at]);
-        out.push_str(&mask_name(&text[at..at + length]));
+        out.push_str(&mask_one(&text[at..at + length], true));
         at += length;
         copied = at;
+    }
+    out.push_str(&text[copied..]);
+    (copied > 0).then_some(out)
+}
+
+/// The text without this name, in letters of any case; `None` if it is not in there.
+fn replaced(text: &str, name: &str) -> Option<String> {
+    let (lower, wanted) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let (mut out, mut copied) = (String::new(), 0);
+    for (at, found) in lower.match_indices(&wanted) {
+        out.push_str(&text[copied..at]);
+        out.push_str(&mask_one(&text[at..at + found.len()], true));
+        copied = at + found.len();
     }
     out.push_str(&text[copied..]);
     (copied > 0).then_some(out)
@@ -177,6 +192,35 @@ impl Address {
         }
         self.domain
     }
+}
+
+/// An id of WeChat, 6 to 20 letters, digits, `_` and `-` with a letter first, where one is said to follow: all but its first
+/// letter is hidden. Returns its end.
+fn mask_chat_id(masked: &mut Masked, start: usize) -> Option<usize> {
+    const CHATS: [&str; 6] = ["微信", "v信", "vx", "wx", "wechat", "薇信"];
+    const REACH: usize = 12;
+    let (before, text) = masked.text.split_at(start);
+    if before.ends_with(|c| narrow(c).is_ascii_alphanumeric()) {
+        return None;
+    }
+    let length = length_of(text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let id = &text[..length];
+    if !(6..=20).contains(&id.chars().count()) {
+        return None;
+    }
+    let says_so = || {
+        let near = before.char_indices().rev().take(REACH).last().map_or("", |(at, _)| &before[at..]);
+        let near: String = near.chars().map(|c| narrow(c).to_ascii_lowercase()).collect();
+        let near = near.trim_end_matches(|c| is_gap(c) || ":号是为加叫id".contains(c));
+        CHATS.iter().any(|chat| near.ends_with(chat))
+    };
+    if !id.starts_with("wxid_") && !says_so() {
+        return None;
+    }
+    for (at, c) in id.char_indices().skip(1) {
+        masked.star(start + at, c.len_utf8());
+    }
+    Some(start + length)
 }
 
 fn length_of(text: &str, belongs: impl Fn(char) -> bool) -> usize {
