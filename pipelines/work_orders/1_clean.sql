@@ -12,7 +12,7 @@ SELECT
     given(caller_no)                AS caller_no,
     CASE
         WHEN clean_text(is_secret) IN ('保密', '保密。', '保密.') THEN '保密'  -- 在别处是占位内容，在这里是回答
-        WHEN clean_text(is_secret) IN ('', '无', '空', '-', '--', '/', 'null', 'NULL', 'None') THEN NULL
+        WHEN lower(clean_text(is_secret)) IN ('无', '空', '暂无', '未填', '未填写', '未提供', '-', '--', '—', '——', '/', 'null', 'none', 'n/a') THEN NULL
         ELSE clean_text(is_secret)  -- 未知、？？ 等不是没有给，是写法不明，下一步按保密处理
     END                             AS is_secret,
     given(appeal_time)              AS appeal_time,

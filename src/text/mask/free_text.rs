@@ -31,10 +31,10 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
         }
         at = match ascii {
             '0'..='9' => Run::read(text, at, &mut addresses).mask(&mut masked),
-            'a'..='z' | 'A'..='Z' if is_behind_province(&text[..at]) => {
-                mask_plate(&mut masked, at).unwrap_or(at + c.len_utf8())
+            'a'..='z' | 'A'..='Z' => {
+                let plate = is_behind_province(&text[..at]).then(|| mask_plate(&mut masked, at)).flatten();
+                plate.or_else(|| mask_chat_id(&mut masked, at)).unwrap_or(at + c.len_utf8())
             }
-            'a'..='z' | 'A'..='Z' => mask_chat_id(&mut masked, at).unwrap_or(at + c.len_utf8()),
             _ => at + c.len_utf8(),
         };
     }
@@ -199,13 +199,20 @@ impl Address {
 fn mask_chat_id(masked: &mut Masked, start: usize) -> Option<usize> {
     const CHATS: [&str; 6] = ["微信", "v信", "vx", "wx", "wechat", "薇信"];
     const REACH: usize = 12;
+    const LONGEST: usize = 20;
     let (before, text) = masked.text.split_at(start);
-    if before.ends_with(|c| narrow(c).is_ascii_alphanumeric()) {
+    let is_star = |c: char| matches!(c, '*' | '＊');
+    if before.ends_with(|c| narrow(c).is_ascii_alphanumeric() || is_star(c)) {
         return None;
     }
-    let length = length_of(text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    let id = &text[..length];
-    if !(6..=20).contains(&id.chars().count()) {
+    let in_id = |c: &char| matches!(narrow(*c), 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-');
+    let length: usize = text.chars().take(LONGEST + 1).take_while(in_id).map(char::len_utf8).sum();
+    let (mut id, behind) = text.split_at(length);
+    // Digits that go on behind it may be those of a phone: `vip139 7000 1234`.
+    if behind.starts_with(|c: char| is_gap(c) || c == '.') {
+        id = id.trim_end_matches(|c| narrow(c).is_ascii_digit());
+    }
+    if !(6..=LONGEST).contains(&id.chars().count()) || behind.starts_with(is_star) {
         return None;
     }
     let says_so = || {
@@ -220,7 +227,7 @@ fn mask_chat_id(masked: &mut Masked, start: usize) -> Option<usize> {
     for (at, c) in id.char_indices().skip(1) {
         masked.star(start + at, c.len_utf8());
     }
-    Some(start + length)
+    Some(start + id.len())
 }
 
 fn length_of(text: &str, belongs: impl Fn(char) -> bool) -> usize {

@@ -203,6 +203,9 @@ fn cards_as_they_are_embossed_and_accounts_of_chats() {
     check("回乡证H1234567890，社保号360102123456", "回乡证H******7890，社保号********3456");
     check("微信号：zhangsan_88，vx:zs12345、V信 ls-1234", "微信号：z**********，vx:z******、V信 l******");
     check("加wxid_abc123def，微信zhangsan88", "加w*************，微信z*********");
+    check("微信号vip_no139 7000 1234，微信小云wxid_abc123def", "微信号v*****139 **** 1234，微信小云w*************");
+    check("微信abcdefghijkl13800138000", "微信abcdefghijkl138****8000");
+    check("合同期20250101-20250630", "合同期20250101-20250630");
     check("微信小程序Beijing2022，微信APP，通过微信下载", "微信小程序Beijing2022，微信APP，通过微信下载");
     check("已付6200元，编号2024 0001 0002 0003", "已付6200元，编号2024 0001 0002 0003");
 }
@@ -313,7 +316,8 @@ fn what_is_nobodys_stays() {
 
 #[test]
 fn long_texts_take_linear_time() {
-    for text in ["1", "1 ", "a", "a@", "赣A", "1-", "@", "电话1", "1234567.", "*1", "138 0013 8000、"] {
+    for text in ["1", "1 ", "a", "a@", "赣A", "1-", "a-", "微信a_", "@", "电话1", "1234567.", "*1", "138 0013 8000、"]
+    {
         let text = text.repeat((1 << 20) / text.len());
         let _ = mask_text(&text);
     }
@@ -331,7 +335,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_twice_change_nothing(text in "(电话|卡号|QQ|[0-9]{1,12}|1[3-9][0-9]{9}|0791|[ *.x@A、/-]|[0-9]{15,20}){0,12}") {
+    fn numbers_twice_change_nothing(text in "(电话|卡号|QQ|微信|vx:|wxid_|[a-z]{1,12}|[0-9]{1,12}|1[3-9][0-9]{9}|0791|[ *.x@A、/-]|[0-9]{15,20}){0,12}") {
         let once = mask_text(&text);
         prop_assert_eq!(&mask_text(&once), &once);
         prop_assert_eq!(mask_phone(&mask_phone(&text)), mask_phone(&text));
