@@ -152,7 +152,7 @@ impl Course {
     }
 
     /// The time is over: the process ends without what has not come back, after what the end tells. One sink may have what
-    /// another lacks, so it is no success once pipelines have begun.
+    /// another lacks, so that is no success.
     fn cut_short(&self) {
         if !self.end() {
             return;
@@ -167,7 +167,9 @@ impl Course {
             }
             _ => format!("stopped before everything in flight was committed: {left}"),
         };
-        let kind = failed.or((self.bounded || self.accounts.get().is_some()).then_some(ErrorKind::Unavailable));
+        let several = |(_, accounts): &(Arc<str>, Accounts)| accounts.len() > 1;
+        let incomplete = self.bounded || self.accounts.get().is_some_and(|all| all.iter().any(several));
+        let kind = failed.or(incomplete.then_some(ErrorKind::Unavailable));
         let summary = self.summary(kind.map(|kind| Error::new(kind, what)));
         summary.print(self.format);
         std::process::exit(super::end(summary.failed.map_or(Ok(()), Err), true).into());
@@ -269,7 +271,11 @@ impl Started {
         for thread in threads {
             match thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked"))) {
                 Ok(reached) => at_end &= reached,
-                Err(error) => failed = failed.or(Some(error)),
+                // Of one that has only lost time while another stops them all the code would be taken for a reason.
+                Err(error) if failed.as_ref().is_none_or(|other: &Error| other.kind == ErrorKind::Unavailable) => {
+                    failed = Some(error);
+                }
+                Err(_) => {}
             }
         }
         if bounded && failed.is_none() && !at_end {

@@ -213,12 +213,7 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
         if stop.asked() && error.kind.may_pass() {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
-            told.set(State::Stopped, Some(error.to_string()));
-            // One sink may have what another lacks.
-            if error.kind == ErrorKind::Unavailable && carried(setup) > 0 {
-                return Err(error.advising(AS_IT_WAS).context(format!("pipeline {name}: stopped")));
-            }
-            return Ok(false);
+            return stopped(setup, &told, error);
         }
         if !helps {
             error!(pipeline = %name, %error, "pipeline stopped");
@@ -230,10 +225,18 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
         told.set(State::Waiting, Some(error.to_string()));
         stop.wait(pause);
         if stop.asked() {
-            told.set(State::Stopped, Some(error.to_string()));
-            return Ok(false);
+            return stopped(setup, &told, error);
         }
     }
+}
+
+/// A stop of a pipeline that was in trouble: of several sinks one may have what another lacks.
+fn stopped(setup: &Setup, told: &Told, error: Error) -> Result<bool> {
+    told.set(State::Stopped, Some(error.to_string()));
+    if error.kind == ErrorKind::Unavailable && setup.accounts.len() > 1 && carried(setup) > 0 {
+        return Err(error.advising(AS_IT_WAS).context(format!("pipeline {}: stopped", told.pipeline)));
+    }
+    Ok(false)
 }
 
 /// What a pipeline has not got over yet.
