@@ -96,6 +96,9 @@ fn look(client: &BaseConsumer<Told>, topic: &str, pipeline: &str) -> KafkaResult
     let mut places = TopicPartitionList::new();
     let mut unread = HashSet::new();
     let metadata = client.fetch_metadata(Some(topic), ASK)?;
+    if let Some(error) = metadata.topics().iter().find_map(|topic| topic.error()) {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
     for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
         let (low, high) = client.fetch_watermarks(topic, partition.id(), ASK)?;
         if low < high {
