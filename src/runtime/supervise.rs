@@ -213,7 +213,8 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
         if stop.asked() && error.kind.may_pass() {
             // What was in flight could not be committed: it is read again at the next start.
             warn!(pipeline = %name, %error, "stopped before everything in flight was committed; nothing is lost");
-            return stopped(setup, &told, error);
+            told.set(State::Stopped, Some(error.to_string()));
+            return Ok(false);
         }
         if !helps {
             error!(pipeline = %name, %error, "pipeline stopped");
@@ -225,18 +226,10 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
         told.set(State::Waiting, Some(error.to_string()));
         stop.wait(pause);
         if stop.asked() {
-            return stopped(setup, &told, error);
+            told.set(State::Stopped, Some(error.to_string()));
+            return Ok(false);
         }
     }
-}
-
-/// A stop of a pipeline that was in trouble: of several sinks one may have what another lacks.
-fn stopped(setup: &Setup, told: &Told, error: Error) -> Result<bool> {
-    told.set(State::Stopped, Some(error.to_string()));
-    if error.kind == ErrorKind::Unavailable && setup.accounts.len() > 1 && carried(setup) > 0 {
-        return Err(error.advising(AS_IT_WAS).context(format!("pipeline {}: stopped", told.pipeline)));
-    }
-    Ok(false)
 }
 
 /// What a pipeline has not got over yet.

@@ -426,7 +426,9 @@ fn a_stop_ends_within_its_bound_though_the_broker_is_silent() {
     let status = huiju.process.wait(Duration::from_secs(60));
     let took = asked.elapsed();
     kafka.resume();
-    assert_eq!(status.and_then(|status| status.code()), Some(0), "after {took:?}: {}", huiju.stderr());
+    // Whether one sink had anything that another lacked is the moment's.
+    let code = status.and_then(|status| status.code());
+    assert!(matches!(code, Some(0 | 3)), "{code:?} after {took:?}: {}", huiju.stderr());
     println!("a stop with a silent broker took {took:?}, drain is 3 s");
     project.finish(&messages);
     assert!(took < Duration::from_secs(12), "took {took:?}");
