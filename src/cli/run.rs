@@ -151,8 +151,7 @@ impl Course {
         if left.is_empty() { "no pipeline has begun".to_owned() } else { left.join(", ") }
     }
 
-    /// The time is over: the process ends without what has not come back, after what the end tells. One sink may have what
-    /// another lacks, so that is no success.
+    /// The time is over: the process ends without what has not come back. One sink may lack what another has: no success.
     fn cut_short(&self) {
         if !self.end() {
             return;
@@ -271,7 +270,7 @@ impl Started {
         for thread in threads {
             match thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked"))) {
                 Ok(reached) => at_end &= reached,
-                // Of one that has only lost time while another stops them all the code would be taken for a reason.
+                // One that was only cut off by another's end is not why.
                 Err(error) if failed.as_ref().is_none_or(|other: &Error| other.kind == ErrorKind::Unavailable) => {
                     failed = Some(error);
                 }

@@ -28,7 +28,8 @@ pub fn mask_phone(typed: &str) -> String {
     }
 }
 
-/// Keeps the first character, and the last one of three or more where it looks like a name. Placeholders (`未知`, `匿名`) name nobody and stay.
+/// Keeps the first character, and the last one of three or more where it looks like a name. Placeholders (`未知`, `匿名`)
+/// name nobody and stay.
 ///
 /// Of a cell that says more than a name (`业主张三`, `张三/李四`, `13800138000张三`) the names are left, `张*、李*`; of one in
 /// which there is none, such as an address, the first character.

@@ -34,7 +34,8 @@
 //! dictionaries were changed in between), a row may end in both tables or in neither. So whatever the rows table refuses
 //! for a reason that people mend by changing the program, such as columns that were added, is refused before rejects are
 //! committed. What remains is a process that is killed, or meets a broken disk, between the two commits, and is started
-//! with another program before the old one has caught up: change a program after a stop with exit code 0.
+//! with another program before the old one has caught up: change a program after a stop with exit code 0 that left
+//! nothing in flight.
 //!
 //! # Files
 //!

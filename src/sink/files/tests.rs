@@ -259,8 +259,8 @@ fn names_that_do_not_join_are_refused() {
     }
 }
 
-#[test]
-fn old_files_may_be_taken_away() {
+/// Files of `0..3` and of `3..6`.
+fn two_commits() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (mut sink, _) = open(&folder);
     for from in [0, 3] {
@@ -268,6 +268,12 @@ fn old_files_may_be_taken_away() {
         sink.commit(&covered(from, from + 3)).unwrap();
     }
     drop(sink);
+    folder
+}
+
+#[test]
+fn old_files_may_be_taken_away() {
+    let folder = two_commits();
     fs::remove_file(folder.path().join("clean").join(name(0, 3))).unwrap();
     fs::remove_file(folder.path().join("rejected").join(name(0, 3))).unwrap();
     fs::remove_file(folder.path().join("rejected").join(name(3, 6))).unwrap();
@@ -276,13 +282,7 @@ fn old_files_may_be_taken_away() {
 
 #[test]
 fn a_topic_with_a_new_name_has_everything_though_old_rejects_are_away() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut sink, _) = open(&folder);
-    for from in [0, 3] {
-        sink.write(&outcome(from, from + 3)).unwrap();
-        sink.commit(&covered(from, from + 3)).unwrap();
-    }
-    drop(sink);
+    let folder = two_commits();
     fs::remove_file(folder.path().join("rejected").join(name(0, 3))).unwrap();
     fs::rename(folder.path().join("clean"), folder.path().join("before")).unwrap();
     assert_eq!(open(&folder).1, [0, 6]);
