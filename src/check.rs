@@ -84,7 +84,9 @@ pub fn check(at: &Where) -> Result<()> {
         let odd = config::folder_of_tables(&config.archive.location).err();
         findings.extend(odd.map(|why| of_location(&config, why)));
     }
-    if let config::Topics::Kafka(kafka) = &config.topics {
+    if let config::Topics::Kafka(kafka) = &config.topics
+        && kafka.lacking.is_empty()
+    {
         let mut agree = source::kafka::check(kafka);
         if prepared.iter().any(|one| one.pipeline.sinks.iter().any(|sink| matches!(sink, config::Sink::Kafka { .. }))) {
             agree = agree.and_then(|()| sink::kafka::check(kafka));
@@ -116,6 +118,7 @@ pub fn check(at: &Where) -> Result<()> {
     if let config::Topics::Kafka(kafka) = &config.topics {
         let at = config.place("kafka.properties");
         kafka.open_doors().iter().for_each(|door| say!("warning  {at}: [kafka.properties]: {door}"));
+        kafka.lacking.iter().for_each(|lacking| say!("warning  {lacking}: `huiju run` will not start without it"));
     }
     Ok(())
 }

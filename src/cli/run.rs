@@ -68,7 +68,7 @@ impl Options {
         fault::point("run.listening");
         let config = Config::read(&self.at.config)?;
         if let Topics::Kafka(kafka) = &config.topics {
-            kafka.look_for_files()?;
+            kafka.look_for_secrets()?;
             kafka.open_doors().iter().for_each(|door| warn!("[kafka.properties]: {door}"));
         }
         let prepared = check::prepare(&config, &self.pipelines)?;

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Finding, Result, refuse};
 
 pub use pipeline::{Dedup, Gaps, Pipeline, RawTexts, RejectLimit, Sink, Source, Stage, Start};
 pub use secret::Secret;
@@ -97,12 +97,17 @@ pub struct Kafka {
     pub group: String,
     /// Passed through to librdkafka, over our own settings.
     pub properties: Vec<(String, Secret)>,
+    /// Secrets among them that are not there: variables that are not set, files that cannot be read.
+    pub lacking: Vec<Finding>,
 }
 
 impl Kafka {
-    /// Whether certificates and keys can be read. Asked by what connects to a broker: whoever only checks, or looks after
-    /// the archive, may not be allowed to.
-    pub fn look_for_files(&self) -> Result<()> {
+    /// Whether secrets, certificates and keys are there. Asked by what connects to a broker: whoever only checks, or looks
+    /// after the archive, may not be allowed to read them.
+    pub fn look_for_secrets(&self) -> Result<()> {
+        if !self.lacking.is_empty() {
+            return Err(refuse(self.lacking.clone()));
+        }
         properties::files_are_there(&self.properties).map_err(Error::config)
     }
 

@@ -1,6 +1,7 @@
 //! `[kafka.properties]`: passed to librdkafka as they are, except those that would break delivery.
 //!
-//! Their values may be secrets, so no message here shows one.
+//! Their values may be secrets, so no message here shows one. A secret that is not there stops who connects to a broker,
+//! and nobody else: rows are tried and tables looked after by people who must not know the password.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use super::{
     table::Table,
     values::kind_of,
 };
-use crate::{file, near::nearest};
+use crate::{error::Finding, file, near::nearest};
 
 /// Why a property cannot be set by people.
 const OURS: [(&str, &str); 21] = [
@@ -79,22 +80,45 @@ const USUAL: [&str; 27] = [
     "broker.address.family",
 ];
 
-/// The properties in `table`, in the order of their names. Unquoted dots are fine: `sasl.username = "x"` is what
-/// TOML calls tables in tables, and means the same.
-pub(super) fn read(path: &Path, table: &Table<'_>, env: Env<'_>) -> Vec<(String, Secret)> {
-    let mut reader = Reader { path, table, env, properties: Vec::new(), protocol: None, mechanism: None };
+/// What `[kafka.properties]` says.
+#[derive(Default)]
+pub(super) struct Read {
+    /// In the order of their names.
+    pub properties: Vec<(String, Secret)>,
+    /// Secrets that are not there.
+    pub lacking: Vec<Finding>,
+}
+
+/// Unquoted dots are fine: `sasl.username = "x"` is what TOML calls tables in tables, and means the same.
+pub(super) fn read(path: &Path, table: &Table<'_>, env: Env<'_>) -> Read {
+    let mut reader = Reader { path, table, env, read: Read::default(), protocol: None, mechanism: None };
     for (offset, key, value) in table.entries() {
         reader.read(offset, key, value);
     }
-    reader.look_for_mechanism();
-    reader.properties
+    if reader.read.lacking.is_empty() {
+        reader.look_for_mechanism();
+    }
+    reader.read
+}
+
+/// Why a property has no value.
+enum Unusable {
+    /// The variable or the file is not there.
+    Lacking(String),
+    Wrong(String),
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Unusable {
+        Unusable::Wrong(why)
+    }
 }
 
 struct Reader<'r, 'd> {
     path: &'r Path,
     table: &'r Table<'d>,
     env: Env<'r>,
-    properties: Vec<(String, Secret)>,
+    read: Read,
     /// Where `security.protocol` stands, and `sasl.mechanism`.
     protocol: Option<usize>,
     mechanism: Option<usize>,
@@ -123,8 +147,9 @@ impl Reader<'_, '_> {
             _ => {}
         }
         match self.property(key, value) {
-            Ok(secret) => self.properties.push((key.to_owned(), secret)),
-            Err(why) => self.table.fault_at(offset, format!("{key}: {why}")),
+            Ok(secret) => self.read.properties.push((key.to_owned(), secret)),
+            Err(Unusable::Wrong(why)) => self.table.fault_at(offset, format!("{key}: {why}")),
+            Err(Unusable::Lacking(why)) => self.read.lacking.push(self.table.finding(offset, format!("{key}: {why}"))),
         }
     }
 
@@ -132,8 +157,9 @@ impl Reader<'_, '_> {
     /// OAUTHBEARER it would wait for one for ever, unless it may make its own, which brokers take for tests only.
     fn look_for_mechanism(&self) {
         const WANTED: &str = "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"";
-        let value =
-            |wanted: fn(&str) -> bool| self.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value);
+        let value = |wanted: fn(&str) -> bool| {
+            self.read.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value)
+        };
         let protocol = value(|key| key == "security.protocol").map_or("", spoken);
         let mechanism = value(|key| key.starts_with("sasl.mechanism")).map_or("", spoken);
         let own = value(|key| key == "enable.sasl.oauthbearer.unsecure.jwt").map_or("", spoken);
@@ -153,30 +179,35 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn property(&self, key: &str, value: &DeValue<'_>) -> Result<Secret, String> {
+    fn property(&self, key: &str, value: &DeValue<'_>) -> Result<Secret, Unusable> {
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| *ours == key) {
-            return Err(format!("cannot be set here: {why}"));
+            return Err(format!("cannot be set here: {why}").into());
         }
         let value = match value {
             DeValue::Table(reference) => {
                 let secret = self.look_up(key, reference)?;
-                return accepted(key, if is_path(key, secret.expose()) { self.file(secret.expose())? } else { secret });
+                let secret = if is_path(key, secret.expose()) { self.file(secret.expose())? } else { secret };
+                return Ok(accepted(key, secret)?);
             }
             DeValue::String(text) => text.as_ref().to_owned(),
             DeValue::Integer(number) => number.to_string(),
             DeValue::Float(number) => number.to_string(),
             DeValue::Boolean(yes) => yes.to_string(),
-            other => return Err(format!("a text, a number or true or false is wanted, this is {}", kind_of(other))),
+            other => {
+                return Err(format!("a text, a number or true or false is wanted, this is {}", kind_of(other)).into());
+            }
         };
         if let Some((_, longest)) = LONGEST.iter().find(|(property, _)| *property == key)
             && value.parse().is_ok_and(|ms: i64| ms > *longest)
         {
-            return Err(format!("above {longest} librdkafka finds no topic, because a number of its own overflows"));
+            let why = format!("above {longest} librdkafka finds no topic, because a number of its own overflows");
+            return Err(why.into());
         }
         if is_secret(key) {
-            return Err(format!("a secret does not belong in this file: write {SECRET}"));
+            return Err(format!("a secret does not belong in this file: write {SECRET}").into());
         }
-        if is_path(key, &value) { accepted(key, self.file(&value)?) } else { accepted(key, Secret::new(value)) }
+        let value = if is_path(key, &value) { self.file(&value)? } else { Secret::new(value) };
+        Ok(accepted(key, value)?)
     }
 
     /// The path of a file that librdkafka reads: from the folder of the configuration, as all paths in it.
@@ -186,24 +217,25 @@ impl Reader<'_, '_> {
     }
 
     /// The value of a property `key` that stands elsewhere.
-    fn look_up(&self, key: &str, reference: &DeTable<'_>) -> Result<Secret, String> {
+    fn look_up(&self, key: &str, reference: &DeTable<'_>) -> Result<Secret, Unusable> {
         let (place, value) = reference.iter().next().expect("is_reference has seen its only key");
         let Some(name) = value.get_ref().as_str() else {
-            return Err(format!("{} = \"…\" is wanted, this is {}", place.get_ref(), kind_of(value.get_ref())));
+            return Err(format!("{} = \"…\" is wanted, this is {}", place.get_ref(), kind_of(value.get_ref())).into());
         };
         let (from, value) = if place.get_ref() == "env" {
-            let value = (self.env)(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
+            let lacking = || Unusable::Lacking(format!("the environment variable {name} is not set"));
+            let value = (self.env)(name).ok_or_else(lacking)?;
             let from = format!("the environment variable {name}");
             let value = value.into_string().map_err(|_| format!("{from} is not UTF-8 text"))?;
             (from, value)
         } else {
             let path = base(self.path).join(name);
             let from = format!("the file {}", path.display());
-            let bytes = file::read(&path).map_err(|e| format!("{from} cannot be read: {e}"))?;
+            let bytes = file::read(&path).map_err(|e| Unusable::Lacking(format!("{from} cannot be read: {e}")))?;
             let text = String::from_utf8(bytes).map_err(|_| format!("{from} is not UTF-8 text"))?;
             (from, text)
         };
-        held(key, &value).map(Secret::new).map_err(|why| format!("{from} {why}"))
+        held(key, &value).map(Secret::new).map_err(|why| format!("{from} {why}").into())
     }
 }
 

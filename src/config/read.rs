@@ -108,9 +108,10 @@ fn read_kafka(path: &Path, mut table: Table<'_>, env: Env<'_>) -> Option<Topics>
     let brokers = table.required("brokers", values::brokers);
     let client_id = table.or("client_id", "huiju".into(), values::name);
     let group = table.or("group", "huiju".into(), values::name);
-    let properties = table.table("properties").map(|table| properties::read(path, &table, env)).unwrap_or_default();
+    let read = table.table("properties").map(|table| properties::read(path, &table, env)).unwrap_or_default();
     table.finish();
-    Some(Topics::Kafka(Kafka { brokers: brokers?, client_id, group, properties }))
+    let (properties, lacking) = (read.properties, read.lacking);
+    Some(Topics::Kafka(Kafka { brokers: brokers?, client_id, group, properties, lacking }))
 }
 
 fn read_files(path: &Path, mut table: Table<'_>) -> Option<Topics> {

@@ -302,6 +302,11 @@ impl<'d> Table<'d> {
         self.doc.add(offset, what);
     }
 
+    /// What is not wrong with the file, but may be with something it names.
+    pub fn finding(&self, offset: usize, what: String) -> Finding {
+        Finding::new(self.doc.place(Some(offset)), what)
+    }
+
     /// Refuses the keys nobody asked for, and names those that must be there and are not.
     pub fn finish(self) {
         let inside = if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };

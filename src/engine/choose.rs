@@ -28,7 +28,10 @@ use datafusion::{
     },
 };
 
-use super::{function::Function, nested::solid};
+use super::{
+    function::Function,
+    nested::{is_field, solid},
+};
 
 /// Puts [`Choose`] in the place of every `CASE` that cannot fail.
 pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>) -> PlanResult<Arc<dyn PhysicalExpr>> {
@@ -60,6 +63,7 @@ fn never_fails(expr: &Arc<dyn PhysicalExpr>) -> bool {
                 || expr.is::<TryCastExpr>()
                 || expr.is::<Choose>()
                 || ScalarFunctionExpr::try_downcast_func::<Function>(expr.as_ref()).is_some()
+                || is_field(expr)
         }
     };
     let is_null = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Literal>().is_some_and(|it| it.value().is_null());
@@ -165,7 +169,10 @@ mod tests {
     fn batch(rows: &[(Option<i64>, Option<String>)]) -> RecordBatch {
         let numbers: ArrayRef = Arc::new(rows.iter().map(|(n, _)| *n).collect::<Int64Array>());
         let texts: ArrayRef = Arc::new(rows.iter().map(|(_, t)| t.clone()).collect::<StringArray>());
-        RecordBatch::try_from_iter_with_nullable([("n", numbers, true), ("t", texts, true)]).unwrap()
+        let field = Arc::new(Field::new("x", DataType::Utf8, true));
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(field, texts.clone())]));
+        RecordBatch::try_from_iter_with_nullable([("n", numbers, true), ("t", texts, true), ("s", structs, true)])
+            .unwrap()
     }
 
     fn compiled(sql: &str, batch: &RecordBatch) -> Arc<dyn PhysicalExpr> {
@@ -179,12 +186,13 @@ mod tests {
         expr.evaluate(batch).unwrap().into_array(batch.num_rows()).unwrap()
     }
 
-    const SAFE: [&str; 5] = [
+    const SAFE: [&str; 6] = [
         "CASE WHEN n > 0 THEN t ELSE 'no' END",
         "CASE WHEN t IS NULL THEN 'none' WHEN n = 1 THEN NULL WHEN n = 2 THEN 'two' WHEN n IN (3, 4) THEN t ELSE 'more' END",
         "CASE WHEN n > 0 THEN NULL ELSE t END",
         "CASE WHEN n > 1 THEN n END",
         "CASE WHEN t LIKE 'a%' THEN CASE WHEN n IS NULL THEN 'deep' ELSE t END WHEN NOT n > 2 THEN 'small' END",
+        "CASE WHEN s['x'] = 'a' THEN s['x'] WHEN n > 2 THEN t END",
     ];
 
     proptest! {
@@ -195,7 +203,7 @@ mod tests {
             let batch = batch(&rows);
             for sql in SAFE {
                 let theirs = compiled(sql, &batch);
-                let ours = rewrite(theirs.clone()).unwrap();
+                let ours = rewrite(crate::engine::nested::rewrite(theirs.clone()).unwrap()).unwrap();
                 prop_assert!(ours.is::<Choose>(), "{}: {:?}", sql, ours);
                 let (ours, theirs) = (column(&ours, &batch), column(&theirs, &batch));
                 prop_assert_eq!(ours.as_ref(), theirs.as_ref(), "{}", sql);

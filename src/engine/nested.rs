@@ -57,6 +57,13 @@ pub(super) fn rewrite(expr: Arc<dyn PhysicalExpr>) -> PlanResult<Arc<dyn Physica
     expr.transform_up(careful).data()
 }
 
+/// Whether it is a field of a struct or map, that [`rewrite`] has seen: of one row it can always be told.
+pub(super) fn is_field(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let call = ScalarFunctionExpr::try_downcast_func::<Careful>(expr.as_ref());
+    let function = call.and_then(|call| call.fun().inner().downcast_ref::<Careful>());
+    function.is_some_and(|function| function.how == How::Parent)
+}
+
 /// The same values, with nothing beneath those that are NULL.
 pub(super) fn solid(array: ArrayRef) -> PlanResult<ArrayRef> {
     if array.null_count() == 0 || !array.data_type().is_nested() {
@@ -125,7 +132,9 @@ impl Careful {
         let rows = args.number_rows;
         let nulls = parents(&parent, &args.args[1..]);
         let found = self.inner.invoke_with_args(args)?.into_array(rows)?;
-        let Some(nulls) = nulls else { return Ok(ColumnarValue::Array(found)) };
+        let Some(nulls) = nulls.filter(|nulls| !found.nulls().is_some_and(|own| own.contains(nulls))) else {
+            return Ok(ColumnarValue::Array(found));
+        };
         let nothing = Scalar::new(new_null_array(found.data_type(), 1));
         let there = BooleanArray::new(nulls.into_inner(), None);
         Ok(ColumnarValue::Array(zip(&there, &found, &nothing)?))
@@ -218,6 +227,9 @@ mod tests {
         all.push(
             "get_field(named_struct('s', CASE WHEN f THEN NULL ELSE named_struct('x', a) END), 's', 'x')".to_owned(),
         );
+        all.extend(structs.iter().chain(&more).map(|it| {
+            format!("CASE WHEN get_field({it}, 'x') = 'x' THEN b WHEN f THEN get_field({it}, 'x') ELSE a END")
+        }));
         all.push("get_field(map(make_array('k'), string_to_array(b, ',')), 'k')".to_owned());
         let names = functions_nested::all_default_nested_functions();
         for name in names.iter().map(|function| function.name()) {

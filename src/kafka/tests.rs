@@ -10,7 +10,8 @@ use crate::config::Secret;
 
 fn kafka(properties: &[(&str, &str)]) -> config::Kafka {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
-    config::Kafka { brokers: "localhost:0".into(), client_id: "huiju".into(), group: "huiju".into(), properties }
+    let (brokers, client_id, group) = ("localhost:0".into(), "huiju".into(), "huiju".into());
+    config::Kafka { brokers, client_id, group, properties, lacking: Vec::new() }
 }
 
 #[test]

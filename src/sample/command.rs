@@ -97,7 +97,7 @@ pub fn run(options: &Options) -> Result<()> {
             Ok(())
         }
         (None, Topics::Kafka(kafka)) => {
-            kafka.look_for_files()?;
+            kafka.look_for_secrets()?;
             produce(kafka, &pipeline, generators, options.partitions)
         }
     }

@@ -13,7 +13,7 @@ pub fn person(text: &str) -> Option<&str> {
 fn names_nobody(name: &str) -> bool {
     let mut rest = name;
     loop {
-        rest = rest.trim_start_matches(|c: char| !c.is_alphabetic());
+        rest = rest.trim_start_matches(|c| !is_letter(c));
         match begins_with(rest, &[&NOBODY, &TITLES]) {
             Some(length) => rest = &rest[length..],
             None => return rest.is_empty(),
@@ -28,6 +28,10 @@ fn names_nobody(name: &str) -> bool {
 /// words in brackets only if none before is one.
 pub(super) fn names(cell: &str) -> Vec<Cow<'_, str>> {
     let Some(cell) = person(cell) else { return Vec::new() };
+    // As nearly all cells are: too short for anything beside the name, but for `等`.
+    if matches!(cell.len(), 6 | 9) && looks_like_name(cell) && cell.chars().all(is_han) && !cell.ends_with('等') {
+        return vec![Cow::Borrowed(cell)];
+    }
     let (mut outside, mut inside) = (Vec::new(), Vec::new());
     let (mut start, mut depth) = (0, 0_u32);
     for (at, c) in cell.char_indices().filter(|(_, c)| !belongs_to_name(*c)).chain([(cell.len(), ' ')]) {
@@ -108,7 +112,7 @@ fn bare_name(word: &str) -> Option<&str> {
         name = &name[length..];
     }
     let behind = || TITLES.iter().chain(&OFFICES).chain(&NOBODY);
-    while name.ends_with(|c| ENDINGS.contains(c))
+    while name.ends_with(|c| ENDINGS.has(c))
         && let Some(bare) = behind().find_map(|title| name.strip_suffix(title)).filter(|bare| is_long_enough(bare))
     {
         name = bare;
@@ -130,23 +134,39 @@ pub(super) fn looks_like_name(word: &str) -> bool {
     let has_two = COMPOUND_SURNAMES.iter().any(|surname| word.starts_with(surname));
     match word.chars().count() {
         _ if word.contains(is_dot) => true,
-        2 | 3 => (SURNAMES.contains(first) || has_two) && !ENDS_OF_PLACES.contains(last),
+        2 | 3 => (SURNAMES.has(first) || has_two) && !ENDS_OF_PLACES.has(last),
         4 => has_two,
         _ => false,
     }
 }
 
+/// Letters, in their order.
+struct Letters(Box<[char]>);
+
+impl Letters {
+    fn of(letters: impl Iterator<Item = char>) -> Letters {
+        let mut letters: Box<[char]> = letters.collect();
+        letters.sort_unstable();
+        Letters(letters)
+    }
+
+    fn has(&self, letter: char) -> bool {
+        self.0.binary_search(&letter).is_ok()
+    }
+}
+
 /// The letters that words for anybody and titles begin with, and those that they and offices end with: most names are told
 /// by one of them.
-static BEGINNINGS: LazyLock<String> =
-    LazyLock::new(|| NOBODY.iter().chain(&TITLES).filter_map(|word| word.chars().next()).collect());
-static ENDINGS: LazyLock<String> = LazyLock::new(|| {
-    TITLES.iter().chain(&OFFICES).chain(&NOBODY).filter_map(|word| word.chars().next_back()).collect()
+static BEGINNINGS: LazyLock<Letters> =
+    LazyLock::new(|| Letters::of(NOBODY.iter().chain(&TITLES).filter_map(|word| word.chars().next())));
+static ENDINGS: LazyLock<Letters> = LazyLock::new(|| {
+    let words = TITLES.iter().chain(&OFFICES).chain(&NOBODY);
+    Letters::of(words.filter_map(|word| word.chars().next_back()))
 });
 
 /// How much of the beginning one of these words is, of [`NOBODY`] and [`TITLES`].
 fn begins_with(text: &str, words: &[&[&str]]) -> Option<usize> {
-    if !text.starts_with(|c: char| BEGINNINGS.contains(c.to_ascii_lowercase())) {
+    if !text.starts_with(|c: char| BEGINNINGS.has(c.to_ascii_lowercase())) {
         return None;
     }
     let mut words = words.iter().flat_map(|words| words.iter());
@@ -163,7 +183,12 @@ pub(super) fn letters(name: &str) -> Cow<'_, str> {
 }
 
 fn belongs_to_name(c: char) -> bool {
-    c.is_alphabetic() || is_gap(c) || is_dot(c) || c == '*'
+    is_letter(c) || is_gap(c) || is_dot(c) || c == '*'
+}
+
+/// Of any script; those of Chinese, which most are, are told without a table.
+fn is_letter(c: char) -> bool {
+    matches!(c, '\u{4E00}'..='\u{9FFF}') || c.is_alphabetic()
 }
 
 /// What stands between the parts of a name, `阿卜杜拉·买买提`.
@@ -256,17 +281,23 @@ const NOBODY: [&str; 66] = [
 ];
 
 /// How words begin that are names; of those with two letters [`COMPOUND_SURNAMES`].
-const SURNAMES: &str = "\
+static SURNAMES: LazyLock<Letters> = LazyLock::new(|| {
+    Letters::of(
+        "\
     王李张刘陈杨黄赵吴周徐孙马朱胡郭何林罗高郑梁谢宋唐许邓韩冯曹彭曾肖田董潘袁蔡蒋余于杜叶程魏苏吕丁任卢姚沈钟姜崔谭陆范汪廖石金\
     韦贾夏付傅方邹熊白孟秦邱侯江尹薛闫阎雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向常汤康易乔赖文牛樊葛邢安齐庞伍翟俞梅柯柳聂涂\
     饶占詹温甘幸欧喻舒揭敖晏桂丘练游纪危洪章鲁凌倪岳骆祝左裴闵简阳宁卓辛穆焦鲍伊霍耿艾包申兰刁季殷柴尚盛童颜华冉苗谷曲娄卜滕匡\
-    巫翁池冷虞燕鄢邬郁帅蓝辜";
+    巫翁池冷虞燕鄢邬郁帅蓝辜"
+            .chars(),
+    )
+});
 
 const COMPOUND_SURNAMES: [&str; 14] =
     ["欧阳", "上官", "司马", "诸葛", "夏侯", "皇甫", "尉迟", "公孙", "慕容", "令狐", "司徒", "端木", "东方", "西门"];
 
 /// How words end that begin like a name and are none: 高新区, 江西省, 华润厂, 方便店.
-const ENDS_OF_PLACES: &str = "省市县区镇乡村组街道巷号栋幢楼室局所院校厂店部处场站社司";
+static ENDS_OF_PLACES: LazyLock<Letters> =
+    LazyLock::new(|| Letters::of("省市县区镇乡村组街道巷号栋幢楼室局所院校厂店部处场站社司".chars()));
 
 #[cfg(test)]
 mod tests {
@@ -335,6 +366,9 @@ mod tests {
             ("张和平", &["张和平"]),
             ("张三妈妈", &["张三"]),
             ("张三等人", &["张三"]),
+            ("张三等", &["张三"]),
+            ("张老师", &["张老师"]),
+            ("游客", &[]),
             ("张三经理", &["张三"]),
             ("张三家长", &["张三"]),
             ("张三,男", &["张三"]),

@@ -26,6 +26,22 @@ fn ends_well(folder: &Path, arguments: &[&str]) {
     assert!(status.success(), "{arguments:?}: {}", huiju.stderr());
 }
 
+/// Who tries rows, or looks after tables, must not know the password.
+#[test]
+fn a_secret_that_is_not_there_stops_only_a_run() {
+    const LACKING: &str = "huiju.toml:8: sasl.password: the environment variable HUIJU_NOT_SET is not set";
+    let folder = project();
+    let folder = folder.path();
+    let kafka = "[kafka]\nbrokers = \"localhost:1\"\nproperties.sasl.password = { env = \"HUIJU_NOT_SET\" }";
+    edit(&folder.join("huiju.toml"), "[files]\nfolder = \"topics\"", kafka);
+    for verb in [&["check"][..], &["test"], &["docs"], &["archive", "create"], &["archive", "history"]] {
+        ends_well(folder, verb);
+    }
+    let (_, huiju) = Huiju::run(folder, &["check"], &[]);
+    assert!(huiju.stdout().contains(&format!("warning  {LACKING}: ")), "{}", huiju.stdout());
+    refused(folder, &["run", "--until-end"], &[LACKING]);
+}
+
 /// What a path is decoded to once more must not be another table: a vacuum would take its files for nobody's.
 #[test]
 fn an_archive_whose_path_could_mean_another_is_refused() {

@@ -88,7 +88,7 @@ fn files_of_the_client_lie_beside_the_configuration_and_are_looked_for_when_they
     let Topics::Kafka(kafka) = config.unwrap().topics else { panic!("no kafka") };
     let paths: Vec<&str> = kafka.properties.iter().map(|(_, path)| path.expose()).collect();
     assert_eq!(paths, ["no/such.pem", "geheim", ""]);
-    let refused = kafka.look_for_files().unwrap_err().to_string();
+    let refused = kafka.look_for_secrets().unwrap_err().to_string();
     assert!(refused.contains("ssl.ca.location: the file no/such.pem cannot be read"), "{refused}");
 }
 
@@ -99,11 +99,8 @@ fn secrets_come_from_elsewhere() {
             r#"
 "sasl.password" = "geheim"
 "sasl.oauthbearer.client.secret" = "geheim"
-"ssl.key.password" = { env = "NOT_SET" }
-"ssl.keystore.password" = { file = "no/such/file" }
 "sasl.username" = { env = "EMPTY" }
 "ssl.ca.location" = { env = 1 }
-"ssl.key.location" = { file = "/dev/zero" }
 "sasl.oauthbearer.config" = "principal=geheim"
 "sasl.oauthbearer.assertion.private.key.pem" = "geheim"
 "sasl.oauthbearer.assertion.private.key.passphrase" = "geheim"
@@ -116,18 +113,15 @@ ssl.certificate.location = { path = "geheim" }
         expect![[r#"
             huiju.toml:5: sasl.password: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
             huiju.toml:6: sasl.oauthbearer.client.secret: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:7: ssl.key.password: the environment variable NOT_SET is not set
-            huiju.toml:8: ssl.keystore.password: the file no/such/file cannot be read: No such file or directory (os error 2)
-            huiju.toml:9: sasl.username: the environment variable EMPTY is empty
-            huiju.toml:10: ssl.ca.location: env = "…" is wanted, this is a whole number
-            huiju.toml:11: ssl.key.location: the file /dev/zero cannot be read: it is no file
-            huiju.toml:12: sasl.oauthbearer.config: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:13: sasl.oauthbearer.assertion.private.key.pem: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:14: sasl.oauthbearer.assertion.private.key.passphrase: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:15: ssl.truststore.password: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has enviroment
-            huiju.toml:16: ssl.truststore.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has env, file
-            huiju.toml:17: ssl.certificate.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has path
-            huiju.toml:18: sasl.mechanism: the environment variable LATIN is not UTF-8 text
+            huiju.toml:7: sasl.username: the environment variable EMPTY is empty
+            huiju.toml:8: ssl.ca.location: env = "…" is wanted, this is a whole number
+            huiju.toml:9: sasl.oauthbearer.config: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+            huiju.toml:10: sasl.oauthbearer.assertion.private.key.pem: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+            huiju.toml:11: sasl.oauthbearer.assertion.private.key.passphrase: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+            huiju.toml:12: ssl.truststore.password: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has enviroment
+            huiju.toml:13: ssl.truststore.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has env, file
+            huiju.toml:14: ssl.certificate.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has path
+            huiju.toml:15: sasl.mechanism: the environment variable LATIN is not UTF-8 text
         "#]],
     );
 }
@@ -217,6 +211,30 @@ fn a_file_of_a_secret_is_read_as_a_variable_is() {
         let said = read(text).unwrap_err();
         assert!(said.contains("pw ") && said.contains(word) && !said.contains("heim"), "{said}");
     }
+}
+
+/// Rows are tried, and tables looked after, by people who must not know the password.
+#[test]
+fn a_secret_that_is_not_there_stops_only_who_connects() {
+    let text = with(
+        r#"
+"security.protocol" = { env = "NOT_SET" }
+"sasl.password" = { env = "NOT_SET" }
+"ssl.key.password" = { file = "no/such/file" }
+"ssl.key.location" = { file = "/dev/zero" }
+sasl.username = "u"
+"#,
+    );
+    let Topics::Kafka(kafka) = read_text(&text).unwrap().topics else { panic!("no kafka") };
+    let names: Vec<&str> = kafka.properties.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["sasl.username"]);
+    expect![[r#"
+        huiju.toml:5: security.protocol: the environment variable NOT_SET is not set
+        huiju.toml:6: sasl.password: the environment variable NOT_SET is not set
+        huiju.toml:7: ssl.key.password: the file no/such/file cannot be read: No such file or directory (os error 2)
+        huiju.toml:8: ssl.key.location: the file /dev/zero cannot be read: it is no file
+    "#]]
+    .assert_eq(&format!("{}\n", kafka.look_for_secrets().unwrap_err()));
 }
 
 #[test]

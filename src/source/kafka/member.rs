@@ -411,7 +411,13 @@ mod tests {
 
     fn made(properties: &[(&str, &str)]) -> ClientConfig {
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
-        let config = config::Kafka { brokers: "x".into(), client_id: "x".into(), group: "x".into(), properties };
+        let config = config::Kafka {
+            brokers: "x".into(),
+            client_id: "x".into(),
+            group: "x".into(),
+            properties,
+            lacking: Vec::new(),
+        };
         let wanted = Settings { instance: Some("a".into()), ..Settings::new("orders".into(), Vec::new()) };
         settings(&config, "x", &wanted)
     }

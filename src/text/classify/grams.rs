@@ -68,7 +68,7 @@ impl Tokens<'_> {
             self.after_letter = true;
             return Some(u32::from(folded));
         }
-        let is_word = !folded.is_ascii() && folded.is_alphanumeric();
+        let is_word = !folded.is_ascii() && !is_mark(folded) && folded.is_alphanumeric();
         Some(if is_word { u32::from(folded) } else { GAP as u32 })
     }
 
@@ -115,6 +115,12 @@ impl Iterator for Tokens<'_> {
     }
 }
 
+/// `。`, `、`, `《` and the like, which texts are full of: told without a table.
+#[inline]
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{3000}'..='\u{3004}' | '\u{3008}'..='\u{3020}')
+}
+
 #[inline]
 fn fold(typed: char) -> char {
     let half = match typed {
@@ -128,4 +134,16 @@ fn fold(typed: char) -> char {
 fn place(rest: &str) -> Option<usize> {
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     rest[digits..].starts_with(['省', '市', '区', '县']).then_some(digits + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_neither_letters_nor_digits() {
+        let marks = ('\u{3000}'..'\u{3100}').filter(|c| is_mark(*c));
+        assert!(!marks.clone().any(char::is_alphanumeric));
+        assert_eq!(marks.count(), 30);
+    }
 }

@@ -40,7 +40,13 @@ fn with_reader<T>(next: i64, work: impl FnOnce(&mut Reading<'_>) -> T) -> T {
     }
     producer.flush(LIMIT).unwrap();
 
-    let config = config::Kafka { brokers, client_id: "test".into(), group: "test".into(), properties: Vec::new() };
+    let config = config::Kafka {
+        brokers,
+        client_id: "test".into(),
+        group: "test".into(),
+        properties: Vec::new(),
+        lacking: Vec::new(),
+    };
     let settings = Settings::new("orders".into(), vec![("t".into(), 0)]);
     let mut source = Kafka::new(&config, settings.clone(), Arc::new(|_, _| {})).unwrap();
     let (client, group) = (source.client.take().unwrap(), source.group());
