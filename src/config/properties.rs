@@ -91,14 +91,18 @@ pub(super) struct Read {
 
 /// Unquoted dots are fine: `sasl.username = "x"` is what TOML calls tables in tables, and means the same.
 pub(super) fn read(path: &Path, table: &Table<'_>, env: Env<'_>) -> Read {
-    let mut reader = Reader { path, table, env, read: Read::default(), protocol: None, mechanism: None };
+    let (properties, lacking) = (Vec::new(), Vec::new());
+    let mut reader = Reader { path, table, env, properties, lacking, protocol: None, mechanism: None };
     for (offset, key, value) in table.entries() {
         reader.read(offset, key, value);
     }
-    if reader.read.lacking.is_empty() {
+    if reader.lacking.is_empty() {
         reader.look_for_mechanism();
     }
-    reader.read
+    let mut lacking = reader.lacking;
+    lacking.sort_by_key(|(offset, _)| *offset);
+    let lacking = lacking.into_iter().map(|(offset, what)| table.finding(offset, what)).collect();
+    Read { properties: reader.properties, lacking }
 }
 
 /// Why a property has no value.
@@ -118,7 +122,9 @@ struct Reader<'r, 'd> {
     path: &'r Path,
     table: &'r Table<'d>,
     env: Env<'r>,
-    read: Read,
+    properties: Vec<(String, Secret)>,
+    /// By their places.
+    lacking: Vec<(usize, String)>,
     /// Where `security.protocol` stands, and `sasl.mechanism`.
     protocol: Option<usize>,
     mechanism: Option<usize>,
@@ -147,9 +153,9 @@ impl Reader<'_, '_> {
             _ => {}
         }
         match self.property(key, value) {
-            Ok(secret) => self.read.properties.push((key.to_owned(), secret)),
+            Ok(secret) => self.properties.push((key.to_owned(), secret)),
             Err(Unusable::Wrong(why)) => self.table.fault_at(offset, format!("{key}: {why}")),
-            Err(Unusable::Lacking(why)) => self.read.lacking.push(self.table.finding(offset, format!("{key}: {why}"))),
+            Err(Unusable::Lacking(why)) => self.lacking.push((offset, format!("{key}: {why}"))),
         }
     }
 
@@ -157,9 +163,8 @@ impl Reader<'_, '_> {
     /// OAUTHBEARER it would wait for one for ever, unless it may make its own, which brokers take for tests only.
     fn look_for_mechanism(&self) {
         const WANTED: &str = "write sasl.mechanism = \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"";
-        let value = |wanted: fn(&str) -> bool| {
-            self.read.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value)
-        };
+        let value =
+            |wanted: fn(&str) -> bool| self.properties.iter().rfind(|(key, _)| wanted(key)).map(|(_, value)| value);
         let protocol = value(|key| key == "security.protocol").map_or("", spoken);
         let mechanism = value(|key| key.starts_with("sasl.mechanism")).map_or("", spoken);
         let own = value(|key| key == "enable.sasl.oauthbearer.unsecure.jwt").map_or("", spoken);

@@ -97,7 +97,8 @@ mod tests {
     fn told(answers: &[&'static [u8]]) -> Option<String> {
         let brokers = answers.iter().map(|answer| port(answer)).collect::<Vec<_>>().join(",");
         let (client_id, group) = ("huiju".into(), "huiju".into());
-        let knock = Knock::new(&config::Kafka { brokers, client_id, group, properties: Vec::new() });
+        let knock =
+            Knock::new(&config::Kafka { brokers, client_id, group, properties: Vec::new(), lacking: Vec::new() });
         knock.other_protocol().map(|refusal| refusal.words)
     }
 

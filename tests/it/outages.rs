@@ -28,6 +28,7 @@ fn the_group_s_offsets_are_told_soon_after_the_broker_is_back() {
                 client_id: "huiju".into(),
                 group: format!("g{number}"),
                 properties: Vec::new(),
+                lacking: Vec::new(),
             };
             let settings = SourceSettings::new("orders".into(), vec![("raw".into(), 0)]);
             Source::new(&config, settings, Arc::new(|_, _| {})).unwrap()

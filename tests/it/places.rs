@@ -29,7 +29,7 @@ fn ends_well(folder: &Path, arguments: &[&str]) {
 /// Who tries rows, or looks after tables, must not know the password.
 #[test]
 fn a_secret_that_is_not_there_stops_only_a_run() {
-    const LACKING: &str = "huiju.toml:8: sasl.password: the environment variable HUIJU_NOT_SET is not set";
+    const LACKING: &str = "huiju.toml:7: sasl.password: the environment variable HUIJU_NOT_SET is not set";
     let folder = project();
     let folder = folder.path();
     let kafka = "[kafka]\nbrokers = \"localhost:1\"\nproperties.sasl.password = { env = \"HUIJU_NOT_SET\" }";

@@ -30,8 +30,8 @@ const SOON: Duration = Duration::from_secs(60);
 
 fn source(kafka: &Kafka, group: &str, topic: &str, properties: &[(&str, &str)]) -> (config::Kafka, KafkaSource) {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
-    let config =
-        config::Kafka { brokers: kafka.bootstrap(), client_id: "huiju".into(), group: group.into(), properties };
+    let (brokers, client_id, group) = (kafka.bootstrap(), "huiju".into(), group.into());
+    let config = config::Kafka { brokers, client_id, group, properties, lacking: Vec::new() };
     let settings = Settings::new("orders".into(), vec![(topic.to_owned(), 0)]);
     let source = KafkaSource::new(&config, settings, Arc::new(|_, _| {})).unwrap();
     (config, source)

@@ -107,7 +107,7 @@ impl Signed {
 fn knock(brokers: &str, properties: &[(&str, &str)]) -> Option<Refusal> {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
     let (client_id, group) = ("huiju".into(), "huiju".into());
-    Knock::new(&config::Kafka { brokers: brokers.into(), client_id, group, properties }).refusal()
+    Knock::new(&config::Kafka { brokers: brokers.into(), client_id, group, properties, lacking: Vec::new() }).refusal()
 }
 
 /// A broker with a certificate that is as it should be.

@@ -117,6 +117,7 @@ impl KafkaStand {
             client_id: "conformance".into(),
             group: self.prefix.clone(),
             properties: Vec::new(),
+            lacking: Vec::new(),
         };
         let settings = sink::kafka::Settings {
             pipeline: "work_orders".into(),
