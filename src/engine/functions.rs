@@ -170,7 +170,7 @@ impl Library {
             ),
             text(
                 "phone",
-                "phone(t): phone number, digits only, with area code (a local number gets its home's); NULL when it is none.",
+                "phone(t): phone number, digits only, with area code (a local number gets its home's); NULL when it is none, or there are several. Words of Chinese may stand beside it.",
                 move |t| Phone::parse(t, area.as_deref()).ok().map(|phone| Cow::Owned(phone.as_str().to_owned())),
             ),
             text("phone_ext", "phone_ext(t): extension of a phone number, NULL when there is none.", move |t| {
@@ -211,7 +211,7 @@ impl Library {
         ));
         all.push(time(
             "local_time",
-            "local_time(t): instant of a time as systems write it, in the source's zone when it names none; NULL when it is none.",
+            "local_time(t): instant of a time as systems write it, also as Java, JavaScript and .NET print it, in the source's zone when it names none; NULL when it is none.",
             move |t| datetime::parse_time(t, zone),
         ));
         all.push(time(

@@ -9,6 +9,7 @@ use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, 
 use chrono_tz::Tz;
 
 use self::scan::Scan;
+use super::width::is_gap;
 
 mod scan;
 
@@ -54,8 +55,51 @@ impl Moment {
 fn read(typed: &str) -> Option<Moment> {
     match common(typed.as_bytes()) {
         Some(moment) => Some(moment),
+        None if typed.trim_start().starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') => printed(typed),
         None => other(Scan::new(typed)?),
     }
+}
+
+/// What programs print that nobody told a form: Java (`Mon Jun 08 18:00:05 CST 2026`, where CST is the clock of the source, and
+/// `Jun 8, 2026 6:00:05 PM`), JavaScript (`Mon Jun 08 2026 18:00:05 GMT+0800 (中国标准时间)`), HTTP
+/// (`Mon, 08 Jun 2026 10:00:05 GMT`), .NET (`/Date(1780912805000+0800)/`).
+fn printed(typed: &str) -> Option<Moment> {
+    const LONGEST: usize = 80;
+    if typed.len() > LONGEST {
+        return None;
+    }
+    let mut words: Vec<&str> = typed.split(is_gap).filter(|word| !word.is_empty()).collect();
+    if let [word] = words[..] {
+        let number = word.strip_prefix("/Date(")?.strip_suffix(")/")?;
+        // Behind the sign stands how a clock would show it.
+        let number = number.split(['+', '-']).next().filter(|number| number.len() == 13)?;
+        return milliseconds(number.parse().ok()?).map(Moment::Instant);
+    }
+    if let Some(name) = words.iter().position(|word| word.starts_with('(')) {
+        words.truncate(name);
+    }
+    let is_local = words.contains(&"CST");
+    words.retain(|word| *word != "CST");
+    let text = words.join(" ");
+    let of_zone = |form| DateTime::parse_from_str(&text, form).ok();
+    let local = |form| NaiveDateTime::parse_from_str(&text, form).ok();
+    let found = if is_local {
+        local("%a %b %d %H:%M:%S %Y").map(Moment::Local)
+    } else if let Some(utc) = text.strip_suffix(" GMT") {
+        NaiveDateTime::parse_from_str(utc, "%a, %d %b %Y %H:%M:%S").ok().map(|utc| Moment::Instant(utc.and_utc()))
+    } else {
+        let zoned = ["%a %b %d %Y %H:%M:%S GMT%z", "%a %b %d %H:%M:%S GMT%z %Y"].into_iter().find_map(of_zone);
+        let halves = ["%b %d, %Y %I:%M:%S %p", "%b %d, %Y, %I:%M:%S %p"];
+        zoned
+            .map(|time| Moment::Instant(time.to_utc()))
+            .or_else(|| halves.into_iter().find_map(local).map(Moment::Local))
+    }?;
+    let year = match &found {
+        Moment::Local(local) => local.year(),
+        Moment::Instant(instant) => instant.year(),
+        Moment::Day(day) => day.year(),
+    };
+    (1..=9999).contains(&year).then_some(found)
 }
 
 /// `yyyy-MM-dd HH:mm:ss` and `yyyy/M/d H:m:s`, with or without seconds or time: nearly all there is.
@@ -135,6 +179,10 @@ fn other(mut scan: Scan) -> Option<Moment> {
     let mut order = Order::YearFirst;
     let mut time = None;
     let date = match length {
+        14 if number % 1_000_000 == 240_000 => {
+            time = Some(NaiveTime::MIN);
+            compact_date(number / 1_000_000)?.succ_opt()?
+        }
         14 => {
             time = Some(time_of(number % 1_000_000)?);
             compact_date(number / 1_000_000)?
@@ -182,12 +230,12 @@ fn whole_number(number: u64, length: usize) -> Option<Moment> {
         10 if (1_000_000_000..LAST_SECONDS).contains(&number) => {
             DateTime::from_timestamp(number as i64, 0).map(Moment::Instant)
         }
-        12 => Some(Moment::Local(near_date(number / 10_000)?.and_time(time_of(number % 10_000 * 100)?))),
+        12 => Some(Moment::Local(local_of(near_date(number / 10_000)?, number % 10_000 * 100)?)),
         13 => milliseconds(number).map(Moment::Instant),
-        14 => Some(Moment::Local(compact_date(number / 1_000_000)?.and_time(time_of(number % 1_000_000)?))),
+        14 => Some(Moment::Local(local_of(compact_date(number / 1_000_000)?, number % 1_000_000)?)),
         17 => {
             let second = number / 1000;
-            let local = compact_date(second / 1_000_000)?.and_time(time_of(second % 1_000_000)?);
+            let local = local_of(compact_date(second / 1_000_000)?, second % 1_000_000)?;
             Some(Moment::Local(local + Duration::milliseconds((number % 1000) as i64)))
         }
         _ => None,
@@ -246,6 +294,11 @@ fn compact_date(number: u64) -> Option<NaiveDate> {
 /// The date, but not where a year far from ours is one of two digits and its month: `260608…` is none of the year 2606.
 fn near_date(number: u64) -> Option<NaiveDate> {
     compact_date(number).filter(|date| (1900..=2100).contains(&date.year()) || !(1..=12).contains(&(date.year() % 100)))
+}
+
+/// A day and its time; the end of a day may be written as 24:00.
+fn local_of(date: NaiveDate, time: u64) -> Option<NaiveDateTime> {
+    if time == 240_000 { Some(date.succ_opt()?.and_time(NaiveTime::MIN)) } else { Some(date.and_time(time_of(time)?)) }
 }
 
 fn time_of(number: u64) -> Option<NaiveTime> {

@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use super::width::{given, is_gap, narrow};
+use super::{
+    person::is_han,
+    width::{given, is_gap, narrow},
+};
 
 /// A phone number: digits only, area code included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,8 +56,30 @@ impl Phone {
     /// `转`, `分机`, `#`, `ext`, `x`, or in brackets or after a last dash where what stands before is a number by itself and all of it is
     /// no mobile, 400 number or number behind `86-`.
     ///
+    /// Words of Chinese may stand beside a mobile or a landline with its area code (`13800138000（本人）`), as long as there
+    /// is no other number in the cell.
+    ///
     /// `area_code` (`0791`) is given to local numbers.
     pub fn parse(typed: &str, area_code: Option<&str>) -> Result<Phone, NotAPhone> {
+        match Phone::alone(typed, area_code) {
+            Err(NotAPhone::Characters) => Phone::beside_words(typed).ok_or(NotAPhone::Characters),
+            read => read,
+        }
+    }
+
+    fn beside_words(typed: &str) -> Option<Phone> {
+        let has_digit = |part: &&str| part.contains(|c| narrow(c).is_ascii_digit());
+        // `转` and `分机` are of the number.
+        let mut numbers = typed.split(|c| is_han(c) && !['转', '分', '机'].contains(&c)).filter(has_digit);
+        let (number, None) = (numbers.next()?, numbers.next()) else { return None };
+        let is_mark = |c: char, but: [char; 2]| !narrow(c).is_ascii_alphanumeric() && !but.contains(&narrow(c));
+        let number = number.trim_start_matches(|c| is_mark(c, ['+', '('])).trim_end_matches(|c| is_mark(c, [')', ']']));
+        let phone = Phone::alone(number, None).ok()?;
+        // `拨打12345` says whom they have asked.
+        (phone.kind != Kind::Service).then_some(phone)
+    }
+
+    fn alone(typed: &str, area_code: Option<&str>) -> Result<Phone, NotAPhone> {
         let typed = Typed::read(typed)?;
         let all = typed.digits.as_bytes();
         let whole = typed.national(all, area_code);

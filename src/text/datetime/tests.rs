@@ -28,6 +28,48 @@ fn padded_and_unpadded() {
     check("2016.6.15", "2016-06-15 00:00:00");
     check("2016.6.15 7:50", "2016-06-15 07:50:00");
     check("2025-09-11 24:00:00", "2025-09-12 00:00:00");
+    for end in ["20250911240000", "202509112400", "20250911240000000", "20250911240000+0800"] {
+        check(end, "2025-09-12 00:00:00");
+    }
+    assert_eq!(show("20250911240001"), None);
+}
+
+#[test]
+fn what_programs_print_by_themselves() {
+    for typed in [
+        "Mon Jun 08 18:00:05 CST 2026",
+        "Mon Jun 08 18:00:05 GMT+08:00 2026",
+        "Mon Jun 08 10:00:05 GMT+00:00 2026",
+        "Mon Jun 08 2026 18:00:05 GMT+0800 (中国标准时间)",
+        "Mon Jun 08 2026 18:00:05 GMT+0800 (China Standard Time)",
+        "Mon Jun 08 2026 18:00:05 GMT+0800",
+        "Mon, 08 Jun 2026 10:00:05 GMT",
+        "Jun 8, 2026 6:00:05 PM",
+        "Jun 8, 2026, 6:00:05\u{202F}PM",
+        " Jun  8, 2026 6:00:05 PM\n",
+        "/Date(1780912805000)/",
+        "/Date(1780912805000+0800)/",
+    ] {
+        check(typed, "2026-06-08 18:00:05");
+    }
+    // A wrong day of the week, another language, the zone of nobody knows where, a day alone, no time at all.
+    for typed in [
+        "Tue Jun 08 18:00:05 CST 2026",
+        "Mon Juin 08 18:00:05 CST 2026",
+        "Mon Jun 08 18:00:05 EST 2026",
+        "Jun 8, 2026",
+        "Jun 8, 2026 18:00:05 PM",
+        "/Date(-62135596800000)/",
+        "/Date(17809128050)/",
+        "/Date(1780912805000)",
+        "CST",
+        "/",
+        "null",
+    ] {
+        assert_eq!(show(typed), None, "{typed}");
+    }
+    let chicago = parse_time("Mon Jun 08 18:00:05 CST 2026", Tz::America__Chicago).unwrap();
+    assert_eq!(chicago.to_rfc3339(), "2026-06-08T23:00:05+00:00", "the clock of the source");
 }
 
 #[test]

@@ -40,6 +40,38 @@ fn mobiles_are_eleven_digits() {
     }
 }
 
+#[test]
+fn words_may_stand_beside_a_number() {
+    for typed in [
+        "13800138000（本人）",
+        "13800138000(本人)",
+        "张三13800138000",
+        "联系电话：138-0013-8000，找张三",
+        "【家属】+86 138 0013 8000",
+        "本人 １３８００１３８０００",
+    ] {
+        check(typed, "Mobile 13800138000");
+    }
+    check("办公室0791-86223000转801", "Landline 079186223000 ext 801");
+    check("（0791）86223000张三", "Landline 079186223000");
+    // Which one; of which place; whose; and what is none.
+    for typed in [
+        "13800138000（本人）13900139000（妻子）",
+        "2号楼13800138000",
+        "办公室86223000",
+        "工号8622300",
+        "拨打12345",
+        "12345热线",
+        "0791-12345热线",
+        "投诉3次",
+        "本人",
+        "QQ号13800138000a",
+    ] {
+        assert!(Phone::parse(typed, Some("0791")).is_err(), "{typed}");
+    }
+    check("138****8000（本人）", "not a phone: digits are masked");
+}
+
 /// Whether an operator holds a prefix today is no question: lists of them age, and numbers do not wait.
 #[test]
 fn young_and_unallocated_prefixes_are_accepted() {
@@ -156,7 +188,7 @@ fn other_texts_are_not_phones() {
     check("13800138000。86223000", "not a phone: several numbers");
     check("86223000(0791)", "not a phone: wrong number of digits");
     check("13800138000 13900139000", "not a phone: wrong number of digits");
-    check("张三13800138000", "not a phone: other characters than digits");
+    check("tel13800138000", "not a phone: other characters than digits");
     check("١٣٨٠٠١٣٨٠٠٠", "not a phone: other characters than digits");
     check(&"1".repeat(1 << 20), "not a phone: wrong number of digits");
     check(&"转".repeat(1 << 20), "not a phone: other characters than digits");
