@@ -129,8 +129,11 @@ impl Side {
         self.published += self.done.len() as u64;
         self.done.clear();
         self.rows = 0;
-        if !files.is_empty() {
-            self.files.staging.settle()?;
+        if !files.is_empty()
+            && let Err(error) = self.files.staging.settle()
+        {
+            // The next intent takes its place, or the next start finds that its commit has landed.
+            tracing::warn!(table = %self.table.root().display(), %error, "the commit has landed, its intent is still there");
         }
         Ok(())
     }

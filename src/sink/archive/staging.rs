@@ -110,8 +110,8 @@ pub(super) fn recover(root: &Path, mut landed: impl FnMut(&Intent) -> Result<boo
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK; // a pipe would be waited for
-        let lock = match File::options().read(true).custom_flags(flags).open(writer.join(LOCK)) {
+        let path = writer.join(LOCK);
+        let lock = match open_lock(&path) {
             Ok(lock) if lock.metadata().is_ok_and(|about| about.is_file()) => lock,
             Ok(_) => continue,
             Err(_) => {
@@ -120,8 +120,12 @@ pub(super) fn recover(root: &Path, mut landed: impl FnMut(&Intent) -> Result<boo
                 continue;
             }
         };
-        let Ok(_lock) = Lock::take(lock) else { continue }; // its writer lives
-        if !writer.join(LOCK).exists() {
+        let _lock = match Lock::take(lock) {
+            Ok(lock) => lock,
+            Err(TryLockError::WouldBlock) => continue, // its writer lives
+            Err(TryLockError::Error(e)) => return Err(disk::failed("lock", &path, e)),
+        };
+        if !path.exists() {
             continue; // whoever had the lock has cleared up
         }
         if let Some(intent) = read_intent(&writer)?
@@ -133,6 +137,13 @@ pub(super) fn recover(root: &Path, mut landed: impl FnMut(&Intent) -> Result<boo
         remove_folder(&writer).map_err(|e| disk::failed("remove", &writer, e))?;
     }
     Ok(())
+}
+
+/// For writing, without which some network file systems lock nothing for one alone; a lock of another user only for reading.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK; // a pipe would be waited for
+    let open = |write| File::options().read(true).write(write).custom_flags(flags).open(path);
+    open(true).or_else(|error| if error.kind() == io::ErrorKind::PermissionDenied { open(false) } else { Err(error) })
 }
 
 /// Tells the files that commits are about to put into place, of whatever writer.

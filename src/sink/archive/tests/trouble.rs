@@ -73,7 +73,10 @@ fn whatever_the_disk_refuses_nothing_is_acknowledged_lost_or_doubled() {
             let cuts = cursors(&mut archive, 0);
             match &carried {
                 Ok(()) => assert_eq!(cuts, [6], "{what}"),
-                Err(error) => assert_eq!(error.kind, ErrorKind::Unavailable, "{what}"),
+                Err(error) => {
+                    assert_eq!(error.kind, ErrorKind::Unavailable, "{what}");
+                    assert_eq!(cuts[0], 3, "{what}: a commit that landed is none that failed");
+                }
             }
             if cuts[0] == 3 {
                 archive.write(&batch()).unwrap();
