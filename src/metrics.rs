@@ -27,6 +27,8 @@ pub struct Metrics {
     pub archive_files: IntCounterVec,
     pub running: IntGaugeVec,
     pub sink_up: IntGaugeVec,
+    /// What a sink costs the others.
+    pub sink_full_seconds: CounterVec,
     pub restarts: IntCounterVec,
     /// Filled when it is asked for.
     cpu_seconds: Mutex<CounterVec>,
@@ -61,15 +63,21 @@ impl Metrics {
             registry.register(Box::new(vec.clone())).expect("the name is unique");
             vec
         };
-        let cpu_seconds = {
-            let opts = Opts::new(
-                "huiju_cpu_seconds_total",
-                "CPU time by step of the pipelines; other: the Kafka clients' threads and all else.",
-            );
-            let vec = CounterVec::new(opts, &["step"]).expect("the name is valid");
+        let seconds_in = |name: &str, help: &str, labels: &[&str]| {
+            let vec = CounterVec::new(Opts::new(name, help), labels).expect("the name is valid");
             registry.register(Box::new(vec.clone())).expect("the name is unique");
             vec
         };
+        let cpu_seconds = seconds_in(
+            "huiju_cpu_seconds_total",
+            "CPU time by step of the pipelines; other: the Kafka clients' threads and all else.",
+            &["step"],
+        );
+        let sink_full_seconds = seconds_in(
+            "huiju_sink_full_seconds_total",
+            "How long batches waited because the sink's queue was full: the one that is slowest sets the pace of all.",
+            &["pipeline", "sink"],
+        );
         Arc::new(Metrics {
             cpu_seconds: Mutex::new(cpu_seconds),
             rows: counter(
@@ -112,6 +120,7 @@ impl Metrics {
                 "1 while the sink takes rows, 0 while it is left behind.",
                 &["pipeline", "sink"],
             ),
+            sink_full_seconds,
             restarts: counter(
                 "huiju_line_restarts_total",
                 "How often a pipeline was built anew, by the kind of error.",

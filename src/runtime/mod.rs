@@ -24,7 +24,8 @@
 //!   [`Permit`](crate::source::Permit) is withdrawn: no commit begins after that, and the line is built anew.
 //! - *A sink fails or falls behind* while another goes on: it is left behind, and when it can take rows again the line
 //!   is built anew from the smallest cursor; the others drop what they have already. So one sink's trouble delays
-//!   the others by no more than [`PATIENCE`]. One that fails again as soon as it is back is left behind for longer each
+//!   the others by no more than [`PATIENCE`] at a time; one that takes rows all the time, and is too slow, sets the pace of
+//!   all, for the others would have to wait for it anyway while it gets what it lacks. One that fails again as soon as it is back is left behind for longer each
 //!   time ([`supervise`]), or the others would spend their time on what they have already.
 
 mod breaker;
@@ -214,7 +215,13 @@ impl Line {
                 }
             }
             if !full.is_empty() {
+                let since = Instant::now();
                 std::thread::park_timeout(Duration::from_millis(1));
+                let waited = since.elapsed().as_secs_f64();
+                for at in &full {
+                    let labels = [&*self.pipeline, self.outlets[*at].outlet.kind];
+                    self.metrics.sink_full_seconds.with_label_values(&labels).inc_by(waited);
+                }
             }
             waiting = full;
         }

@@ -222,6 +222,7 @@ impl Worker {
                     let failed = answer.as_ref().err().map(|error| Error::new(error.kind, error.to_string()));
                     let _ = reply.send(answer);
                     failed.map_or(Ok(()), Err)?;
+                    self.tidy();
                 }
                 Ok(Job::Release(partitions, reply)) => {
                     let answer = self.commit();
@@ -232,15 +233,29 @@ impl Worker {
                     }
                     let _ = reply.send(answer);
                     failed.map_or(Ok(()), Err)?;
+                    self.tidy();
                 }
-                Err(RecvTimeoutError::Timeout) => self.commit()?,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.commit()?;
+                    self.tidy();
+                }
                 Err(RecvTimeoutError::Disconnected) if self.permit.killed() => {
                     self.sink.abort();
                     return Ok(());
                 }
-                Err(RecvTimeoutError::Disconnected) => return self.commit(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.commit()?;
+                    self.tidy();
+                    return Ok(());
+                }
             }
         }
+    }
+
+    /// What can wait until whoever waits for a commit has heard of it.
+    fn tidy(&mut self) {
+        self.sink.tidy();
+        cpu::spent(Step::Commit);
     }
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {
@@ -317,7 +332,6 @@ impl Worker {
         self.sink.commit(&covered)?;
         let took = begun.elapsed();
         drop(permission);
-        self.sink.tidy();
         cpu::spent(Step::Commit);
         let Watch { pipeline, metrics, committed, values } = &self.watch;
         metrics.commit_seconds.with_label_values(&[pipeline, kind]).observe(took.as_secs_f64());

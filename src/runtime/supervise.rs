@@ -1,5 +1,8 @@
 //! Keeps a pipeline running: builds its line, runs it, and builds it again when that can help.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,14 +22,12 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    source::{Intake, Permit},
+    source::{BOUNDED_PATIENCE, Intake, Permit},
     stop::Stop,
 };
 
 /// Batches that may wait between the source and the line.
 const DEPTH: usize = 2;
-/// How long a bounded run waits for something that does not answer.
-const BOUNDED_PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts: whatever comes back is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -105,6 +106,14 @@ impl Statuses {
         Some(state == State::Running)
     }
 
+    /// A pipeline that runs does so no longer. Of one that waits already the first reason is the best; tells whether it ran.
+    fn falter(&self, pipeline: &str, why: String, now: DateTime<Utc>) -> bool {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(status) = all.get_mut(pipeline).filter(|status| status.state == State::Running) else { return false };
+        *status = Status { state: State::Waiting, reason: Some(why), since: now, lacks: None };
+        true
+    }
+
     /// Says what a running pipeline lacks, until it is set anew. One that waits or has stopped has its reason already.
     pub fn remark(&self, pipeline: &str, reason: String) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,8 +172,15 @@ impl Told {
         self.statuses.fail(error.kind);
     }
 
-    /// It will stop for good. Told before its sinks are waited for: one may hang.
-    fn cannot_go_on(&self, error: &Error) {
+    /// Its line has ended: for good, or to be built anew. Told before its sinks are waited for: one may hang.
+    fn falters(&self, error: &Error) {
+        if error.kind.may_pass() {
+            let why = format!("{error}; waiting for what its sinks have in hand");
+            if self.statuses.falter(&self.pipeline, why, self.clock.now()) {
+                self.metrics.running.with_label_values(&[&self.pipeline]).set(0);
+            }
+            return;
+        }
         warn!(pipeline = %self.pipeline, %error, "pipeline cannot go on, waiting for what its sinks have in hand");
         self.fail(error);
     }
@@ -248,10 +264,11 @@ impl Default for Trouble {
 }
 
 impl Trouble {
-    /// What has run for so long is well again. But a bounded run has work all the time: one that has brought no row to any
-    /// sink is not.
+    /// What has run for so long is well again. A bounded run has work all the time: it is well if it has brought a row to any
+    /// sink, and only then.
     fn lived(&mut self, lived: Duration, bounded: bool, rows: u64) {
-        if lived > RECOVERED && !(bounded && rows == 0) {
+        let is_well = if bounded { rows > 0 } else { lived > RECOVERED };
+        if is_well {
             *self = Trouble::default();
         }
     }
@@ -294,7 +311,7 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
     let interrupted = told.clone();
     intake.when_troubled(move |why| interrupted.interrupt(why));
     let failing = told.clone();
-    intake.when_failed(move |error| failing.cannot_go_on(error));
+    intake.when_failed(move |error| failing.falters(error));
     info!(pipeline = %name, "line built");
     // The line's end is the source's; one that does not come back ends it for good.
     let for_good = stop.child();
@@ -305,11 +322,10 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
     let line = thread.spawn(move || {
         let ran = catch_unwind(AssertUnwindSafe(|| line.run(&feed)));
         let ended = ran.unwrap_or_else(|_| Err(Error::bug(format!("the line of {} panicked", told.pipeline))));
-        let fatal = ended.as_ref().err().filter(|error| !error.kind.may_pass());
-        fatal.inspect(|error| told.cannot_go_on(error));
+        ended.as_ref().inspect_err(|error| told.falters(error)).ok();
         drop(line);
         drop(feed);
-        if fatal.is_some() {
+        if ended.as_ref().is_err_and(|error| !error.kind.may_pass()) {
             for_good.ask();
         }
         // A source that has nothing to hand on would not notice.
@@ -340,91 +356,4 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
 
 fn echo(error: &Error) -> bool {
     error.to_string() == "the source has stopped"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Reading everything may take longer than that; a sink that then refuses it all is no better for it.
-    #[test]
-    fn a_bounded_run_that_carries_nothing_gives_up_however_long_it_reads() {
-        let long = RECOVERED + Duration::from_secs(10);
-        let gives_up = |bounded, rows| {
-            let mut trouble = Trouble::default();
-            let mut lasting = Duration::ZERO;
-            (0..10).any(|_| {
-                trouble.lived(long, bounded, rows);
-                lasting = if trouble.since.is_some() { lasting + long } else { Duration::ZERO };
-                trouble.since.get_or_insert_with(Instant::now);
-                !trouble.may_pass(ErrorKind::Unavailable, bounded, lasting)
-            })
-        };
-        assert!(gives_up(true, 0));
-        assert!(!gives_up(true, 1), "it gets on");
-        assert!(!gives_up(false, 0), "it may have had nothing to do");
-    }
-
-    #[test]
-    fn only_a_pipeline_that_runs_is_said_to_run() {
-        let told = Told {
-            pipeline: "orders".into(),
-            statuses: Arc::default(),
-            metrics: Metrics::new(),
-            clock: Clock::system(),
-        };
-        for (state, running) in
-            [(State::Waiting, 0), (State::Running, 1), (State::Finished, 0), (State::Running, 1), (State::Stopped, 0)]
-        {
-            told.set(state, None);
-            assert_eq!(told.metrics.running.with_label_values(&["orders"]).get(), running, "{state:?}");
-            assert_eq!(told.statuses.all()["orders"].state, state);
-        }
-    }
-
-    #[test]
-    fn only_what_runs_is_said_to_lack_something_and_not_longer_than_it_does() {
-        let (statuses, orders, now) = (Statuses::default(), "orders".into(), DateTime::UNIX_EPOCH);
-        let reason = || statuses.all()["orders"].reason.clone();
-        statuses.remark("orders", "disk full".to_owned());
-        assert!(statuses.all().is_empty());
-        for (state, told) in [(State::Waiting, "starting"), (State::Running, "disk full"), (State::Stopped, "starting")]
-        {
-            statuses.set(&orders, state, Some("starting".to_owned()), now);
-            statuses.remark("orders", "disk full".to_owned());
-            assert_eq!(reason().as_deref(), Some(told), "{state:?}");
-        }
-        statuses.set(&orders, State::Running, None, now);
-        assert_eq!(reason(), None);
-    }
-
-    #[test]
-    fn what_a_pipeline_lacks_is_told_again_when_what_it_reads_from_answers() {
-        let (statuses, orders, now) = (Statuses::default(), "orders".into(), DateTime::UNIX_EPOCH);
-        let told = || (statuses.all()["orders"].state, statuses.all()["orders"].reason.clone().unwrap_or_default());
-        statuses.set(&orders, State::Running, None, now);
-        assert_eq!(statuses.interrupt("orders", Some("away".to_owned()), now), Some(false));
-        assert_eq!(told(), (State::Waiting, "away".to_owned()));
-        statuses.remark("orders", "disk full".to_owned());
-        assert_eq!(told(), (State::Waiting, "away".to_owned()));
-        assert_eq!(statuses.interrupt("orders", None, now), Some(true));
-        assert_eq!(told(), (State::Running, "disk full".to_owned()));
-        statuses.set(&orders, State::Stopped, None, now);
-        assert_eq!(statuses.interrupt("orders", None, now), None);
-        assert_eq!(told(), (State::Stopped, String::new()));
-    }
-
-    #[test]
-    fn a_sink_that_fails_again_at_once_is_left_behind_for_longer_each_time() {
-        let second = Duration::from_secs(1);
-        let mut pause = BEHIND[0];
-        let pauses: Vec<u64> = std::iter::repeat_with(|| {
-            pause = left_behind_next(pause, pause + second);
-            pause.as_secs()
-        })
-        .take(10)
-        .collect();
-        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(left_behind_next(pause, pause + RECOVERED + second), BEHIND[0]);
-    }
 }

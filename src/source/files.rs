@@ -51,6 +51,9 @@ const TOLD: usize = 100;
 const RESTS: u32 = 50;
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
+/// How long taking files over may take: of each, keys may have to be read from the archive.
+const TAKE_OVER: Duration = Duration::from_secs(600);
+
 /// How long the end of a bounded run waits for everything to be committed.
 const LAST_COMMIT: Duration = Duration::from_secs(600);
 
@@ -132,19 +135,31 @@ impl Files {
 
     /// Looks what has become of the files, and takes over those that are new.
     fn discover(&mut self, intake: &mut Intake, stop: &Stop) -> Result<()> {
-        let mut found = Vec::new();
+        let (mut found, mut tidied) = (Vec::new(), Vec::new());
         for (at, topic) in self.topics.iter_mut().enumerate() {
             let mut there = topic.look()?;
-            for (name, tail) in &mut topic.files {
-                tail.seen(there.remove(name))?;
-            }
             let partition = |name: &String| Partition::new(format!("{}/{name}", topic.name), 0);
+            for (name, tail) in &mut topic.files {
+                let size = there.remove(name);
+                tail.seen(size)?;
+                if size.is_none() {
+                    tidied.push((partition(name), at, name.clone()));
+                }
+            }
             found.extend(there.into_iter().map(|(name, size)| (partition(&name), at, name, size)));
+        }
+        if !tidied.is_empty() {
+            // Or what is remembered of files would grow for as long as there are new ones.
+            intake.revoke(tidied.iter().map(|(partition, ..)| partition.clone()).collect())?;
+            for (_, at, name) in tidied {
+                self.topics[at].files.remove(&name);
+            }
         }
         if found.is_empty() {
             return Ok(());
         }
-        let cursors = intake.assign(found.iter().map(|(partition, ..)| partition.clone()).collect(), stop)?;
+        let cursors =
+            intake.assign(found.iter().map(|(partition, ..)| partition.clone()).collect(), TAKE_OVER, stop)?;
         for (partition, at, name, size) in found {
             let topic = &mut self.topics[at];
             let mut cuts = cursors.get(&partition).cloned().unwrap_or_default();

@@ -66,8 +66,6 @@ pub struct Intake {
     permit: Permit,
     /// How long revoked partitions may take to finish what is in flight.
     drain: Duration,
-    /// How long taking partitions over may take.
-    takeover: Duration,
     /// Whether the source has read all that it was to read.
     at_end: bool,
     begun: Option<Box<dyn FnOnce() + Send>>,
@@ -79,20 +77,7 @@ impl Intake {
     /// An intake and the line's end of it. `depth` batches may wait in between.
     pub fn new(depth: usize, budget: Arc<Budget>, permit: Permit, drain: Duration) -> (Intake, Receiver<Feed>) {
         let (feed, fed) = mpsc::sync_channel(depth);
-        (
-            Intake {
-                feed,
-                budget,
-                permit,
-                drain,
-                takeover: Duration::from_secs(120),
-                at_end: false,
-                begun: None,
-                failed: None,
-                troubled: None,
-            },
-            fed,
-        )
+        (Intake { feed, budget, permit, drain, at_end: false, begun: None, failed: None, troubled: None }, fed)
     }
 
     /// What is to be done once the source has found all it reads from.
@@ -128,22 +113,22 @@ impl Intake {
         }
     }
 
-    /// What is to be done once the source cannot go on.
+    /// What is to be done once the source has failed.
     pub fn when_failed(&mut self, tell: impl FnOnce(&Error) + Send + 'static) {
         self.failed = Some(Box::new(tell));
     }
 
-    /// The source cannot go on. To be told before anything is waited for.
+    /// The source has failed. To be told before anything is waited for.
     pub fn failed(&mut self, error: &Error) {
-        if let Some(tell) = self.failed.take().filter(|_| !error.kind.may_pass()) {
+        if let Some(tell) = self.failed.take() {
             tell(error);
         }
     }
 
     /// Hands the partitions to everything behind and returns each sink's cursors. That may take long while something does
-    /// not answer; a stop does not wait for it.
-    pub fn assign(&mut self, partitions: Vec<Partition>, stop: &Stop) -> Result<Cursors> {
-        self.ask(self.takeover, Some(stop), |reply| Feed::Assign(partitions, reply))
+    /// not answer, or there is much to learn; a stop does not wait for it.
+    pub fn assign(&mut self, partitions: Vec<Partition>, patience: Duration, stop: &Stop) -> Result<Cursors> {
+        self.ask(patience, Some(stop), |reply| Feed::Assign(partitions, reply))
     }
 
     /// Returns when everything pushed so far is committed and the partitions are let go. On `Err` the caller kills.
@@ -244,9 +229,14 @@ fn stopped() -> Error {
 
 /// A stop ends only a take-over early: what is given to others, or finished, has its time.
 fn late(patience: Duration, takes_over: Option<&Stop>) -> Error {
-    let what =
-        if takes_over.is_some() { "partitions were not taken over" } else { "what is in flight was not committed" };
-    Error::unavailable(format!("{what} within {} s", patience.as_secs()))
+    let within = patience.as_secs();
+    Error::unavailable(match takes_over {
+        Some(_) => format!(
+            "partitions were not taken over within {within} s: for dedup, keys are read from the archive, and `huiju archive \
+             compact` makes its files fewer; a larger max.poll.interval.ms gives more time"
+        ),
+        None => format!("what is in flight was not committed within {within} s"),
+    })
 }
 
 #[cfg(test)]
@@ -259,9 +249,10 @@ mod tests {
         assert!(intake.insist(Fetched::default()).unwrap().is_none(), "now its queue is full");
         let stop = Stop::new();
         stop.ask();
+        const SOON: Duration = Duration::from_secs(20);
         let begun = Instant::now();
-        assert!(intake.assign(Vec::new(), &stop).is_err());
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert!(intake.assign(Vec::new(), 10 * SOON, &stop).is_err());
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
 
     #[test]

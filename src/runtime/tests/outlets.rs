@@ -111,6 +111,24 @@ fn what_follows_a_commit_does_not_keep_the_permit() {
     assert_eq!(intervals(&told.committed), [(0, 1)]);
 }
 
+/// Nor must a source that lets partitions go in peace: its time for that is short.
+#[test]
+fn what_follows_a_commit_keeps_no_partitions() {
+    let permit = Permit::default();
+    let (place, told) = place("archive", &[0], &permit);
+    let _released = Released(told.clone());
+    place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
+    (told.untidy.store(true, Ordering::SeqCst), told.patient.store(true, Ordering::SeqCst));
+    assert!(place.outlet.offer(&batch(0, 10)).unwrap());
+    let let_go = place.outlet.release(&[partition()]).unwrap().recv_timeout(LIMIT / 2);
+    assert!(
+        let_go.is_ok_and(|done| done.is_ok()),
+        "whoever wants the partitions back waits for what follows the commit"
+    );
+    assert_eq!(intervals(&told.committed), [(0, 1)]);
+    until(&told.tidying);
+}
+
 /// Who withdraws the permit gives the partitions away: what is under way must have come to its end.
 #[test]
 fn t15_who_withdraws_the_permit_waits_for_the_commit_under_way() {

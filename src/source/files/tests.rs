@@ -26,6 +26,8 @@ struct World {
 #[derive(Debug, Default)]
 struct Seen {
     assigned: Vec<String>,
+    /// What was let go.
+    revoked: Vec<String>,
     batches: Vec<Fetched>,
     finished: bool,
 }
@@ -127,7 +129,10 @@ fn answer(feed: Receiver<Feed>, cursors: &Cursors, seen: &Mutex<Seen>) {
                 let mine = partitions.into_iter().map(|p| (p.clone(), cursors.get(&p).cloned().unwrap_or_default()));
                 reply.send(Ok(mine.collect())).unwrap();
             }
-            Feed::Revoke(_, reply) => reply.send(Ok(())).unwrap(),
+            Feed::Revoke(partitions, reply) => {
+                seen.revoked.extend(partitions.iter().map(|partition| partition.topic.to_string()));
+                reply.send(Ok(())).unwrap();
+            }
             Feed::Finish(reply) => {
                 seen.finished = true;
                 reply.send(Ok(())).unwrap();
@@ -340,13 +345,18 @@ fn a_file_that_was_read_may_go_away_and_many_files_are_looked_at_more_rarely() {
     let mut world = World::new();
     world.settings.bounded = false;
     world.file("t/a.jsonl", "1\n");
-    let (mut intake, line, _seen) = world.line();
+    let (mut intake, line, seen) = world.line();
     let (mut source, stop) = (world.source(), Stop::new());
     source.discover(&mut intake, &stop).unwrap();
     assert!(source.read(0, &mut intake).unwrap());
     fs::remove_file(world.folder.path().join("t/a.jsonl")).unwrap();
     source.discover(&mut intake, &stop).unwrap();
     assert!(!source.read(0, &mut intake).unwrap());
+    assert_eq!(seen.lock().unwrap().revoked, ["t/a.jsonl"], "nobody remembers its keys for ever");
+    // Put back, it is new to us; where it was read up to the sinks know.
+    world.file("t/a.jsonl", "1\n");
+    source.discover(&mut intake, &stop).unwrap();
+    assert_eq!(seen.lock().unwrap().assigned, ["t/a.jsonl", "t/a.jsonl"]);
     drop(intake);
     line.join().unwrap();
 

@@ -66,6 +66,8 @@ pub struct Member {
     pub group: String,
     /// How long the broker waits for a sign of life of a member.
     pub session: Duration,
+    /// How long taking partitions over may take, while nobody polls.
+    pub take_over: Duration,
     attended: AtomicBool,
     /// A revocation was not answered as it should: who comes back under our name would be taken for one that has.
     torn: AtomicBool,
@@ -179,8 +181,13 @@ pub fn list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPar
 /// A member of `{group}.{pipeline}`, not yet subscribed.
 pub fn join(config: &config::Kafka, wanted: &Settings) -> Result<Client> {
     let group = format!("{}.{}", config.group, wanted.pipeline);
-    let member =
-        Member { troubles: Troubles::new(config), group: group.clone(), session: session(config), ..Member::default() };
+    let member = Member {
+        troubles: Troubles::new(config),
+        group: group.clone(),
+        session: session(config),
+        take_over: take_over(config),
+        ..Member::default()
+    };
     let client: KafkaResult<Client> = settings(config, &group, wanted).create_with_context(member);
     client.map_err(|error| {
         let (kind, text) = kafka::classify(&error);
@@ -199,6 +206,12 @@ const SESSION: &str = "10000";
 fn session(config: &config::Kafka) -> Duration {
     let default = if next_generation(config) { "45000" } else { SESSION };
     Duration::from_millis(set(config, "session.timeout.ms").unwrap_or(default).parse().unwrap_or(45_000))
+}
+
+/// Three quarters of what librdkafka allows between two polls, five minutes by default.
+fn take_over(config: &config::Kafka) -> Duration {
+    let allowed = set(config, "max.poll.interval.ms").and_then(|written| written.trim().parse().ok());
+    Duration::from_millis(allowed.unwrap_or(300_000)) * 3 / 4
 }
 
 /// What people have written.

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
     fault,
     kafka::{Group, ids},
-    source::Intake,
+    source::{BOUNDED_PATIENCE, Intake},
     stop::Stop,
 };
 
@@ -74,6 +74,8 @@ pub struct Reading<'a> {
     others: Others,
     /// Since when everything of ours in a bounded run has been at its end.
     at_end: Option<Instant>,
+    /// In a bounded run: how far all partitions were together, and since when.
+    reached: (i64, Instant),
 }
 
 impl<'a> Reading<'a> {
@@ -106,6 +108,7 @@ impl<'a> Reading<'a> {
             count: 0,
             others: Others::new(now, settings.drain),
             at_end: None,
+            reached: (0, now),
         }
     }
 
@@ -219,6 +222,7 @@ impl<'a> Reading<'a> {
         }
         if let Some(statistics) = self.client.context().statistics() {
             self.study(&statistics);
+            self.get_on(Instant::now())?;
             self.look_at_ids()?;
             if self.others.lack_a_reader(self.client, self.count, Instant::now()) {
                 self.client.context().tear();
@@ -365,6 +369,24 @@ impl<'a> Reading<'a> {
         let since = *self.at_end.get_or_insert(now);
         // Whoever has the rest may be dead, and not be missed yet.
         self.batches.tracks().len() >= self.count || now.duration_since(since) > self.client.context().session + MISSED
+    }
+
+    /// A bounded run ends, one way or the other: a partition without a leader, or a batch that the client cannot read, brings
+    /// neither messages nor an error.
+    fn get_on(&mut self, now: Instant) -> Result<()> {
+        let reached = self.batches.tracks().iter().map(|track| track.next).sum();
+        let short = || self.batches.tracks().iter().filter(|track| !track.ended());
+        let waits = self.paused || self.blocked.is_some() || !self.settings.bounded;
+        if waits || reached != self.reached.0 || short().next().is_none() {
+            self.reached = (reached, now);
+        }
+        if now.duration_since(self.reached.1) < BOUNDED_PATIENCE {
+            return Ok(());
+        }
+        let names: Vec<String> =
+            short().map(|track| format!("{} (read up to {})", track.partition, track.next)).collect();
+        let (names, patience) = (names.join(", "), BOUNDED_PATIENCE.as_secs());
+        Err(Error::unavailable(format!("nothing has come for {patience} s of what is not read to its end: {names}")))
     }
 
     /// Tells the lag; in a bounded run also finds ends that no message and no control record marks (compaction).

@@ -49,7 +49,7 @@ impl Reading<'_> {
     fn assign(&mut self, list: &TopicPartitionList) -> Result<()> {
         let partitions = self.partitions(list);
         if !partitions.is_empty() {
-            let cursors = self.intake.assign(partitions.clone(), self.stop)?;
+            let cursors = self.intake.assign(partitions.clone(), self.client.context().take_over, self.stop)?;
             let starts: Vec<Start> = partitions.iter().map(|partition| self.start(partition, &cursors)).collect();
             let mut fresh = Vec::new();
             for ((element, partition), start) in list.elements().iter_mut().zip(partitions).zip(starts) {
@@ -75,7 +75,7 @@ impl Reading<'_> {
         }
         self.push_all(self.settings.drain)?;
         self.intake.revoke(Vec::new())?;
-        let cursors = self.intake.assign(fresh, self.stop)?;
+        let cursors = self.intake.assign(fresh, self.client.context().take_over, self.stop)?;
         match cursors.iter().find(|(_, cuts)| cuts.iter().any(|cut| *cut < 0)) {
             Some((partition, _)) => {
                 Err(Error::unavailable(format!("a sink does not remember where {partition} begins")))

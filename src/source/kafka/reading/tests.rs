@@ -31,6 +31,14 @@ fn judged(code: RDKafkaErrorCode, next: i64) -> Result<()> {
 
 /// A reader that wants `next` of the partition.
 fn with_reader<T>(next: i64, work: impl FnOnce(&mut Reading<'_>) -> T) -> T {
+    with(next, false, work)
+}
+
+fn with_bounded_reader<T>(next: i64, work: impl FnOnce(&mut Reading<'_>) -> T) -> T {
+    with(next, true, work)
+}
+
+fn with<T>(next: i64, bounded: bool, work: impl FnOnce(&mut Reading<'_>) -> T) -> T {
     let broker = MockCluster::new(1).unwrap();
     broker.create_topic("t", 1, 1).unwrap();
     let brokers = broker.bootstrap_servers();
@@ -47,7 +55,7 @@ fn with_reader<T>(next: i64, work: impl FnOnce(&mut Reading<'_>) -> T) -> T {
         properties: Vec::new(),
         lacking: Vec::new(),
     };
-    let settings = Settings::new("orders".into(), vec![("t".into(), 0)]);
+    let settings = Settings { bounded, ..Settings::new("orders".into(), vec![("t".into(), 0)]) };
     let mut source = Kafka::new(&config, settings.clone(), Arc::new(|_, _| {})).unwrap();
     let (client, group) = (source.client.take().unwrap(), source.group());
     let (mut intake, line) = Intake::new(1, Budget::new(1 << 20), Permit::default(), LIMIT);
@@ -111,6 +119,32 @@ fn an_end_that_is_told_after_a_rebalance_is_not_believed() {
     };
     assert_eq!(covered(|_| {}), END, "compaction took what was there");
     assert_eq!(covered(|reading| reading.rebalance(Rebalance::Assign(TopicPartitionList::new())).unwrap()), 4);
+}
+
+/// One without a leader brings neither messages nor an error.
+#[test]
+fn a_bounded_run_does_not_wait_for_ever_for_what_does_not_come() {
+    let begun = Instant::now();
+    let after = |tenths: u32| begun + BOUNDED_PATIENCE / 10 * tenths;
+    with_bounded_reader(4, |reading| {
+        reading.get_on(after(0)).unwrap();
+        reading.get_on(after(9)).unwrap();
+        reading.batches.cover(0, 5, after(9));
+        reading.get_on(after(12)).expect("it got on");
+        reading.paused = true;
+        reading.get_on(after(30)).expect("it is the line that has no room");
+        reading.paused = false;
+        let error = reading.get_on(after(40)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.to_string().contains("(read up to 5)"), "{error}");
+        reading.batches.cover(0, END, after(40));
+        reading.get_on(after(60)).expect("it is at its end, another member may not be");
+        reading.get_on(after(80)).expect("it is at its end, another member may not be");
+    });
+    with_reader(4, |reading| {
+        reading.get_on(after(0)).unwrap();
+        reading.get_on(after(40)).expect("who follows a topic waits");
+    });
 }
 
 /// A partition that goes while it is paused would still be when it comes back, and nobody would resume it.
