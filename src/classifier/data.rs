@@ -104,8 +104,9 @@ pub fn labelled_as(path: &Path, fields: &Fields, classes: &[String]) -> Result<V
 
 fn with_labels(path: &Path, fields: &Fields) -> Result<Vec<(usize, Text, String)>> {
     let bytes = file::read(path).or_config(format!("read {}", path.display()))?;
-    let mut all = Vec::new();
+    let (mut all, mut has_content) = (Vec::new(), false);
     for (line, mut row) in rows(path, &bytes, &fields.label)? {
+        has_content |= row.contains_key(&fields.texts.content);
         let at = || format!("{}:{line}", path.display());
         let label = match row.remove(&fields.label) {
             Some(Value::String(label)) => {
@@ -124,6 +125,12 @@ fn with_labels(path: &Path, fields: &Fields) -> Result<Vec<(usize, Text, String)
             None => return Err(missing(&at(), &fields.label)),
         };
         all.push((line, text(&at(), row, &fields.texts)?, label));
+    }
+    if !has_content && !all.is_empty() {
+        // A slip in its name would teach the titles alone, and nobody would know why the weights are no good.
+        let TextFields { title, content } = &fields.texts;
+        let todo = format!("say which field it is (--content), or --content {title} to learn from that alone");
+        return Err(Error::config(format!("{}: no text has a field `{content}`: {todo}", path.display())));
     }
     Ok(all)
 }
@@ -270,6 +277,12 @@ fn table(path: &Path, text: &str, must: &str) -> Result<Rows> {
     if !header.iter().any(|name| name == must) {
         let what = format!("the header has no column `{must}`: write JSON Lines, or CSV with a header");
         return Err(wrong(file::csv_line(text, header.position()), &what));
+    }
+    for (at, name) in header.iter().enumerate() {
+        if header.iter().take(at).any(|before| before == name) && !name.is_empty() {
+            let line = file::csv_line(text, header.position());
+            return Err(wrong(line, &format!("column {} of the header has the name of one before it", at + 1)));
+        }
     }
     let mut rows = Vec::new();
     for record in reader.records() {

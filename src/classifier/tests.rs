@@ -57,6 +57,9 @@ fn wrong_data_are_refused_with_their_line_and_without_their_text() {
         ("label,title\n\n\na,秘密,c\n".to_owned(), "a.jsonl:4: this row has more or fewer values"),
         ("label,title,content\n\n\n ,秘密,c\n".to_owned(), "a.jsonl:4: the label is empty"),
         ("label,title\na,秘密,c\n".to_owned(), "a.jsonl:2: this row has more or fewer values"),
+        ("label,title\na,秘密\nb,秘密\n".to_owned(), "a.jsonl: no text has a field `content`: say which field it is"),
+        (LINE.replace("content", "contnet"), "a.jsonl: no text has a field `content`"),
+        ("label,title,content,title\na,b,秘密,c\n".to_owned(), "a.jsonl:1: column 4 of the header has the name"),
     ] {
         let error = refused("a.jsonl", bytes);
         assert!(error.contains(says), "{error}");
