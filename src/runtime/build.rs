@@ -7,8 +7,9 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -72,11 +73,7 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
         findings.extend(columns::check(&pipeline, contract));
     }
     let mut programs = Vec::new();
-    for source in &pipeline.sources {
-        let compiled = match &contract {
-            Ok(contract) if !library.is_outline() => Program::compile(&pipeline, source, contract, library),
-            _ => Err(Program::check_alone(&pipeline, source, library)),
-        };
+    for compiled in compile(&pipeline, contract.as_ref().ok(), library) {
         match compiled {
             Ok(program) => programs.push(Arc::new(program)),
             // A mistake in a stage shows once per source: once is enough.
@@ -98,6 +95,35 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
     });
     let values = Arc::new(values);
     if findings.is_empty() { Ok(Prepared { pipeline, contract, programs, values }) } else { Err(findings) }
+}
+
+/// The programs of all sources, in their order: each takes a processor for some tenths of a second, and there may be hundreds.
+fn compile(
+    pipeline: &Pipeline,
+    contract: Option<&Arc<Contract>>,
+    library: &Library,
+) -> Vec<Result<Program, Vec<Finding>>> {
+    /// As the first thread of a process has: how deep an expression may be was found with it.
+    const STACK: usize = 8 << 20;
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some((at, source)) = pipeline.sources.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            let compiled = match contract {
+                Some(contract) if !library.is_outline() => Program::compile(pipeline, source, contract, library),
+                _ => Err(Program::check_alone(pipeline, source, library)),
+            };
+            all.lock().unwrap_or_else(PoisonError::into_inner).insert(at, compiled);
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 1..processors.min(pipeline.sources.len()) {
+            // One that cannot be started leaves its part to the others.
+            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        }
+        work();
+    });
+    all.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
 fn same(one: &str, other: &str) -> bool {
