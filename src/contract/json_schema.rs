@@ -52,6 +52,10 @@ fn property(column: &Column, is_flags: bool, codes: &CodeTables) -> Value {
     };
     schema["title"] = json!(column.title);
     schema["description"] = json!(column.description);
+    // An empty one is missing.
+    if column.kind == Kind::Text && !column.nullable() {
+        schema["minLength"] = json!(1);
+    }
     // Where it is no error, longer ones come too, with a flag.
     if let Some(max) = column.max_length.filter(|_| column.unknown == Severity::Error) {
         schema["maxLength"] = json!(max);
