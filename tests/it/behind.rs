@@ -209,3 +209,31 @@ fn an_archive_that_vanishes_is_waited_for_and_not_begun_anew() {
     assert!(project.terminate(huiju).success(), "{}", project.logs());
     project.finish(&messages);
 }
+
+/// Another program that judges otherwise must not be the next to start: no success.
+#[test]
+fn a_stop_that_leaves_a_sink_behind_ends_with_3_and_the_next_start_gives_it_what_it_lacks() {
+    let Some(kafka) = kafka::shared() else { return };
+    let project = Project::new(kafka, "lacking", SETTINGS);
+    let messages = samples(1800, 503);
+    let (before, after) = messages.split_at(900);
+    let mut huiju = project.start(&["run"], &[]);
+    huiju.says("assigned", SOON);
+    project.send(before);
+    project.carry(before, SOON);
+    let (table, away) = (project.path("archive/work_orders"), project.path("away"));
+    fs::rename(&table, &away).unwrap();
+    project.send(after);
+    huiju.says("sink still not answering", SOON);
+    let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic()).len() as u64;
+    eventually("the clean topic goes on", SOON, || (clean() == truth(&messages).written).then_some(()));
+    let said = huiju.stderr();
+    let status = project.terminate(huiju);
+    assert_eq!(status.code(), Some(3), "{said}{}", project.logs());
+    let logs = project.logs();
+    assert!(logs.contains("stopped while the archive sink is behind: "), "{logs}");
+    assert!(logs.contains("the next start gives each sink what it lacks"), "{logs}");
+    fs::rename(&away, &table).unwrap();
+    project.drained();
+    project.finish(&messages);
+}
