@@ -1,8 +1,10 @@
 //! A sink is left behind, and comes back: nobody else is disturbed, and nothing is begun anew.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
-use crate::support::{Project, Sent, Settings, eventually, kafka, project::was_killed, read_committed, samples, truth};
+use crate::support::{
+    Huiju, Kafka, Project, Sent, Settings, eventually, kafka, project::was_killed, read_committed, samples, truth,
+};
 
 /// Points on the way that only a process takes that gives partitions away.
 pub const POINTS: &[&str] = &["kafka.before_revoke"];
@@ -185,23 +187,39 @@ fn an_archive_that_was_given_up_is_made_anew_on_demand() {
     project.finish(&messages);
 }
 
+/// A process whose archive has gone while it runs, and which goes on with its clean topic.
+struct Vanished<'k> {
+    project: Project<'k>,
+    messages: Vec<Sent>,
+    huiju: Huiju,
+    table: PathBuf,
+    away: PathBuf,
+}
+
+impl Vanished<'_> {
+    fn new<'k>(kafka: &'k Kafka, name: &str, seed: u64) -> Vanished<'k> {
+        let project = Project::new(kafka, name, SETTINGS);
+        let messages = samples(1800, seed);
+        let (before, after) = messages.split_at(900);
+        let mut huiju = project.start(&["run"], &[]);
+        huiju.says("assigned", SOON);
+        project.send(before);
+        project.carry(before, SOON);
+        let (table, away) = (project.path("archive/work_orders"), project.path("away"));
+        fs::rename(&table, &away).unwrap();
+        project.send(after);
+        huiju.says("sink still not answering", SOON);
+        let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic()).len() as u64;
+        eventually("the clean topic goes on", SOON, || (clean() == truth(&messages).written).then_some(()));
+        Vanished { project, messages, huiju, table, away }
+    }
+}
+
 /// As a disk does that is taken away: a new table in its place would lack what is in the old one.
 #[test]
 fn an_archive_that_vanishes_is_waited_for_and_not_begun_anew() {
     let Some(kafka) = kafka::shared() else { return };
-    let project = Project::new(kafka, "vanished", SETTINGS);
-    let messages = samples(1800, 502);
-    let (before, after) = messages.split_at(900);
-    let mut huiju = project.start(&["run"], &[]);
-    huiju.says("assigned", SOON);
-    project.send(before);
-    project.carry(before, SOON);
-    let (table, away) = (project.path("archive/work_orders"), project.path("away"));
-    fs::rename(&table, &away).unwrap();
-    project.send(after);
-    huiju.says("sink still not answering", SOON);
-    let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic()).len() as u64;
-    eventually("the clean topic goes on", SOON, || (clean() == truth(&messages).written).then_some(()));
+    let Vanished { project, messages, huiju, table, away } = Vanished::new(kafka, "vanished", 502);
     assert!(huiju.stderr().contains("though the pipeline has run before: bring it back"), "{}", huiju.stderr());
     assert!(!table.exists(), "{}", huiju.stderr());
     fs::rename(&away, &table).unwrap();
@@ -214,22 +232,8 @@ fn an_archive_that_vanishes_is_waited_for_and_not_begun_anew() {
 #[test]
 fn a_stop_that_leaves_a_sink_behind_ends_with_3_and_the_next_start_gives_it_what_it_lacks() {
     let Some(kafka) = kafka::shared() else { return };
-    let project = Project::new(kafka, "lacking", SETTINGS);
-    let messages = samples(1800, 503);
-    let (before, after) = messages.split_at(900);
-    let mut huiju = project.start(&["run"], &[]);
-    huiju.says("assigned", SOON);
-    project.send(before);
-    project.carry(before, SOON);
-    let (table, away) = (project.path("archive/work_orders"), project.path("away"));
-    fs::rename(&table, &away).unwrap();
-    project.send(after);
-    huiju.says("sink still not answering", SOON);
-    let clean = || read_committed(&kafka.bootstrap(), &project.clean_topic()).len() as u64;
-    eventually("the clean topic goes on", SOON, || (clean() == truth(&messages).written).then_some(()));
-    let said = huiju.stderr();
-    let status = project.terminate(huiju);
-    assert_eq!(status.code(), Some(3), "{said}{}", project.logs());
+    let Vanished { project, messages, huiju, table, away } = Vanished::new(kafka, "lacking", 503);
+    assert_eq!(project.terminate(huiju).code(), Some(3), "{}", project.logs());
     let logs = project.logs();
     assert!(logs.contains("stopped while the archive sink is behind: "), "{logs}");
     assert!(logs.contains("the next start gives each sink what it lacks"), "{logs}");
