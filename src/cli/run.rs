@@ -443,7 +443,7 @@ impl Summary {
                     counts.iter().for_each(|(code, count)| say!("    {count:>8}  {code}"));
                 }
             };
-            list("rejected because of", &committed.reasons);
+            list("rejected because of (the first fault of each row)", &committed.reasons);
             list("flagged", &committed.flags);
         }
     }

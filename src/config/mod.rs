@@ -97,7 +97,7 @@ pub struct Kafka {
     pub group: String,
     /// Passed through to librdkafka, over our own settings.
     pub properties: Vec<(String, Secret)>,
-    /// Secrets among them that are not there: variables that are not set, files that cannot be read.
+    /// Properties that are to come from elsewhere and are not there: variables that are not set, files that cannot be read.
     pub lacking: Vec<Finding>,
 }
 

@@ -85,7 +85,7 @@ const USUAL: [&str; 27] = [
 pub(super) struct Read {
     /// In the order of their names.
     pub properties: Vec<(String, Secret)>,
-    /// Secrets that are not there.
+    /// What is to come from elsewhere and is not there.
     pub lacking: Vec<Finding>,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn read(path: &Path, table: &Table<'_>, env: Env<'_>) -> Read {
 
 /// Why a property has no value.
 enum Unusable {
-    /// The variable or the file is not there.
+    /// The variable or the file is not there, or empty.
     Lacking(String),
     Wrong(String),
 }
@@ -240,9 +240,15 @@ impl Reader<'_, '_> {
             let text = String::from_utf8(bytes).map_err(|_| format!("{from} is not UTF-8 text"))?;
             (from, text)
         };
-        held(key, &value).map(Secret::new).map_err(|why| format!("{from} {why}").into())
+        held(key, &value).map(Secret::new).map_err(|why| match format!("{from} {why}") {
+            said if why == EMPTY => Unusable::Lacking(said),
+            said => Unusable::Wrong(said),
+        })
     }
 }
+
+/// As compose files leave a variable that is not set.
+const EMPTY: &str = "is empty";
 
 /// What a variable or a file holds for a property, without the byte order mark and the newlines that editors leave: nobody sees
 /// them, and the broker would only say that the password is wrong. Of the rest only keys and certificates have lines.
@@ -250,7 +256,7 @@ fn held<'t>(key: &str, text: &'t str) -> Result<&'t str, &'static str> {
     let value = text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']);
     let unseen = |c: char| c.is_control() && !(key.ends_with(".pem") && c.is_whitespace());
     match value {
-        "" => Err("is empty"),
+        "" => Err(EMPTY),
         blank if blank.trim().is_empty() => Err("holds nothing but blanks"),
         odd if odd.contains(unseen) => Err("holds a newline, a tab or another control character: take it out"),
         value => Ok(value),

@@ -197,6 +197,9 @@ fn read_alias(
             return Err(format!("{name} is empty"));
         }
     }
+    if alias.contains(['|', '｜']) {
+        return Err(format!("\"{alias}\" is several words: write one alias per line"));
+    }
     if (alias == "*") != (code == "*") {
         return Err("* stands for the standard's own codes: write it as alias and as code, or as neither".into());
     }

@@ -297,7 +297,9 @@ pub(super) fn field_path(value: &DeValue<'_>) -> Result<String, String> {
         return Err("not a path: field names joined by dots, like \"data.orders\"".into());
     }
     // No field of a feed is named like that, and a path that leads nowhere would reject every message.
-    let foreign = |field: &str| field == "$" || field.starts_with('/') || field.ends_with(']') && field.contains('[');
+    let foreign = |field: &str| {
+        matches!(field, "$" | "*") || field.starts_with('/') || field.ends_with(']') && field.contains('[')
+    };
     if let Some(field) = path.split('.').find(|field| foreign(field)) {
         return Err(format!(
             "\"{field}\" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own \

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::{
     common::{Column as ColumnName, DFSchema},
     datasource::{empty::EmptyTable, provider_as_source},
-    logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col, ident},
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col, ident, try_cast},
     prelude::SessionContext,
 };
 
@@ -66,7 +66,9 @@ pub(super) fn conform(contract: &Contract, last: &Stage, plan: LogicalPlan) -> R
             findings.push(lint::finding(last, lint::line_of_column(&last.sql, field.name()), text));
             continue;
         }
-        let typed = cast(ident(field.name()), field.data_type().clone());
+        // What does not fit is no value, and its raw text is kept; without that, the row cannot go on.
+        let to = if column.raw.is_some() { try_cast } else { cast };
+        let typed = to(ident(field.name()), field.data_type().clone());
         exprs.push(numbers::finite(typed, field.data_type()).alias(field.name()));
     }
     if !findings.is_empty() {
@@ -161,6 +163,9 @@ fn instead(from: &DataType, to: &DataType) -> &'static str {
         (Struct(_), _) => ": use one of its parts, …['name']",
         (List(_), Utf8) => ": use array_to_string(…, ',')",
         (List(_), _) => ": use one of its elements, …[1]",
+        (Interval(_) | Duration(_), _) => {
+            ": write extract(epoch FROM b) - extract(epoch FROM a), the seconds between two times, in place of b - a"
+        }
         (_, Timestamp(..)) => ": use local_time()",
         (_, Date32) => ": use local_date()",
         (_, Boolean) => ": use flag_yes()",

@@ -89,6 +89,17 @@ fn compares(op: Operator) -> bool {
 /// is none.
 fn among(all: &[&Expr], schema: &DFSchema) -> Option<String> {
     let kind = |expr: &Expr| expr.get_type(schema).ok();
+    // Written without a zone it would be taken for UTC, and nobody would notice for eight hours of a day.
+    let written = all.iter().find_map(|expr| match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    });
+    let is_time =
+        |expr: &&&Expr| !matches!(expr, Expr::Literal(..)) && matches!(kind(expr), Some(DataType::Timestamp(..)));
+    if let (Some(written), Some(time)) = (written, all.iter().find(is_time)) {
+        let time = shown(time);
+        return Some(format!("'{written}' is a text and {time} a time: write local_time('{written}')"));
+    }
     let is_text = |expr: &&&Expr| !matches!(expr, Expr::Literal(..)) && kind(expr).is_some_and(|kind| kind.is_string());
     let text = all.iter().find(is_text)?;
     let (text, inside) = (shown(text), inside(text));

@@ -36,6 +36,19 @@ pub(super) fn check(pipeline: &Pipeline, contract: &Contract) -> Vec<Finding> {
             findings.extend(wrong.map(|wrong| Finding::new(at(number), wrong)));
         }
     }
+    if let Some(dedup) = &pipeline.dedup {
+        for (number, name) in dedup.key.iter().enumerate() {
+            let Ok(column) = find(name, contract) else { continue };
+            let Some(raw) = column.raw.as_deref().filter(|_| column.required && column.nullable()) else { continue };
+            if !dedup.key.iter().any(|key| key == raw) {
+                let what = format!(
+                    "[dedup] key: column \"{name}\" has no value where its table does not know the word, and keys without \
+                     a value count as equal: name its raw text too, \"{raw}\", or make such a word an error (unknown: error)"
+                );
+                findings.push(Finding::new(pipeline.place(&format!("dedup.key.{number}")), what));
+            }
+        }
+    }
     findings
 }
 

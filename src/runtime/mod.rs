@@ -24,9 +24,10 @@
 //!   [`Permit`](crate::source::Permit) is withdrawn: no commit begins after that, and the line is built anew.
 //! - *A sink fails or falls behind* while another goes on: it is left behind, and when it can take rows again the line
 //!   is built anew from the smallest cursor; the others drop what they have already. So one sink's trouble delays
-//!   the others by no more than [`PATIENCE`] at a time; one that takes rows all the time, and is too slow, sets the pace of
-//!   all, for the others would have to wait for it anyway while it gets what it lacks. One that fails again as soon as it is back is left behind for longer each
-//!   time ([`supervise`]), or the others would spend their time on what they have already.
+//!   the others by no more than [`PATIENCE`] at a time. One that takes rows all the time, and is too slow, sets the pace
+//!   of all: the others would have to wait for it anyway while it gets what it lacks. One that fails again as soon as it
+//!   is back is left behind for longer each time ([`supervise`]), or the others would spend their time on what they have
+//!   already.
 
 mod breaker;
 pub mod build;

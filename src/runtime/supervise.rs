@@ -6,7 +6,10 @@ mod tests;
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,12 +25,14 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
-    source::{BOUNDED_PATIENCE, Intake, Permit},
+    source::{Intake, Permit},
     stop::Stop,
 };
 
 /// Batches that may wait between the source and the line.
 const DEPTH: usize = 2;
+/// How long a bounded run waits for something that does not answer.
+const BOUNDED_PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts: whatever comes back is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -151,6 +156,8 @@ struct Told {
     statuses: Arc<Statuses>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    /// The line of which is told has ended: what its source finds out afterwards changes nothing.
+    dead: Arc<AtomicBool>,
 }
 
 impl Told {
@@ -159,8 +166,18 @@ impl Told {
         self.statuses.set(&self.pipeline, state, reason, self.clock.now());
     }
 
+    /// Messages can flow, unless the line has ended meanwhile.
+    fn begun(&self) {
+        if !self.dead.load(Ordering::SeqCst) {
+            self.set(State::Running, None);
+        }
+    }
+
     /// What it reads from does not answer, or answers again.
     fn interrupt(&self, why: Option<&Error>) {
+        if self.dead.load(Ordering::SeqCst) {
+            return;
+        }
         if let Some(flows) = self.statuses.interrupt(&self.pipeline, why.map(Error::to_string), self.clock.now()) {
             self.metrics.running.with_label_values(&[&self.pipeline]).set(flows.into());
         }
@@ -174,6 +191,7 @@ impl Told {
 
     /// Its line has ended: for good, or to be built anew. Told before its sinks are waited for: one may hang.
     fn falters(&self, error: &Error) {
+        self.dead.store(true, Ordering::SeqCst);
         if error.kind.may_pass() {
             let why = format!("{error}; waiting for what its sinks have in hand");
             if self.statuses.falter(&self.pipeline, why, self.clock.now()) {
@@ -194,6 +212,7 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
         statuses: setup.statuses.clone(),
         metrics: setup.metrics.clone(),
         clock: setup.clock.clone(),
+        dead: Arc::default(),
     };
     told.set(State::Waiting, Some("starting".to_owned()));
     let mut trouble = Trouble::default();
@@ -264,11 +283,10 @@ impl Default for Trouble {
 }
 
 impl Trouble {
-    /// What has run for so long is well again. A bounded run has work all the time: it is well if it has brought a row to any
-    /// sink, and only then.
+    /// What has run for so long is well again. But a bounded run has work all the time: one that has brought no row to any
+    /// sink is not.
     fn lived(&mut self, lived: Duration, bounded: bool, rows: u64) {
-        let is_well = if bounded { rows > 0 } else { lived > RECOVERED };
-        if is_well {
+        if lived > RECOVERED && !(bounded && rows == 0) {
             *self = Trouble::default();
         }
     }
@@ -305,9 +323,10 @@ fn once(setup: &Setup, stop: &Stop, pause: Duration, told: &Told) -> Result<(End
     let name = setup.prepared.pipeline.name.clone();
     let permit = Permit::default();
     let build::Built { mut source, mut line, budget } = build::build(setup, &permit, pause)?;
+    told.dead.store(false, Ordering::SeqCst);
     let running = told.clone();
     let (mut intake, feed) = Intake::new(DEPTH, budget, permit.clone(), setup.config.drain);
-    intake.when_begun(move || running.set(State::Running, None));
+    intake.when_begun(move || running.begun());
     let interrupted = told.clone();
     intake.when_troubled(move |why| interrupted.interrupt(why));
     let failing = told.clone();

@@ -201,11 +201,12 @@ fn mistakes_are_found_with_file_line_and_text() {
         sources/s.sample.json:4: `${tme:%Y}`: no generator `tme`; there are words, one, id, time, int, digits, name, mobile, landline, id_card
         sources/s.sample.json:5: `${time-3:%Y}`: `3` is not a span like 30s, 5m, 3h or 2d
         sources/s.sample.json:6: `${time:%Q}`: unknown time format `%Q`; there are %Y %y %m %-m %d %-d %H %-H %M %S
-        sources/s.sample.json:7: `${int:9-1` has no closing brace
+        sources/s.sample.json:7: `${time:epochms}`: `epochms` is no time format; write epoch_ms, epoch_s or e.g. %Y-%m-%d %H:%M:%S
+        sources/s.sample.json:8: `${int:9-1` has no closing brace
         sample/list.txt:2: `${nme}`: no `let` value `nme` is made before this; there are: a, b, late
-        sources/s.sample.json:9: the message has no field `xx`; did you mean `x`?
-        sources/s.sample.json:10: `bad` names `f`, which is not in every message
-        sources/s.sample.json:11: no kind `truncate`; there are truncated, two_objects, trailing, empty, missing, replace, insert, spaces, full_width"#]]
+        sources/s.sample.json:10: the message has no field `xx`; did you mean `x`?
+        sources/s.sample.json:11: `bad` names `f`, which is not in every message
+        sources/s.sample.json:12: no kind `truncate`; there are truncated, two_objects, trailing, empty, missing, replace, insert, spaces, full_width"#]]
     .assert_eq(
         &findings(
             r#"{"let": {
@@ -214,6 +215,7 @@ fn mistakes_are_found_with_file_line_and_text() {
             "x": "${tme:%Y}",
             "y": "${time-3:%Y}",
             "z": "${time:%Q}",
+            "w": "${time:epochms}",
             "u": "${int:9-1",
             "f": "${sometimes:0.5}${words:list}"},
             "pad": {"field": "xx", "with": "x"},

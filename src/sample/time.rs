@@ -59,6 +59,9 @@ impl Format {
         if !rest.is_empty() {
             items.push(Item::Text(rest.to_owned()));
         }
+        if !items.iter().any(|item| !matches!(item, Item::Text(_))) && !text.is_empty() {
+            return Err(format!("`{text}` is no time format; write epoch_ms, epoch_s or e.g. %Y-%m-%d %H:%M:%S"));
+        }
         if items.is_empty() {
             return Err("empty time format; write epoch_ms, epoch_s or e.g. %Y-%m-%d %H:%M:%S".to_owned());
         }

@@ -54,7 +54,7 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 /// How long taking files over may take: of each, keys may have to be read from the archive.
 const TAKE_OVER: Duration = Duration::from_secs(600);
 
-/// How long the end of a bounded run waits for everything to be committed.
+/// How long the end of a bounded run, or of a file, waits for everything to be committed.
 const LAST_COMMIT: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug)]
@@ -149,8 +149,9 @@ impl Files {
             found.extend(there.into_iter().map(|(name, size)| (partition(&name), at, name, size)));
         }
         if !tidied.is_empty() {
-            // Or what is remembered of files would grow for as long as there are new ones.
-            intake.revoke(tidied.iter().map(|(partition, ..)| partition.clone()).collect())?;
+            // Or what is remembered of files would grow for as long as there are new ones. What was read of them cannot be
+            // read again: nothing may be given up here because a disk takes its time.
+            intake.let_go(tidied.iter().map(|(partition, ..)| partition.clone()).collect(), LAST_COMMIT)?;
             for (_, at, name) in tidied {
                 self.topics[at].files.remove(&name);
             }

@@ -133,7 +133,12 @@ impl Intake {
 
     /// Returns when everything pushed so far is committed and the partitions are let go. On `Err` the caller kills.
     pub fn revoke(&mut self, partitions: Vec<Partition>) -> Result<()> {
-        self.ask(self.drain, None, |reply| Feed::Revoke(partitions, reply))
+        self.let_go(partitions, self.drain)
+    }
+
+    /// The same of partitions that nobody waits for.
+    pub fn let_go(&mut self, partitions: Vec<Partition>, patience: Duration) -> Result<()> {
+        self.ask(patience, None, |reply| Feed::Revoke(partitions, reply))
     }
 
     /// Returns when everything pushed so far is committed.
@@ -232,8 +237,8 @@ fn late(patience: Duration, takes_over: Option<&Stop>) -> Error {
     let within = patience.as_secs();
     Error::unavailable(match takes_over {
         Some(_) => format!(
-            "partitions were not taken over within {within} s: for dedup, keys are read from the archive, and `huiju archive \
-             compact` makes its files fewer; a larger max.poll.interval.ms gives more time"
+            "partitions were not taken over within {within} s: where dedup reads its keys from very many files of the \
+             archive, `huiju archive compact` makes them fewer"
         ),
         None => format!("what is in flight was not committed within {within} s"),
     })

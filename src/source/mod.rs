@@ -18,12 +18,7 @@ pub mod kafka;
 
 pub use intake::{Feed, Intake, Permit};
 
-use std::time::Duration;
-
 use crate::{error::Result, stop::Stop};
-
-/// How long a bounded run waits for something that does not answer.
-pub const BOUNDED_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Feeds an intake until it is told to stop or, when bounded, until it has reached the ends it saw at its start.
 pub trait Source: Send {

@@ -5,7 +5,7 @@
 //! jumped, which is **later by the gap** on the wall. A form that can mean two days (`02/06/2026` without AM or PM,
 //! two-digit years, a month without a year) is not read.
 
-use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 
 use self::scan::Scan;
@@ -72,8 +72,10 @@ fn printed(typed: &str) -> Option<Moment> {
     if let [word] = words[..] {
         let number = word.strip_prefix("/Date(")?.strip_suffix(")/")?;
         // Behind the sign stands how a clock would show it.
-        let number = number.split(['+', '-']).next().filter(|number| number.len() == 13)?;
-        return milliseconds(number.parse().ok()?).map(Moment::Instant);
+        let (number, zone) = number.split_at_checked(13)?;
+        let is_zone = |zone: &str| zone.len() == 5 && zone.starts_with(['+', '-']) && is_number(&zone[1..]);
+        let is_instant = is_number(number) && (zone.is_empty() || is_zone(zone));
+        return milliseconds(number.parse().ok().filter(|_| is_instant)?).map(Moment::Instant);
     }
     if let Some(name) = words.iter().position(|word| word.starts_with('(')) {
         words.truncate(name);
@@ -94,12 +96,13 @@ fn printed(typed: &str) -> Option<Moment> {
             .map(|time| Moment::Instant(time.to_utc()))
             .or_else(|| halves.into_iter().find_map(local).map(Moment::Local))
     }?;
-    let year = match &found {
-        Moment::Local(local) => local.year(),
-        Moment::Instant(instant) => instant.year(),
-        Moment::Day(day) => day.year(),
+    // What is written with two digits is of no year that we know, and the second behind 59 is none here.
+    let (year, nanosecond) = match &found {
+        Moment::Instant(instant) => (instant.year(), instant.nanosecond()),
+        Moment::Local(local) => (local.year(), local.nanosecond()),
+        Moment::Day(_) => return None,
     };
-    (1..=9999).contains(&year).then_some(found)
+    ((1000..=9999).contains(&year) && nanosecond == 0).then_some(found)
 }
 
 /// `yyyy-MM-dd HH:mm:ss` and `yyyy/M/d H:m:s`, with or without seconds or time: nearly all there is.
@@ -131,6 +134,10 @@ fn common(text: &[u8]) -> Option<Moment> {
         _ => return None,
     };
     if rest.is_empty() { date.and_hms_opt(hour, minute, second).map(Moment::Local) } else { None }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn take(rest: &mut &[u8], fewest: usize, most: usize) -> Option<u32> {
@@ -236,7 +243,8 @@ fn whole_number(number: u64, length: usize) -> Option<Moment> {
         17 => {
             let second = number / 1000;
             let local = local_of(compact_date(second / 1_000_000)?, second % 1_000_000)?;
-            Some(Moment::Local(local + Duration::milliseconds((number % 1000) as i64)))
+            let behind = Some(number % 1000).filter(|behind| *behind == 0 || second % 1_000_000 != 240_000)?;
+            Some(Moment::Local(local + Duration::milliseconds(behind as i64)))
         }
         _ => None,
     }

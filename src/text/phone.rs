@@ -72,8 +72,15 @@ impl Phone {
         // `转` and `分机` are of the number.
         let mut numbers = typed.split(|c| is_han(c) && !['转', '分', '机'].contains(&c)).filter(has_digit);
         let (number, None) = (numbers.next()?, numbers.next()) else { return None };
-        let is_mark = |c: char, but: [char; 2]| !narrow(c).is_ascii_alphanumeric() && !but.contains(&narrow(c));
+        let is_mark = |c: char, but: [char; 2]| {
+            !c.is_alphanumeric() && !but.contains(&narrow(c)) && !['*', '×', '•', '●'].contains(&narrow(c))
+        };
         let number = number.trim_start_matches(|c| is_mark(c, ['+', '('])).trim_end_matches(|c| is_mark(c, [')', ']']));
+        // `QQ号`, `工单号`: numbers of something else, as long as a mobile's.
+        let before = typed.split(number).next()?.trim_end_matches(|c: char| !c.is_alphanumeric());
+        if before.ends_with('号') && !["手机号", "电话号"].iter().any(|word| before.ends_with(word)) {
+            return None;
+        }
         let phone = Phone::alone(number, None).ok()?;
         // `拨打12345` says whom they have asked.
         (phone.kind != Kind::Service).then_some(phone)

@@ -60,6 +60,7 @@ key = [
     "fault_no",
     "fault_nr",
     "cost",
+    "fault_kind",
 ]
 across_partitions = "accept"
 [metrics]
@@ -85,13 +86,14 @@ fn check_tells_the_line_of_a_column_that_is_no_column_or_does_not_fit() {
     expect![[r#"
         pipelines/street_lamps/pipeline.toml:6: [dedup] key names column "fault_nr", which contract street_lamp_faults does not have: did you mean "fault_no"?
         pipelines/street_lamps/pipeline.toml:7: [dedup] key: column "cost" is decimal(12,2); a key is made of texts, integers, dates and timestamps
-        pipelines/street_lamps/pipeline.toml:15: [[sink]] partition_by: column "flags" is array<string>; use a string, a date or an int
-        pipelines/street_lamps/pipeline.toml:16: [[sink]] partition_by: column "reporter_phone" holds personal data: its values would be names of folders; partition by another column
-        pipelines/street_lamps/pipeline.toml:16: [[sink]] partition_by names column "fault_kin", which contract street_lamp_faults does not have: did you mean "fault_kind"?
-        pipelines/street_lamps/pipeline.toml:21: [[sink]] key names column "falt_no", which contract street_lamp_faults does not have: did you mean "fault_no"?
+        pipelines/street_lamps/pipeline.toml:16: [[sink]] partition_by: column "flags" is array<string>; use a string, a date or an int
+        pipelines/street_lamps/pipeline.toml:17: [[sink]] partition_by: column "reporter_phone" holds personal data: its values would be names of folders; partition by another column
+        pipelines/street_lamps/pipeline.toml:17: [[sink]] partition_by names column "fault_kin", which contract street_lamp_faults does not have: did you mean "fault_kind"?
+        pipelines/street_lamps/pipeline.toml:22: [[sink]] key names column "falt_no", which contract street_lamp_faults does not have: did you mean "fault_no"?
         pipelines/street_lamps/sources/east.toml:3: keyed_by names column "fault_n", which contract street_lamp_faults does not have: did you mean "fault_no"?
-        pipelines/street_lamps/pipeline.toml:11: [metrics] values names column "fault_knd", which contract street_lamp_faults does not have: did you mean "fault_kind"?
-        pipelines/street_lamps/pipeline.toml:12: [metrics] values: column "reporter_phone" can hold any value: count a column with `codes`, or a boolean
+        pipelines/street_lamps/pipeline.toml:8: [dedup] key: column "fault_kind" has no value where its table does not know the word, and keys without a value count as equal: name its raw text too, "fault_kind_raw", or make such a word an error (unknown: error)
+        pipelines/street_lamps/pipeline.toml:12: [metrics] values names column "fault_knd", which contract street_lamp_faults does not have: did you mean "fault_kind"?
+        pipelines/street_lamps/pipeline.toml:13: [metrics] values: column "reporter_phone" can hold any value: count a column with `codes`, or a boolean
         fix what is named above
     "#]].assert_eq(&told(folder.path()));
 }

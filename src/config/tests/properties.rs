@@ -99,7 +99,6 @@ fn secrets_come_from_elsewhere() {
             r#"
 "sasl.password" = "geheim"
 "sasl.oauthbearer.client.secret" = "geheim"
-"sasl.username" = { env = "EMPTY" }
 "ssl.ca.location" = { env = 1 }
 "sasl.oauthbearer.config" = "principal=geheim"
 "sasl.oauthbearer.assertion.private.key.pem" = "geheim"
@@ -113,15 +112,14 @@ ssl.certificate.location = { path = "geheim" }
         expect![[r#"
             huiju.toml:5: sasl.password: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
             huiju.toml:6: sasl.oauthbearer.client.secret: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:7: sasl.username: the environment variable EMPTY is empty
-            huiju.toml:8: ssl.ca.location: env = "…" is wanted, this is a whole number
-            huiju.toml:9: sasl.oauthbearer.config: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:10: sasl.oauthbearer.assertion.private.key.pem: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:11: sasl.oauthbearer.assertion.private.key.passphrase: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
-            huiju.toml:12: ssl.truststore.password: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has enviroment
-            huiju.toml:13: ssl.truststore.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has env, file
-            huiju.toml:14: ssl.certificate.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has path
-            huiju.toml:15: sasl.mechanism: the environment variable LATIN is not UTF-8 text
+            huiju.toml:7: ssl.ca.location: env = "…" is wanted, this is a whole number
+            huiju.toml:8: sasl.oauthbearer.config: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+            huiju.toml:9: sasl.oauthbearer.assertion.private.key.pem: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+            huiju.toml:10: sasl.oauthbearer.assertion.private.key.passphrase: a secret does not belong in this file: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }
+            huiju.toml:11: ssl.truststore.password: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has enviroment
+            huiju.toml:12: ssl.truststore.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has env, file
+            huiju.toml:13: ssl.certificate.location: write { env = "NAME_OF_A_VARIABLE" } or { file = "/run/secrets/kafka" }, one key: this has path
+            huiju.toml:14: sasl.mechanism: the environment variable LATIN is not UTF-8 text
         "#]],
     );
 }
@@ -206,8 +204,7 @@ fn a_file_of_a_secret_is_read_as_a_variable_is() {
     };
     let Topics::Kafka(kafka) = read("\u{feff}geheim\n\r\n").unwrap().topics else { panic!("no kafka") };
     assert_eq!(kafka.properties[0].1.expose(), "geheim");
-    for (text, word) in [("\u{feff}\n", "is empty"), ("  \n", "nothing but blanks"), ("ge\theim", "control character")]
-    {
+    for (text, word) in [("  \n", "nothing but blanks"), ("ge\theim", "control character")] {
         let said = read(text).unwrap_err();
         assert!(said.contains("pw ") && said.contains(word) && !said.contains("heim"), "{said}");
     }
@@ -222,17 +219,19 @@ fn a_secret_that_is_not_there_stops_only_who_connects() {
 "sasl.password" = { env = "NOT_SET" }
 "ssl.key.password" = { file = "no/such/file" }
 "ssl.key.location" = { file = "/dev/zero" }
-sasl.username = "u"
+"sasl.username" = { env = "EMPTY" }
+"ssl.ca.location" = "ca"
 "#,
     );
     let Topics::Kafka(kafka) = read_text(&text).unwrap().topics else { panic!("no kafka") };
     let names: Vec<&str> = kafka.properties.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["sasl.username"]);
+    assert_eq!(names, ["ssl.ca.location"]);
     expect![[r#"
         huiju.toml:5: security.protocol: the environment variable NOT_SET is not set
         huiju.toml:6: sasl.password: the environment variable NOT_SET is not set
         huiju.toml:7: ssl.key.password: the file no/such/file cannot be read: No such file or directory (os error 2)
         huiju.toml:8: ssl.key.location: the file /dev/zero cannot be read: it is no file
+        huiju.toml:9: sasl.username: the environment variable EMPTY is empty
     "#]]
     .assert_eq(&format!("{}\n", kafka.look_for_secrets().unwrap_err()));
 }

@@ -86,6 +86,13 @@ fn a_path_in_another_language() {
             p/sources/nanchang.toml:2: rows = "$.data.orders[*]": "$" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
         "#]],
     );
+    let source = "topics = [\"t\"]\nrows = \"groups.*.orders\"\n";
+    check_folder(
+        &[("sources/nanchang.toml", source)],
+        expect![[r#"
+        p/sources/nanchang.toml:2: rows = "groups.*.orders": "*" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
+    "#]],
+    );
     let source = "topics = [\"t\"]\nrows = \"data.orders[0]\"\n";
     check_folder(
         &[("sources/nanchang.toml", source)],
@@ -97,15 +104,18 @@ fn a_path_in_another_language() {
 
 #[test]
 fn wrong_codes() {
-    let codes = "table,alias,code\nchannel,电话,01\nchannel,电话,02\nchannel,,03\nchannel,x\nurgency,*,1\n";
+    let codes = "table,alias,code\nchannel,电话,01\nchannel,电话,02\nchannel,,03\nchannel,x\nurgency,*,1\nchannel,来电|热线,01\n\
+                 channel,来信｜来访,01\n";
     check_folder(
         &[("sources/nanchang.codes.csv", codes)],
         expect![[r#"
-        p/sources/nanchang.codes.csv:3: "电话" of channel has a code already, in line 2
-        p/sources/nanchang.codes.csv:4: alias is empty
-        p/sources/nanchang.codes.csv:5: three fields are wanted, table,alias,code: here are 2
-        p/sources/nanchang.codes.csv:6: * stands for the standard's own codes: write it as alias and as code, or as neither
-    "#]],
+            p/sources/nanchang.codes.csv:3: "电话" of channel has a code already, in line 2
+            p/sources/nanchang.codes.csv:4: alias is empty
+            p/sources/nanchang.codes.csv:5: three fields are wanted, table,alias,code: here are 2
+            p/sources/nanchang.codes.csv:6: * stands for the standard's own codes: write it as alias and as code, or as neither
+            p/sources/nanchang.codes.csv:7: "来电|热线" is several words: write one alias per line
+            p/sources/nanchang.codes.csv:8: "来信｜来访" is several words: write one alias per line
+        "#]],
     );
     check_folder(
         &[("sources/nanchang.codes.csv", "table;alias;code\n")],

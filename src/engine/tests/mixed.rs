@@ -23,6 +23,7 @@ fn a_text_is_compared_with_texts() {
         "w = true",
         "w < CAST(_timestamp AS DATE)",
         "w < _timestamp",
+        "_timestamp > '2026-06-01'",
         "w = NULL",
         "NULL <> 5",
         "date_part('hour', w)",
@@ -53,6 +54,7 @@ fn a_text_is_compared_with_texts() {
         w = true => :3: Cannot infer common argument type for comparison operation Utf8 = Boolean (for source street)
         w < CAST(_timestamp AS DATE) => :3: "w" is a text and the CAST a date: read the text, local_date(w), or write a text, '…', in place of the CAST (for source street)
         w < _timestamp => :3: "w" is a text and "_timestamp" a time: read the text, local_time(w), or write a text, '…', in place of "_timestamp" (for source street)
+        _timestamp > '2026-06-01' => :3: '2026-06-01' is a text and "_timestamp" a time: write local_time('2026-06-01') (for source street)
         w = NULL => :3: "= NULL" is NULL in each row: write IS NULL or IS NOT NULL (for source street)
         NULL <> 5 => :3: "!= NULL" is NULL in each row: write IS NULL or IS NOT NULL (for source street)
         date_part('hour', w) => :3: date_part(): "w" is a text: read it first, with local_time(w) or local_date(w) (for source street)
@@ -69,7 +71,7 @@ fn a_text_is_compared_with_texts() {
     "#]].assert_eq(&all);
     for fine in [
         "CASE WHEN w > '5' OR w IN ('1', '2') OR w = id OR TRY_CAST(w AS BIGINT) = 5 THEN 1 END",
-        "CASE WHEN _offset > '5' AND _timestamp > '2026-06-01' AND w IS DISTINCT FROM NULL THEN 1 END",
+        "CASE WHEN _offset > '5' AND _timestamp > local_time('2026-06-01') AND w IS DISTINCT FROM NULL THEN 1 END",
         "date_part('hour', TIMESTAMP '2026-06-01 08:00:00')::BIGINT",
         "date_part('hour', to_local_time(_timestamp AT TIME ZONE 'Asia/Shanghai'))::BIGINT",
         "array_length(json_texts(w))::BIGINT",

@@ -110,7 +110,7 @@ fn what_the_engine_does_not_have_is_told_without_its_own_words() {
         to_timestamp(w) => :3: column "share" is TIMESTAMP WITHOUT TIME ZONE, contract lamps wants BIGINT: use TRY_CAST(… AS …)
         _timestamp => :3: column "share" is TIMESTAMP WITH TIME ZONE, contract lamps wants BIGINT: use TRY_CAST(… AS …)
         decode(w, 'hex') => :3: column "share" is BYTEA, contract lamps wants BIGINT: use TRY_CAST(… AS …)
-        INTERVAL '1 day' => :3: column "share" is INTERVAL, contract lamps wants BIGINT: use TRY_CAST(… AS …)
+        INTERVAL '1 day' => :3: column "share" is INTERVAL, contract lamps wants BIGINT: write extract(epoch FROM b) - extract(epoch FROM a), the seconds between two times, in place of b - a
         arrow_cast(w, 'Dictionary(Int32, Utf8)') => :3: column "share" is VARCHAR, contract lamps wants BIGINT: use TRY_CAST(… AS …)
     "#]].assert_eq(&all);
 }

@@ -21,19 +21,6 @@ fn a_bounded_run_that_carries_nothing_gives_up_however_long_it_reads() {
     assert!(!gives_up(false, 0), "it may have had nothing to do");
 }
 
-/// Since when it waits is the first of its failures in a row.
-#[test]
-fn what_has_got_on_is_well_again() {
-    let waits = |lived: Duration, bounded: bool, rows: u64| {
-        let mut trouble = Trouble { since: Some(Instant::now()), pause: LONGEST_PAUSE, fenced: 1 };
-        trouble.lived(lived, bounded, rows);
-        trouble.since.is_some()
-    };
-    let (short, long) = (RECOVERED / 2, RECOVERED * 2);
-    assert!(waits(short, false, 9) && !waits(long, false, 0), "by its time");
-    assert!(waits(long, true, 0) && !waits(short, true, 9), "of a bounded run by its rows");
-}
-
 /// Its sinks may be waited for, and one of them may hang.
 #[test]
 fn a_pipeline_whose_line_has_failed_does_not_run() {
@@ -54,15 +41,28 @@ fn a_pipeline_whose_line_has_failed_does_not_run() {
 
 #[test]
 fn only_a_pipeline_that_runs_is_said_to_run() {
-    let told =
-        Told { pipeline: "orders".into(), statuses: Arc::default(), metrics: Metrics::new(), clock: Clock::system() };
+    let told = Told {
+        pipeline: "orders".into(),
+        statuses: Arc::default(),
+        metrics: Metrics::new(),
+        clock: Clock::system(),
+        dead: Arc::default(),
+    };
+    let runs = || told.metrics.running.with_label_values(&["orders"]).get();
     for (state, running) in
         [(State::Waiting, 0), (State::Running, 1), (State::Finished, 0), (State::Running, 1), (State::Stopped, 0)]
     {
         told.set(state, None);
-        assert_eq!(told.metrics.running.with_label_values(&["orders"]).get(), running, "{state:?}");
+        assert_eq!(runs(), running, "{state:?}");
         assert_eq!(told.statuses.all()["orders"].state, state);
     }
+    told.begun();
+    assert_eq!(runs(), 1);
+    told.falters(&Error::unavailable("disk full"));
+    // Its source does not know yet.
+    told.interrupt(Some(&Error::unavailable("away")));
+    (told.interrupt(None), told.begun());
+    assert_eq!((runs(), told.statuses.all()["orders"].state), (0, State::Waiting));
 }
 
 #[test]

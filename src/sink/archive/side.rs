@@ -100,7 +100,7 @@ impl Side {
         self.files.write(key, part, covers, now_ms)
     }
 
-    /// Whether the outcome of the last commit is not known: then only a new `open` may go on.
+    /// Whether the outcome of the last commit is not known, or could not be noted: then only a new `open` may go on.
     pub fn is_unsettled(&self) -> bool {
         self.files.staging.is_unsettled()
     }

@@ -66,7 +66,7 @@ pub struct Member {
     pub group: String,
     /// How long the broker waits for a sign of life of a member.
     pub session: Duration,
-    /// How long taking partitions over may take, while nobody polls.
+    /// How long taking partitions over may take. Nobody polls meanwhile, and it may be done twice in a rebalance.
     pub take_over: Duration,
     attended: AtomicBool,
     /// A revocation was not answered as it should: who comes back under our name would be taken for one that has.
@@ -208,10 +208,10 @@ fn session(config: &config::Kafka) -> Duration {
     Duration::from_millis(set(config, "session.timeout.ms").unwrap_or(default).parse().unwrap_or(45_000))
 }
 
-/// Three quarters of what librdkafka allows between two polls, five minutes by default.
+/// Two fifths of what librdkafka allows between two polls, five minutes by default.
 fn take_over(config: &config::Kafka) -> Duration {
     let allowed = set(config, "max.poll.interval.ms").and_then(|written| written.trim().parse().ok());
-    Duration::from_millis(allowed.unwrap_or(300_000)) * 3 / 4
+    Duration::from_millis(allowed.unwrap_or(300_000)) * 2 / 5
 }
 
 /// What people have written.

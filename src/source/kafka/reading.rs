@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
     fault,
     kafka::{Group, ids},
-    source::{BOUNDED_PATIENCE, Intake},
+    source::Intake,
     stop::Stop,
 };
 
@@ -41,6 +41,9 @@ const BOUNDED_TAIL: Duration = Duration::from_millis(20);
 const SETTLED: Duration = Duration::from_secs(10);
 /// A bounded run waits this long for its last commit; less than `max.poll.interval.ms`, for it does not poll.
 const LAST_COMMIT: Duration = Duration::from_secs(240);
+/// How long a bounded run waits for messages that must be there. Less than what makes a line that is built anew well again, or
+/// it would be built anew for ever.
+const STUCK: Duration = Duration::from_secs(45);
 const METADATA: Duration = Duration::from_secs(10);
 /// A dead member may be missed by so much later than its session ends.
 const MISSED: Duration = Duration::from_secs(2);
@@ -219,6 +222,7 @@ impl<'a> Reading<'a> {
     fn tend(&mut self, found: bool) -> Result<Option<Duration>> {
         while let Some(rebalance) = self.client.context().next_rebalance() {
             self.rebalance(rebalance)?;
+            self.reached.1 = Instant::now();
         }
         if let Some(statistics) = self.client.context().statistics() {
             self.study(&statistics);
@@ -380,12 +384,12 @@ impl<'a> Reading<'a> {
         if waits || reached != self.reached.0 || short().next().is_none() {
             self.reached = (reached, now);
         }
-        if now.duration_since(self.reached.1) < BOUNDED_PATIENCE {
+        if now.duration_since(self.reached.1) < STUCK {
             return Ok(());
         }
         let names: Vec<String> =
             short().map(|track| format!("{} (read up to {})", track.partition, track.next)).collect();
-        let (names, patience) = (names.join(", "), BOUNDED_PATIENCE.as_secs());
+        let (names, patience) = (names.join(", "), STUCK.as_secs());
         Err(Error::unavailable(format!("nothing has come for {patience} s of what is not read to its end: {names}")))
     }
 

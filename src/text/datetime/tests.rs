@@ -32,6 +32,7 @@ fn padded_and_unpadded() {
         check(end, "2025-09-12 00:00:00");
     }
     assert_eq!(show("20250911240001"), None);
+    assert_eq!(show("20250911240000123"), None);
 }
 
 #[test]
@@ -58,6 +59,11 @@ fn what_programs_print_by_themselves() {
         "Mon Juin 08 18:00:05 CST 2026",
         "Mon Jun 08 18:00:05 EST 2026",
         "Jun 8, 2026",
+        "Mon, 08 Jun 26 10:00:05 GMT",
+        "Jun 8, 26 6:00:05 PM",
+        "Mon Jun 08 18:00:60 CST 2026",
+        "/Date(1780912805000-x)/",
+        "/Date(１７８０９１２８０５０００)/",
         "Jun 8, 2026 18:00:05 PM",
         "/Date(-62135596800000)/",
         "/Date(17809128050)/",

@@ -125,7 +125,7 @@ fn an_end_that_is_told_after_a_rebalance_is_not_believed() {
 #[test]
 fn a_bounded_run_does_not_wait_for_ever_for_what_does_not_come() {
     let begun = Instant::now();
-    let after = |tenths: u32| begun + BOUNDED_PATIENCE / 10 * tenths;
+    let after = |tenths: u32| begun + STUCK / 10 * tenths;
     with_bounded_reader(4, |reading| {
         reading.get_on(after(0)).unwrap();
         reading.get_on(after(9)).unwrap();
