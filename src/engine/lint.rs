@@ -421,6 +421,11 @@ pub(super) fn is_call_of(sql: &str, column: &str, functions: &[&str]) -> bool {
     called.is_some_and(|name| functions.iter().any(|function| name.eq_ignore_ascii_case(function)))
 }
 
+/// The name that is written behind AS.
+pub(super) fn alias_of(item: &SelectItem) -> Option<&str> {
+    if let SelectItem::ExprWithAlias { alias, .. } = item { Some(&alias.value) } else { None }
+}
+
 fn name_of(item: &SelectItem) -> Option<&str> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(&alias.value),

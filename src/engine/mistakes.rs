@@ -49,6 +49,10 @@ pub(super) async fn columns(stage: &Stage, source: &Source, parsed: &Parsed, con
             text += &format!(": the name of one field wants double quotes, \"{name}\"");
         } else if text.starts_with("Cannot coerce arithmetic expression") && text.contains("Utf8") {
             text += ": the fields of a message are texts, read them first, for instance with TRY_CAST(… AS DOUBLE)";
+        } else if let Some(name) = text.strip_prefix("No field named ").and_then(|_| quoted(&text))
+            && parsed.select.projection.iter().any(|item| lint::alias_of(item) == Some(name))
+        {
+            text = format!("No field named {name}: it is made in this SELECT, so it is there for the next stage");
         }
         found.push((line_of_item(stage, item, &text), of_source(stage, source, text)));
     }

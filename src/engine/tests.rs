@@ -346,7 +346,7 @@ fn a_stage_must_yield_the_contract() {
         expect![[r#"
             lamps/clean.sql:1: No field named ids. Did you mean 'raw.id'? (for source street)
             lamps/clean.sql:2: code('lampz', …): there is no 'lampz' (for source street)
-            lamps/clean.sql:3: No field named watts. (for source street)
+            lamps/clean.sql:3: No field named watts: it is made in this SELECT, so it is there for the next stage (for source street)
             lamps/clean.sql:4: column "id" is there already, in line 1
             lamps/clean.sql:4: Invalid function 'given_n': did you mean "given"? (for source street)"#]],
     );
