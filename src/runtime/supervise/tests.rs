@@ -61,7 +61,8 @@ fn only_a_pipeline_that_runs_is_said_to_run() {
     told.falters(&Error::unavailable("disk full"));
     // Its source does not know yet.
     told.interrupt(Some(&Error::unavailable("away")));
-    (told.interrupt(None), told.begun());
+    told.interrupt(None);
+    told.begun();
     assert_eq!((runs(), told.statuses.all()["orders"].state), (0, State::Waiting));
 }
 

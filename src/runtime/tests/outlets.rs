@@ -118,7 +118,8 @@ fn what_follows_a_commit_keeps_no_partitions() {
     let (place, told) = place("archive", &[0], &permit);
     let _released = Released(told.clone());
     place.outlet.assign(&[partition()]).unwrap().recv().unwrap().unwrap();
-    (told.untidy.store(true, Ordering::SeqCst), told.patient.store(true, Ordering::SeqCst));
+    told.untidy.store(true, Ordering::SeqCst);
+    told.patient.store(true, Ordering::SeqCst);
     assert!(place.outlet.offer(&batch(0, 10)).unwrap());
     let let_go = place.outlet.release(&[partition()]).unwrap().recv_timeout(LIMIT / 2);
     assert!(
