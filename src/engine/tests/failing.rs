@@ -347,7 +347,7 @@ fn mistakes_that_the_engine_finds_are_told_with_their_line() {
         lamps/clean.sql:3: Cannot access field at argument 1: type Utf8 is not Struct, Map, or Null (for source street)
 
         watts
-        lamps/clean.sql:3: No field named watts. (for source street)
+        lamps/clean.sql:3: No field named watts: it is made in this SELECT, so it is there for the next stage (for source street)
 
         CAST(id AS NOSUCH)
         lamps/clean.sql:3: This feature is not implemented: Unsupported SQL type NOSUCH (for source street)
