@@ -86,8 +86,16 @@ impl Outlet {
         let (keep, down) = (failure.clone(), up.clone());
         let name = format!("{kind}-{}", watch.pipeline);
         let holds = Arc::new(AtomicUsize::new(0));
-        let mut worker =
-            Worker { sink, permit, watch, next: BTreeMap::new(), pending: None, files: 0, holds: holds.clone() };
+        let mut worker = Worker {
+            sink,
+            permit,
+            watch,
+            next: BTreeMap::new(),
+            pending: None,
+            untidy: false,
+            files: 0,
+            holds: holds.clone(),
+        };
         let body = move || {
             // After a panic the sink is as after a crash: what it has open is found by whoever opens it next.
             let ran = catch_unwind(AssertUnwindSafe(|| worker.run(&queue).inspect_err(|_| worker.sink.abort())));
@@ -184,6 +192,8 @@ struct Worker {
     /// Per partition: the smallest offset the sink still wants.
     next: BTreeMap<Partition, Option<i64>>,
     pending: Option<Waiting>,
+    /// Something was committed since it was tidied up.
+    untidy: bool,
     /// Files of this sink that are in the account already.
     files: u64,
     holds: Arc<AtomicUsize>,
@@ -254,8 +264,10 @@ impl Worker {
 
     /// What can wait until whoever waits for a commit has heard of it.
     fn tidy(&mut self) {
-        self.sink.tidy();
-        cpu::spent(Step::Commit);
+        if std::mem::take(&mut self.untidy) {
+            self.sink.tidy();
+            cpu::spent(Step::Commit);
+        }
     }
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<Cursors> {
@@ -332,6 +344,7 @@ impl Worker {
         self.sink.commit(&covered)?;
         let took = begun.elapsed();
         drop(permission);
+        self.untidy = true;
         cpu::spent(Step::Commit);
         let Watch { pipeline, metrics, committed, values } = &self.watch;
         metrics.commit_seconds.with_label_values(&[pipeline, kind]).observe(took.as_secs_f64());
