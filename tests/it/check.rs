@@ -310,7 +310,7 @@ fn the_day_a_row_came_is_a_column_that_may_be_meant() {
         .replace(",\n                \"reporter_phone\", \"fault_kin\"", "");
     edit(folder.path(), "pipelines/street_lamps/pipeline.toml", "", &days);
     let said = told(folder.path());
-    expect![[r#"pipelines/street_lamps/pipeline.toml:15: [[sink]] partition_by names column "ingested_at", which contract street_lamp_faults does not have: did you mean "ingested_on"?"#]].assert_eq(said.lines().find(|line| line.contains("partition_by")).unwrap_or_default());
+    expect![[r#"pipelines/street_lamps/pipeline.toml:16: [[sink]] partition_by names column "ingested_at", which contract street_lamp_faults does not have: did you mean "ingested_on"?"#]].assert_eq(said.lines().find(|line| line.contains("partition_by")).unwrap_or_default());
 }
 
 /// Each in a folder of its own.
