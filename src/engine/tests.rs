@@ -4,6 +4,7 @@ mod alone;
 mod code_tables;
 mod compared;
 mod failing;
+mod fitting;
 mod guarded;
 mod hopeless;
 mod meant;

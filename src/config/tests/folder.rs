@@ -38,12 +38,16 @@ fn write(dir: &Path, name: &str, changes: &[(&str, &str)]) {
 }
 
 pub(super) fn check_folder(changes: &[(&str, &str)], expect: Expect) {
+    expect.assert_eq(&told(changes));
+}
+
+/// What is said of a pipeline with these files.
+pub(super) fn told(changes: &[(&str, &str)]) -> String {
     let dir = folder("p", changes);
-    let shown = match pipeline::read(&dir.path().join("p")) {
+    match pipeline::read(&dir.path().join("p")) {
         Ok(_) => "fine".to_owned(),
         Err(findings) => show(&findings).replace(&format!("{}/", dir.path().display()), ""),
-    };
-    expect.assert_eq(&shown);
+    }
 }
 
 pub(super) fn check_all(pipelines: &[(&str, &[(&str, &str)])], expect: Expect) {

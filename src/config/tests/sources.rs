@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::folder::check_folder;
+use super::folder::{check_folder, told};
 
 #[test]
 fn source_files_that_miss_each_other() {
@@ -79,27 +79,14 @@ charst = "utf-8"
 
 #[test]
 fn a_path_in_another_language() {
-    let source = "topics = [\"t\"]\nrows = \"$.data.orders[*]\"\n";
-    check_folder(
-        &[("sources/nanchang.toml", source)],
-        expect![[r#"
-            p/sources/nanchang.toml:2: rows = "$.data.orders[*]": "$" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
-        "#]],
-    );
-    let source = "topics = [\"t\"]\nrows = \"groups.*.orders\"\n";
-    check_folder(
-        &[("sources/nanchang.toml", source)],
-        expect![[r#"
+    let of = |rows: &str| told(&[("sources/nanchang.toml", &format!("topics = [\"t\"]\nrows = \"{rows}\"\n"))]);
+    let all: String = ["$.data.orders[*]", "groups.*.orders", "data.orders[0]"].map(of).concat();
+    expect![[r#"
+        p/sources/nanchang.toml:2: rows = "$.data.orders[*]": "$" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
         p/sources/nanchang.toml:2: rows = "groups.*.orders": "*" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
-    "#]],
-    );
-    let source = "topics = [\"t\"]\nrows = \"data.orders[0]\"\n";
-    check_folder(
-        &[("sources/nanchang.toml", source)],
-        expect![[r#"
-            p/sources/nanchang.toml:2: rows = "data.orders[0]": "orders[0]" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
-        "#]],
-    );
+        p/sources/nanchang.toml:2: rows = "data.orders[0]": "orders[0]" is JSONPath or JSON Pointer: field names joined by dots are wanted, from the message's own fields to the array itself, like "data.orders"
+    "#]]
+    .assert_eq(&all);
 }
 
 #[test]
