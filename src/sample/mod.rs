@@ -31,7 +31,8 @@
 //! | `${int:1-5}` `${digits:4}` | a number, so many digits |
 //! | `${name}` `${mobile}` `${landline:0791/8}` `${id_card:360102\|360103}` | a person's name, a mobile number, a number with this area code and so many digits, an ID number with a right check digit |
 //!
-//! - A text that ends in `|number` is written without quotes (numbers, `true`, `false`).
+//! - A text that ends in `|number` is written without quotes where JSON knows it so (numbers, `true`, `false`, `null`);
+//!   others (`0775`, words) stay texts.
 //! - A member's text may start with `${sometimes:0.7}` or `${when:NAME/2=VALUE}`; otherwise the member is left out.
 //! - An array `["${repeat:1-5}", {...}]` holds one to five such elements.
 //! - `pad` says where text goes when messages of a certain size are wanted.

@@ -185,6 +185,14 @@ fn times_are_local_and_may_be_unpadded() {
 }
 
 #[test]
+fn what_json_knows_as_no_number_stays_a_text() {
+    let template = r#"{"let": {"code": "${one:0775}"}, "message": {
+        "a": "${code}|number", "b": "${one:x}|number", "c": "1${one:0}|number", "d": "null|number", "e": "|number"
+    }}"#;
+    assert_eq!(made_by(template)[0], r#"{"a":"0775","b":"x","c":10,"d":null,"e":""}"#);
+}
+
+#[test]
 fn members_come_and_go() {
     let template = r#"{
         "let": {"state": "${one:done\t1}"},

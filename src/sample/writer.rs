@@ -87,7 +87,7 @@ impl<'a> Writer<'a> {
             damage.kind.spoil(&mut self.scratch, row);
             quoted = true;
         }
-        if !quoted {
+        if !quoted && is_bare(&self.scratch) {
             self.out.extend_from_slice(self.scratch.as_bytes());
             return;
         }
@@ -126,6 +126,12 @@ impl<'a> Writer<'a> {
         self.out.splice(at..at, quoted[1..quoted.len() - 1].iter().copied());
         self.out
     }
+}
+
+/// Whether JSON has this without quotes: `775` and `null`, not `0775` or a word.
+fn is_bare(text: &str) -> bool {
+    use serde_json::Value::{Bool, Null, Number};
+    matches!(serde_json::from_str(text), Ok(Null | Bool(_) | Number(_))) && !text.contains(char::is_whitespace)
 }
 
 fn holds(only: &Only, row: &mut Row) -> bool {
