@@ -283,10 +283,11 @@ impl Default for Trouble {
 }
 
 impl Trouble {
-    /// What has run for so long is well again. But a bounded run has work all the time: one that has brought no row to any
-    /// sink is not.
+    /// What has run for so long is well again. A bounded run has work all the time: it is well if it has brought rows to
+    /// a sink, however soon it failed, for it has come nearer to its end.
     fn lived(&mut self, lived: Duration, bounded: bool, rows: u64) {
-        if lived > RECOVERED && !(bounded && rows == 0) {
+        let well = if bounded { rows > 0 } else { lived > RECOVERED };
+        if well {
             *self = Trouble::default();
         }
     }

@@ -5,8 +5,8 @@ use super::*;
 /// Reading everything may take longer than that; a sink that then refuses it all is no better for it.
 #[test]
 fn a_bounded_run_that_carries_nothing_gives_up_however_long_it_reads() {
-    let long = RECOVERED + Duration::from_secs(10);
-    let gives_up = |bounded, rows| {
+    let (long, short) = (RECOVERED + Duration::from_secs(10), Duration::from_secs(10));
+    let gives_up = |bounded, rows, long| {
         let mut trouble = Trouble::default();
         let mut lasting = Duration::ZERO;
         (0..10).any(|_| {
@@ -16,9 +16,11 @@ fn a_bounded_run_that_carries_nothing_gives_up_however_long_it_reads() {
             !trouble.may_pass(ErrorKind::Unavailable, bounded, lasting)
         })
     };
-    assert!(gives_up(true, 0));
-    assert!(!gives_up(true, 1), "it gets on");
-    assert!(!gives_up(false, 0), "it may have had nothing to do");
+    assert!(gives_up(true, 0, long));
+    assert!(!gives_up(true, 1, long), "it gets on");
+    assert!(!gives_up(true, 1, short), "it gets on, with a failure now and then");
+    assert!(gives_up(true, 0, short));
+    assert!(!gives_up(false, 0, long), "it may have had nothing to do");
 }
 
 /// Its sinks may be waited for, and one of them may hang.
