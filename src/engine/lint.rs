@@ -58,8 +58,15 @@ pub(super) fn parse(stage: &Stage, from: &str, known: &SessionState) -> Result<P
     let mut wrong = clauses(&stage.sql, &query, &select);
     let mut sound = Vec::new();
     let mut first = BTreeMap::new();
+    let bare = words::names_without_as(&stage.sql, &select);
     for item in &select.projection {
         let mut found = of_column(item, known);
+        if let SelectItem::ExprWithAlias { alias, .. } = item
+            && bare.contains(&alias.span.start)
+        {
+            let text = format!("before \"{}\" a comma is missing, or AS if it is the column's name", alias.value);
+            found.push((line(alias.span), text));
+        }
         if let Some(name) = name_of(item)
             && let Some(line) = first.insert(name, line(item.span()).unwrap_or_default())
         {

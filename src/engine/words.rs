@@ -10,7 +10,7 @@ use datafusion::{
         dialect::GenericDialect,
         keywords::Keyword,
         parser::Parser,
-        tokenizer::{Token, Tokenizer},
+        tokenizer::{Location, Token, Tokenizer},
     },
 };
 
@@ -187,6 +187,23 @@ pub(super) fn taken_for_sql(sql: &str) -> Option<(usize, String)> {
         let name = Some(name).filter(|name| !parts.contains(&name.keyword))?;
         (!is_column(&name.value)).then(|| (three[1].span.start.line as usize, name.value))
     })
+}
+
+/// Where the names of columns begin that no AS stands before: the SQL of `a b` is right, but where a comma was forgotten
+/// it makes one column of two, the first under the name of the second.
+pub(super) fn names_without_as(sql: &str, select: &ast::Select) -> Vec<Location> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().unwrap_or_default();
+    let tokens: Vec<_> = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    let name = |item: &ast::SelectItem| match item {
+        ast::SelectItem::ExprWithAlias { alias, .. } => Some(alias.span.start),
+        _ => None,
+    };
+    let is_as = |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::AS);
+    let bare = |start: &Location| {
+        let at = tokens.partition_point(|token| token.span.start < *start);
+        at > 0 && tokens.get(at).is_some_and(|token| token.span.start == *start) && !is_as(&tokens[at - 1].token)
+    };
+    select.projection.iter().filter_map(name).filter(bare).collect()
 }
 
 /// A word in a path of names that is a call without brackets: `user` in `caller.user` and in `user.name`.

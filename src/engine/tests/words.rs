@@ -309,3 +309,22 @@ fn a_text_is_no_list_of_texts() {
         assert!(compile_lamps_with(MAP, &stage, contract.clone(), &library).is_ok(), "{fine}");
     }
 }
+
+/// The engine would make one column of two, and give the first the name of the second.
+#[test]
+fn a_comma_that_was_forgotten_is_told() {
+    let mut all = String::new();
+    for columns in ["id\n  watts,\n  1 AS share", "id, w -- w AS\n /* AS */ watts, 1 share", "id, 1 watts, 2 \"share\""]
+    {
+        all += &format!("{}\n", told_of(&format!("SELECT {columns} FROM raw")));
+    }
+    expect![[r#"
+        :2: before "watts" a comma is missing, or AS if it is the column's name
+        :2: before "watts" a comma is missing, or AS if it is the column's name
+        :2: before "share" a comma is missing, or AS if it is the column's name
+        :1: before "watts" a comma is missing, or AS if it is the column's name
+        :1: before "share" a comma is missing, or AS if it is the column's name
+    "#]]
+    .assert_eq(&all);
+    assert_eq!(told_of("SELECT id, 1 as watts,\n 2 AS\n-- of it\n share FROM raw"), "");
+}
