@@ -28,10 +28,10 @@ use crate::{
     check,
     cli::{flags::Where, out::say},
     clock::Clock,
-    config::Config,
+    config::{Config, Source},
     contract::{Column, Kind},
     cursor::{Interval, Partition},
-    decode::Decoder,
+    decode::{Decoder, Unseen},
     dedup::Dedup,
     error::{Context, Error, Result},
     file,
@@ -59,6 +59,7 @@ pub fn run(options: &Options) -> Result<()> {
     let (mut passed, mut failed) = (0, 0);
     let mut names = Vec::new();
     for prepared in check::prepare(&config, &options.pipelines)? {
+        let mut decoders = decoders(&prepared);
         for folder in folders(&prepared)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let wanted = options.case.as_ref().is_none_or(|wanted| name.contains(wanted.as_str()));
@@ -66,7 +67,7 @@ pub fn run(options: &Options) -> Result<()> {
             if !wanted {
                 continue;
             }
-            let told = case(&prepared, &folder, options.update)?;
+            let told = case(&prepared, &mut decoders, &folder, options.update)?;
             if told.wrong.is_empty() {
                 say!("ok    {}/{name}", prepared.pipeline.name);
                 passed += 1;
@@ -76,6 +77,9 @@ pub fn run(options: &Options) -> Result<()> {
                 failed += 1;
             }
             told.written.iter().for_each(|path| say!("        {}", path));
+        }
+        if options.case.is_none() {
+            unseen(&prepared, &decoders).iter().for_each(|line| say!("note  {line}"));
         }
     }
     say!("{passed} passed, {failed} failed");
@@ -107,6 +111,28 @@ fn folders(prepared: &Prepared) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+/// One for each source of the pipeline.
+pub fn decoders(prepared: &Prepared) -> Vec<Decoder> {
+    let sources = prepared.pipeline.sources.iter().zip(&prepared.programs);
+    sources.map(|(source, program)| Decoder::new(program.fields(), source)).collect()
+}
+
+/// The fields of each source that no message of its cases has a value in, a line for a source: such a field may be
+/// misspelt in the map, where it gives NULL for ever.
+fn unseen(prepared: &Prepared, decoders: &[Decoder]) -> Vec<String> {
+    let sources = prepared.pipeline.sources.iter().zip(decoders);
+    let line = |(source, decoder): (&Source, &Decoder)| {
+        let field = |unseen: Unseen| {
+            let near = unseen.near.map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)"));
+            format!("{}{near}", unseen.field)
+        };
+        let fields: Vec<String> = decoder.unseen().into_iter().map(field).collect();
+        let path = source.map.path.display();
+        (!fields.is_empty()).then(|| format!("{path}: no message of the cases has a value in {}", fields.join(", ")))
+    };
+    sources.filter_map(line).collect()
+}
+
 /// What came out of a case.
 #[derive(Default)]
 pub struct Told {
@@ -117,7 +143,7 @@ pub struct Told {
 }
 
 /// Runs a case. A file that cannot be read is a mistake of the case.
-pub fn case(prepared: &Prepared, folder: &Path, update: bool) -> Result<Told> {
+pub fn case(prepared: &Prepared, decoders: &mut [Decoder], folder: &Path, update: bool) -> Result<Told> {
     let input = folder.join("input.jsonl");
     let mut told = Told::default();
     let messages = match input::read(prepared, &input) {
@@ -129,8 +155,8 @@ pub fn case(prepared: &Prepared, folder: &Path, update: bool) -> Result<Told> {
         told.wrong.push(format!("{} {what}: write the messages of the case, a line each", input.display()));
         return Ok(told);
     }
-    let (rows, rejects) = through(prepared, &messages, 1)?;
-    let at_once = through(prepared, &messages, messages.len())?;
+    let (rows, rejects) = through(prepared, decoders, &messages, 1)?;
+    let at_once = through(prepared, decoders, &messages, messages.len())?;
     if sorted(&rows) != sorted(&at_once.0) || sorted(&rejects) != sorted(&at_once.1) {
         told.wrong.push("the result depends on the boundaries of batches".to_owned());
     }
@@ -179,10 +205,13 @@ fn sorted(values: &[Json]) -> Vec<String> {
 }
 
 /// Rows and rejects as JSON, with messages going through `size` at a time.
-fn through(prepared: &Prepared, messages: &[Sent], size: usize) -> Result<(Vec<Json>, Vec<Json>)> {
+fn through(
+    prepared: &Prepared,
+    decoders: &mut [Decoder],
+    messages: &[Sent],
+    size: usize,
+) -> Result<(Vec<Json>, Vec<Json>)> {
     let Prepared { pipeline, contract, programs, .. } = prepared;
-    let sources = pipeline.sources.iter().zip(programs);
-    let mut decoders: Vec<Decoder> = sources.map(|(source, program)| Decoder::new(program.fields(), source)).collect();
     let mut dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, Clock::system()));
     let schema = contract.arrow_schema();
     let (mut rows, mut rejects) = (Vec::new(), Vec::new());

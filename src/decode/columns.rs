@@ -12,7 +12,8 @@ use arrow::{
     datatypes::Fields as ArrowFields,
 };
 
-use super::{Field, Fields};
+use super::{Field, Fields, Unseen};
+use crate::near::nearest;
 
 /// The columns of an object's used fields.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Table {
     fields: ArrowFields,
     /// Whether the object itself is there; its length is the number of rows begun.
     present: NullBufferBuilder,
+    /// Whether the object has ever been there.
+    seen: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +47,19 @@ impl Table {
             columns: fields.0.iter().map(|(_, field)| column(field)).collect(),
             fields: fields.arrow(),
             present: NullBufferBuilder::new(0),
+            seen: false,
+        }
+    }
+
+    /// Adds the fields that have had a value in no batch, each with the key in its place that it may be a slip of.
+    pub fn unseen(&self, path: &str, found: &mut Vec<Unseen>) {
+        for (name, column) in self.names.iter().zip(&self.columns) {
+            let field = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+            match column {
+                Column::Struct(table) if table.seen => table.unseen(&field, found),
+                Column::Text(texts) if texts.seen => {}
+                _ => found.push(Unseen { field, near: self.keys.near(name) }),
+            }
         }
     }
 
@@ -147,6 +163,7 @@ impl Column {
             Column::Text(texts) => Arc::new(texts.finish()),
             Column::Struct(table) => {
                 let (rows, nulls) = (table.rows(), table.present.finish());
+                table.seen |= nulls.as_ref().map_or(rows > 0, |nulls| nulls.null_count() < rows);
                 let fields = table.fields.clone();
                 let columns = table.finish();
                 let array = StructArray::try_new_with_length(fields, columns, nulls, rows);
@@ -164,11 +181,13 @@ pub(super) struct Texts {
     /// Where each row ends, after a leading 0.
     offsets: Vec<i32>,
     nulls: NullBufferBuilder,
+    /// Whether a batch has had a value.
+    seen: bool,
 }
 
 impl Default for Texts {
     fn default() -> Texts {
-        Texts { values: Vec::new(), offsets: vec![0], nulls: NullBufferBuilder::new(0) }
+        Texts { values: Vec::new(), offsets: vec![0], nulls: NullBufferBuilder::new(0), seen: false }
     }
 }
 
@@ -211,6 +230,8 @@ impl Texts {
     }
 
     fn finish(&mut self) -> StringArray {
+        let (rows, nulls) = (self.rows(), self.nulls.finish());
+        self.seen |= nulls.as_ref().map_or(rows > 0, |nulls| nulls.null_count() < rows);
         // The next batch will be about as large as this one.
         let room = Vec::with_capacity(self.values.len().min(1 << 20));
         let values = std::mem::replace(&mut self.values, room);
@@ -221,7 +242,7 @@ impl Texts {
         // SAFETY: offsets begin with 0 and only ever grow with `values`; a truncation cuts both at a row's start.
         let offsets = unsafe { OffsetBuffer::new_unchecked(ScalarBuffer::from(offsets)) };
         // SAFETY: `values` is a concatenation of whole `str`s, and offsets stand between them.
-        unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(values), self.nulls.finish()) }
+        unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(values), nulls) }
     }
 }
 
@@ -267,6 +288,13 @@ impl Keys {
 
     fn begin(&mut self) {
         self.last = 0;
+    }
+
+    /// The key seen that is no used field and may be meant by one; of two letters any other would be near.
+    fn near(&self, field: &str) -> Option<String> {
+        let others = self.known[1..].iter().filter(|known| known.field.is_none()).map(|known| &*known.name);
+        let near = nearest(field, others)?;
+        (field.chars().count() > 2 || near.eq_ignore_ascii_case(field)).then(|| near.to_owned())
     }
 
     /// The index of the field, if it is used.

@@ -86,6 +86,15 @@ pub struct Decoded {
     copies: Copies,
 }
 
+/// A used field that no message has had a value in: it may be misspelt in the map.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unseen {
+    /// Its path, from the row.
+    pub field: String,
+    /// A key beside it in the messages which the map does not use, and which may be meant.
+    pub near: Option<String>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     pub message: u32,
@@ -173,6 +182,13 @@ impl Decoder {
             .expect("the columns have the schema's types and one length");
         let input = (origins.len() + rejects.len()) as u64;
         Decoded { rows, origins, places, rejects, input, rest, copies }
+    }
+
+    /// The used fields that had no value in any of the rows so far.
+    pub fn unseen(&self) -> Vec<Unseen> {
+        let mut found = Vec::new();
+        self.table.unseen("", &mut found);
+        found
     }
 
     /// Reads one message. On `Err` it is rejected as a whole.

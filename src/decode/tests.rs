@@ -377,3 +377,20 @@ fn gaps_are_rejects_of_stage_fetch() {
     let reason = &reject.faults[0].reason;
     assert!(reason.contains("64 MiB") && reason.contains("请拆成较短的行"), "{reason}");
 }
+
+#[test]
+fn fields_that_no_message_fills_are_told_with_what_may_be_meant() {
+    let unseen = |decoder: &mut Decoder, payload: &str| {
+        decoder.decode(&mut fetched([Some(payload.as_bytes())]));
+        let show =
+            |unseen: Unseen| [Some(unseen.field), unseen.near].into_iter().flatten().collect::<Vec<_>>().join("~");
+        decoder.unseen().into_iter().map(show).collect::<Vec<_>>()
+    };
+    let mut decoder = plain();
+    assert_eq!(unseen(&mut decoder, r#"{"A":"1","bb":{},"unlike":1}"#), ["a~A", "b", "c"]);
+    assert_eq!(unseen(&mut decoder, r#"{"a":"","c":{"x":"1"}"#), ["a~A", "b", "c"], "of a message that is rejected");
+    assert_eq!(unseen(&mut decoder, r#"{"a":"","b":null,"c":{"X":"1"}}"#), ["b", "c.x~X", "c.d"]);
+    assert_eq!(unseen(&mut decoder, r#"{"b":0,"c":{"d":{"y":[]}}}"#), ["c.x~X"], "others are kept");
+    let payload = r#"{"send":1,"data":{"orders":[{"a":1,"c":{"x":1,"d":{"y":1}}},{"b":"1"}]}}"#;
+    assert_eq!(unseen(&mut enveloped(), payload), ["envelope.sent", "envelope.data.batch"]);
+}

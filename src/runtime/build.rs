@@ -15,8 +15,8 @@ use std::{
 
 pub use super::slot::Slot;
 use super::{
-    Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, outlet, probe::Probe, supervise::Statuses,
-    values::Values,
+    Accounts, Committed, Keys, Line, Place, breaker::Breaker, columns, flow::Flow, outlet, probe::Probe,
+    supervise::Statuses, values::Values,
 };
 use crate::{
     batch::Budget,
@@ -24,7 +24,6 @@ use crate::{
     config::{self, Config, Pipeline, Topics},
     contract::{Contract, odcs},
     cursor::Partition,
-    decode::Decoder,
     dedup::Dedup,
     engine::{Library, Program},
     error::{Context, Finding, Result},
@@ -192,7 +191,7 @@ pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<B
     let line = Line {
         pipeline: pipeline.name.clone(),
         schema: contract.arrow_schema(),
-        sources: sources.map(|(source, program)| (Decoder::new(program.fields(), source), program.clone())).collect(),
+        sources: sources.map(|(source, program)| Flow::new(source, program.clone())).collect(),
         dedup: dedup.zip(keys),
         breaker: Breaker::new(pipeline.rejects),
         outlets,

@@ -32,6 +32,7 @@
 mod breaker;
 pub mod build;
 mod columns;
+mod flow;
 mod outlet;
 mod probe;
 mod slot;
@@ -56,13 +57,12 @@ pub use outlet::Committed;
 use outlet::Outlet;
 use supervise::Statuses;
 
+use self::flow::Flow;
 use crate::{
     batch::{Fetched, Outcome},
     cpu::{self, Step},
     cursor::{Cursors, Cuts, FORGOTTEN, NEVER, Partition},
-    decode::Decoder,
     dedup::Dedup,
-    engine::Program,
     error::{Error, ErrorKind, Result},
     metrics::Metrics,
     sink::{self, archive::Recent},
@@ -95,7 +95,7 @@ pub struct Line {
     pipeline: Arc<str>,
     schema: SchemaRef,
     /// Per source, in the order of the pipeline's sources.
-    sources: Vec<(Decoder, Arc<Program>)>,
+    sources: Vec<Flow>,
     dedup: Option<(Dedup, Keys)>,
     breaker: breaker::Breaker,
     outlets: Vec<Place>,
@@ -174,12 +174,13 @@ impl Line {
     /// From messages to rows and rejects: decode, map, clean, standardize, classify, checks, dedup. Of what would be too
     /// much for one batch the rest comes back.
     fn transform(&mut self, mut fetched: Fetched) -> Result<(Outcome, Option<Fetched>)> {
-        let (decoder, program) = &mut self.sources[fetched.source];
-        let mut decoded = decoder.decode(&mut fetched);
+        let flow = &mut self.sources[fetched.source];
+        let mut decoded = flow.decoder.decode(&mut fetched);
         let rest = decoded.rest.take();
+        flow.tell_unseen(&self.pipeline, decoded.origins.len());
         cpu::spent(Step::Decode);
         crate::fault::point("line.after_decode");
-        let mut checked = program.run(fetched, decoded);
+        let mut checked = flow.program.run(fetched, decoded);
         if let Some((dedup, _)) = &mut self.dedup {
             dedup.strike_out(&mut checked)?;
             cpu::spent(Step::Dedup);
