@@ -18,7 +18,28 @@ use crate::{
     config::{Source, pipeline::Alias},
     contract::codes::{CodeTable, CodeTables},
     error::Finding,
+    near::did_you_mean,
+    text::division::Divisions,
 };
+
+/// The list that is no table of codes: words for its places are the business of `division()`.
+pub(super) const DIVISIONS: &str = "divisions";
+
+/// The divisions with the words that `source` uses, and what is wrong with these.
+pub(super) fn placed_by(source: &Source, divisions: &Arc<Divisions>) -> (Arc<Divisions>, Vec<Finding>) {
+    let (mut placed, mut findings) = (divisions.clone(), Vec::new());
+    for alias in source.aliases.iter().filter(|alias| alias.table == DIVISIONS) {
+        if alias.alias == "*" {
+            let what = "divisions,*,*: codes of divisions are read as they are: delete this line";
+            findings.push(Finding::new(&alias.at, what.to_owned()));
+        } else if !Arc::make_mut(&mut placed).teach(&alias.alias, &alias.code) {
+            let near = did_you_mean(&alias.code, divisions.in_force().iter().map(|it| it.code.as_str()));
+            let what = format!("codes/divisions.csv has no division \"{}\" in force{near}", alias.code);
+            findings.push(Finding::new(&alias.at, what));
+        }
+    }
+    (placed, findings)
+}
 
 /// The tables with the words that `source` uses, and what is wrong with these.
 pub(super) fn said_by(source: &Source, tables: &CodeTables) -> (BTreeMap<String, Arc<CodeTable>>, Vec<Finding>) {
@@ -26,11 +47,11 @@ pub(super) fn said_by(source: &Source, tables: &CodeTables) -> (BTreeMap<String,
     let mut said: BTreeMap<String, Arc<CodeTable>> =
         tables.iter().map(|table| (table.name.to_string(), table.clone())).collect();
     let is_general = |alias: &&Alias| alias.alias == "*";
-    let aliases = source.aliases.iter();
+    let aliases = source.aliases.iter().filter(|alias| alias.table != DIVISIONS);
     // The general before the special, wherever it stands in the file.
     for alias in aliases.clone().filter(is_general).chain(aliases.filter(|alias| !is_general(alias))) {
         let Some(table) = said.get_mut(&alias.table) else {
-            let near = crate::near::did_you_mean(&alias.table, tables.iter().map(|table| table.name.as_ref()));
+            let near = did_you_mean(&alias.table, tables.iter().map(|table| table.name.as_ref()).chain([DIVISIONS]));
             findings.push(Finding::new(&alias.at, format!("there is no code table \"{}\"{near}", alias.table)));
             continue;
         };

@@ -119,7 +119,7 @@ impl Library {
 
     /// The codes of a table; `divisions` is the list of divisions in force.
     pub(crate) fn codes_of(&self, table: &str) -> Option<HashSet<Box<str>>> {
-        if table == "divisions" {
+        if table == code_tables::DIVISIONS {
             return Some(self.divisions.in_force().iter().map(|division| division.code.as_str().into()).collect());
         }
         Some(self.tables.get(table)?.codes.iter().map(|code| code.code.as_ref().into()).collect())
@@ -131,6 +131,7 @@ impl Library {
             return Vec::new();
         }
         let (_, mut findings) = code_tables::said_by(source, &self.tables);
+        findings.extend(code_tables::placed_by(source, &self.divisions).1);
         findings.extend(self.knows_home(source).err());
         findings
     }
@@ -139,7 +140,7 @@ impl Library {
     pub(super) fn functions(&self, source: &Source, weights: Option<&str>) -> Vec<ScalarUDF> {
         let (said, _) = code_tables::said_by(source, &self.tables);
         let (zone, home) = (source.time_zone, source.home.clone());
-        let divisions = self.divisions.clone();
+        let (divisions, _) = code_tables::placed_by(source, &self.divisions);
         let area = home.as_deref().and_then(|home| divisions.area_code(home)).map(str::to_owned);
         let area_too = area.clone();
         let mut all = vec![

@@ -46,12 +46,14 @@ pub struct Retired {
 }
 
 /// All divisions, those in force and those that went.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Divisions {
     in_force: Vec<Division>,
     by_code: HashMap<String, usize>,
     retired_by_code: HashMap<String, Vec<Sense>>,
     names: HashMap<String, Vec<Sense>>,
+    /// What a source calls them, and the place in `in_force` that it means.
+    taught: HashMap<String, usize>,
     /// In characters.
     longest_name: usize,
 }
@@ -76,8 +78,14 @@ impl Divisions {
         for (place, division) in in_force.iter().enumerate() {
             by_code.entry(division.code.clone()).or_insert(place);
         }
-        let mut divisions =
-            Divisions { in_force, by_code, retired_by_code: HashMap::new(), names: HashMap::new(), longest_name: 0 };
+        let mut divisions = Divisions {
+            in_force,
+            by_code,
+            retired_by_code: HashMap::new(),
+            names: HashMap::new(),
+            taught: HashMap::new(),
+            longest_name: 0,
+        };
         for place in 0..divisions.in_force.len() {
             let Division { name, city_code, .. } = divisions.in_force[place].clone();
             divisions.add_name(&name, Sense { division: Some(place), city: city_code, months: None, short: false });
@@ -98,6 +106,19 @@ impl Divisions {
         let sense = Sense { division, city, months, short: false };
         self.retired_by_code.entry(row.code.clone()).or_default().push(sense.clone());
         self.add_name(&row.name, sense);
+    }
+
+    /// Lets a source's own word or code, alone and in a path, mean the division in force that has these six digits,
+    /// whatever else it means; `false` when none has.
+    #[must_use]
+    pub fn teach(&mut self, word: &str, code: &str) -> bool {
+        let Some(&place) = self.by_code.get(code) else { return false };
+        let word = half_width(trim(word)).into_owned();
+        let city = self.in_force[place].city_code.clone();
+        self.longest_name = self.longest_name.max(word.chars().count());
+        self.names.insert(word.clone(), vec![Sense { division: Some(place), city, months: None, short: false }]);
+        self.taught.insert(word, place);
+        true
     }
 
     /// The division a text means, or `None` when it means none, or could mean two.
@@ -121,6 +142,9 @@ impl Divisions {
     /// Place of the division, and what stands behind it.
     fn find<'t>(&self, text: &'t str, home: Option<&str>, on: Option<NaiveDate>) -> Option<(usize, &'t str)> {
         let month = on.map(|day| day.year().max(0) as u32 * 100 + day.month());
+        if let Some(place) = self.taught.get(text) {
+            return Some((*place, ""));
+        }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             let rest = text.get(6..).filter(|rest| rest.bytes().any(|digit| digit != b'0'));
             return Some((self.code(text, month)?, rest.unwrap_or_default()));
@@ -149,11 +173,22 @@ impl Divisions {
             return None;
         }
         let code = &digits[..6];
+        if let Some(place) = self.taught.get(code) {
+            return Some(*place);
+        }
         let retired = self.retired_by_code.get(code).map_or(&[][..], Vec::as_slice);
         if let Some(then) = month.and_then(|month| only(retired.iter().filter(|sense| sense.covers(month)))) {
             return then.division;
         }
-        self.by_code.get(code).copied().or_else(|| last_meaning(retired.iter(), month)?.division)
+        let then = || last_meaning(retired.iter(), month)?.division;
+        self.by_code.get(code).copied().or_else(then).or_else(|| self.districts_of(code))
+    }
+
+    /// The city of `360101`: 市辖区, all districts of a city in GB/T 2260, is where systems file what lies in no one of
+    /// them.
+    fn districts_of(&self, code: &str) -> Option<usize> {
+        let city = format!("{}00", code.strip_suffix("01")?);
+        self.by_code.get(&city).copied().filter(|place| self.in_force[*place].level == Level::City)
     }
 }
 

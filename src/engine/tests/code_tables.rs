@@ -33,20 +33,21 @@ fn answers(aliases: &[(&str, &str)], expressions: &[&str]) -> String {
     if !wrong.is_empty() {
         return wrong.iter().map(ToString::to_string).collect();
     }
-    let context = compile::session(library.functions(&source, None));
+    expressions.iter().map(|sql| format!("{sql}: {}\n", value(&library, &source, sql))).collect()
+}
+
+fn value(library: &Library, source: &Source, sql: &str) -> String {
+    let context = compile::session(library.functions(source, None));
     let row = RecordBatch::try_from_iter([("one", Arc::new(arrow::array::Int64Array::from(vec![1])) as ArrayRef)]);
     let row = row.unwrap();
     let schema = datafusion::common::DFSchema::try_from(row.schema()).unwrap();
-    let answer = |sql: &&str| {
-        let logical = context.state().create_logical_expr(sql, &schema).unwrap();
-        let value = context.create_physical_expr(logical, &schema).unwrap().evaluate(&row).unwrap();
-        let text = match value {
-            ColumnarValue::Scalar(ScalarValue::Utf8(text)) => text,
-            other => other.into_array(1).unwrap().as_string::<i32>().iter().next().unwrap().map(str::to_owned),
-        };
-        format!("{sql}: {}\n", text.as_deref().unwrap_or("NULL"))
+    let logical = context.state().create_logical_expr(sql, &schema).unwrap();
+    let value = context.create_physical_expr(logical, &schema).unwrap().evaluate(&row).unwrap();
+    let text = match value {
+        ColumnarValue::Scalar(ScalarValue::Utf8(text)) => text,
+        other => other.into_array(1).unwrap().as_string::<i32>().iter().next().unwrap().map(str::to_owned),
     };
-    expressions.iter().map(answer).collect()
+    text.unwrap_or_else(|| "NULL".to_owned())
 }
 
 #[test]
@@ -195,4 +196,34 @@ fn a_text_is_no_day() {
     for day in ["local_date(w)", "local_time(w)", "_timestamp", "NULL", "DATE '2026-06-01'"] {
         assert_eq!(compiled(&format!("code('fault_kind', id, {day})")), Ok(()), "{day}");
     }
+}
+
+#[test]
+fn a_source_names_divisions_in_its_own_words() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("codes")).unwrap();
+    let rows = "code,name,level,city_code,city_name,tel_area_code\n360100,南昌市,city,360100,南昌市,0791\n360113,红谷滩区,county,360100,南昌市,0791\n";
+    std::fs::write(folder.path().join("codes/divisions.csv"), rows).unwrap();
+    let library = Library::read(folder.path()).unwrap();
+    let (_, mut source) = compile_lamps(MAP, "SELECT id, 1 AS watts, 2 AS share FROM raw").unwrap();
+    let alias = |table: &str, alias: &str, code: &str| Alias {
+        table: table.into(),
+        alias: alias.into(),
+        code: code.into(),
+        at: "codes.csv:2".into(),
+    };
+    let told = |source: &Source| library.check(source).iter().map(ToString::to_string).collect::<Vec<_>>();
+    source.aliases =
+        vec![alias("division", "a", "360113"), alias("divisions", "*", "*"), alias("divisions", "新区", "360112")];
+    assert_eq!(
+        told(&source),
+        [
+            "codes.csv:2: there is no code table \"division\": did you mean \"divisions\"?",
+            "codes.csv:2: divisions,*,*: codes of divisions are read as they are: delete this line",
+            "codes.csv:2: codes/divisions.csv has no division \"360112\" in force: did you mean \"360113\"?",
+        ]
+    );
+    source.aliases = vec![alias("divisions", "新区", "360113")];
+    assert!(told(&source).is_empty());
+    assert_eq!(value(&library, &source, "division('南昌市新区')"), "360113");
 }

@@ -78,6 +78,47 @@ fn codes_of_six_nine_and_twelve_digits() {
 }
 
 #[test]
+fn what_lies_in_no_one_district_is_filed_under_the_city() {
+    for typed in ["360101", "360101000", "360101000000", "南昌市市辖区"] {
+        check(typed, NOWHERE, NO_DATE, "360100");
+    }
+    for typed in ["360001", "360501", "110101"] {
+        check(typed, "360100", NO_DATE, "");
+    }
+}
+
+#[test]
+fn a_source_has_words_of_its_own() {
+    let mut divisions = jiangxi();
+    let taught = [
+        ("红谷滩新区", "360113"),
+        ("高新区", "360100"),
+        ("３６０１９１", "360111"),
+        ("A", "360102"),
+        ("吉安", "360821"),
+    ];
+    assert!(taught.iter().all(|(word, code)| divisions.teach(word, code)));
+    assert!(!divisions.teach("湾里", "360105"), "not in force");
+    let found = |typed| divisions.lookup(typed, Some("360100"), None).map_or("", |division| &division.code);
+    for (typed, code) in [
+        ("红谷滩新区", "360113"),
+        ("南昌市红谷滩新区凤凰洲街道", "360113"),
+        ("江西省-南昌市-红谷滩新区", "360113"),
+        ("赣州市红谷滩新区", ""),
+        ("高新区", "360100"),
+        ("南昌市高新区艾溪湖", "360100"),
+        ("360191", "360111"),
+        ("360191000000", "360111"),
+        ("Ａ", "360102"),
+        ("吉安", "360821"),
+        ("吉安市", "360800"),
+        ("红谷滩区", "360113"),
+    ] {
+        assert_eq!(found(typed), code, "{typed}");
+    }
+}
+
+#[test]
 fn retired_codes_lead_to_their_successor() {
     check("360122", NOWHERE, NO_DATE, "360112");
     check("360105", NOWHERE, 2026, "360112");
