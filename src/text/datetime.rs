@@ -56,15 +56,39 @@ fn read(typed: &str) -> Option<Moment> {
     match common(typed.as_bytes()) {
         Some(moment) => Some(moment),
         None if typed.trim_start().starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') => printed(typed),
+        None if typed.trim_start().starts_with('[') => listed(typed),
         None => other(Scan::new(typed)?),
     }
 }
+
+/// What Jackson makes of a local date or time of Java when nobody told it a form: `[2026,6,8,18,0,5,123000000]`, the last
+/// in nanoseconds; seconds of 0 are left out.
+fn listed(typed: &str) -> Option<Moment> {
+    if typed.len() > LONGEST {
+        return None;
+    }
+    let numbers: Vec<u32> = serde_json::from_str(typed).ok()?;
+    let (&[year, month, day], time) = numbers.split_first_chunk()?;
+    let date = day_of(year, month, day).filter(|_| year >= 1000)?;
+    let (hour, minute, second, nanosecond) = match *time {
+        [] => return Some(Moment::Day(date)),
+        [hour, minute] => (hour, minute, 0, 0),
+        [hour, minute, second] => (hour, minute, second, 0),
+        [hour, minute, second, nanosecond] => (hour, minute, second, nanosecond),
+        _ => return None,
+    };
+    date.and_hms_nano_opt(hour, minute, second, nanosecond)
+        .filter(|time| time.nanosecond() < 1_000_000_000)
+        .map(Moment::Local)
+}
+
+/// In bytes, of what programs print.
+const LONGEST: usize = 80;
 
 /// What programs print that nobody told a form: Java (`Mon Jun 08 18:00:05 CST 2026`, where CST is the clock of the source, and
 /// `Jun 8, 2026 6:00:05 PM`), JavaScript (`Mon Jun 08 2026 18:00:05 GMT+0800 (中国标准时间)`), HTTP
 /// (`Mon, 08 Jun 2026 10:00:05 GMT`), .NET (`/Date(1780912805000+0800)/`).
 fn printed(typed: &str) -> Option<Moment> {
-    const LONGEST: usize = 80;
     if typed.len() > LONGEST {
         return None;
     }

@@ -79,6 +79,32 @@ fn what_programs_print_by_themselves() {
 }
 
 #[test]
+fn what_jackson_makes_of_java_times() {
+    check("[2026,6,8,18,0,5]", "2026-06-08 18:00:05");
+    check(" [2026, 6, 8, 18, 0, 5, 120000000] ", "2026-06-08 18:00:05.120");
+    check("[2026,6,8,18,0]", "2026-06-08 18:00:00");
+    check("[2026,6,8]", "2026-06-08 00:00:00");
+    for typed in [
+        "[2026,6]",
+        "[2026,6,8,18]",
+        "[2026,6,31]",
+        "[26,6,8]",
+        "[2026,6,8,24,0]",
+        "[2026,6,8,18,0,60]",
+        "[2026,6,8,18,0,59,1500000000]",
+        "[2026,6,8,18,0,5,1,1]",
+        "[2026,6,8.0]",
+        "[\"2026\",6,8]",
+        "[2026,6,-8]",
+        "[]",
+        "[",
+    ] {
+        assert_eq!(show(typed), None, "{typed}");
+    }
+    assert_eq!(show(&format!("[2026,6,8{}]", " ".repeat(100))), None);
+}
+
+#[test]
 fn a_day_alone_ends_with_its_last_second() {
     let due = |typed| {
         let local = parse_due(typed, SHANGHAI)?.with_timezone(&SHANGHAI).naive_local();
