@@ -22,7 +22,7 @@ use crate::{
     demo,
     error::{Error, Result, refuse},
     file,
-    text::classify::{Course, Figures, Plan, Rival, Trained, compare, evaluate, reachable, train, validate},
+    text::classify::{Course, Figures, Plan, Rival, Trained, bearing, compare, evaluate, reachable, train, validate},
 };
 
 /// Fewer features are refused.
@@ -168,6 +168,14 @@ pub fn run_train(options: &Train) -> Result<()> {
         tell!(
             WARN,
             "no threshold has a precision of {wished}: no verdict is certain; ask for less with --precision, or learn from more texts"
+        );
+    }
+    let (judged, wished) = (training.figures.said_from(model.threshold), bearing(training.precision));
+    if reached && judged < wished {
+        let precision = training.precision;
+        tell!(
+            WARN,
+            "the threshold rests on {judged} verdicts at most, a precision of {precision} wants {wished}: do not trust it, learn from more texts"
         );
     }
     match options.format {

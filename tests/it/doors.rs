@@ -240,6 +240,9 @@ fn data_that_teach_nothing_are_refused() {
     let (code, out, said) = huiju(folder, &[&TRAIN[..], &["--format", "json"]].concat());
     assert_eq!(code, 0, "{said}");
     assert!(out.contains("\"reached\":true") && said.is_empty(), "{out}{said}");
+    let (code, _, said) = huiju(folder, &[&TRAIN[..], &["--precision", "0.99"]].concat());
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("verdicts at most, a precision of 0.99 wants 300: do not trust it"), "{said}");
     // Labels that nothing in the texts tells.
     let text = fs::read_to_string(folder.join("texts.jsonl")).unwrap();
     let label = |at: usize| ["城建", "教育"][at.count_ones() as usize % 2];

@@ -74,6 +74,20 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// How many verdicts there were from this probability on, or from the next lower one that was counted.
+    pub fn said_from(&self, threshold: f32) -> usize {
+        let counted = self.thresholds.iter().rev().find(|counted| counted.threshold as f32 <= threshold);
+        counted.map_or(0, |counted| (counted.share * self.examples as f64).round() as usize)
+    }
+}
+
+/// How many verdicts, all of them right, it takes to say with a confidence of 95 % that the precision is this one: the rule
+/// of three. Of 1 that cannot be said; it wants as many as 0.999.
+pub fn bearing(precision: f64) -> usize {
+    (3.0 / (1.0 - precision.min(0.999))).round() as usize
+}
+
 /// Probabilities with whether they were right, the highest first.
 fn ranked(labels: &[usize], verdicts: &[Option<Verdict>]) -> Vec<(f32, bool)> {
     let said = labels.iter().zip(verdicts).filter_map(|(label, verdict)| verdict.map(|verdict| (label, verdict)));

@@ -29,7 +29,7 @@ pub use self::{
     file::{Trained, Training},
     groups::{folds, groups},
     learn::{Example, Plan},
-    measure::{ClassFigures, Figures, Threshold, reachable},
+    measure::{ClassFigures, Figures, Threshold, bearing, reachable},
     model::{Features, Model, Reason, Verdict},
     rivals::Rival,
     train::{Course, MOST_CLASSES, compare, evaluate, train, validate},
