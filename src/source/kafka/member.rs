@@ -233,7 +233,9 @@ fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientCon
     });
     let mut defaults = vec![
         ("fetch.min.bytes", "1"),
-        ("fetch.wait.max.ms", "100"),
+        // Asking is all that an idle client does: with 100 it takes half as much again. Longer than this gains little, and
+        // a partition that comes while the broker holds an answer back waits for it.
+        ("fetch.wait.max.ms", "300"),
         // Small and cheap to refill: what waits here is memory beside the budget. For all partitions together.
         ("queued.max.messages.kbytes", "8192"),
         ("queued.min.messages", "10000"),
