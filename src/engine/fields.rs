@@ -19,19 +19,23 @@ use crate::decode::{Field, Fields};
 pub(super) fn fields(select: &ast::Select) -> Result<Fields, Vec<Mistake>> {
     let mut tree = Tree::default();
     let mut wrong: Vec<Mistake> = Vec::new();
-    // The root of a subscript, `a` in `a['b']`, is visited as an identifier of its own.
-    let mut roots = HashSet::new();
+    // The parts of a path with a subscript, `a` and `b` in `a.b['c']`, are visited as identifiers of their own.
+    let mut parts = HashSet::new();
     let _ = visit_expressions(&select.projection, |expr| {
         let path: Option<Vec<&str>> = match expr {
-            ast::Expr::Identifier(name) if roots.contains(&name.span.start) => None,
+            ast::Expr::Identifier(name) if parts.contains(&name.span.start) => None,
             ast::Expr::Identifier(name) => Some(vec![&name.value]),
-            ast::Expr::CompoundIdentifier(names) if roots.contains(&names[0].span.start) => None,
+            ast::Expr::CompoundIdentifier(names) if parts.contains(&names[0].span.start) => None,
             ast::Expr::CompoundIdentifier(names) => {
                 let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
                 Some(if names[0] == MESSAGE { names[1..].to_vec() } else { names })
             }
             ast::Expr::CompoundFieldAccess { root, access_chain } => {
-                roots.insert(root.span().start);
+                parts.insert(root.span().start);
+                parts.extend(access_chain.iter().filter_map(|access| match access {
+                    AccessExpr::Dot(name) => Some(name.span().start),
+                    AccessExpr::Subscript(_) => None,
+                }));
                 let path = subscripts(root, access_chain);
                 let named = matches!(**root, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_));
                 // A word of SQL among the names is told by `lint`.

@@ -328,3 +328,11 @@ fn a_comma_that_was_forgotten_is_told() {
     .assert_eq(&all);
     assert_eq!(told_of("SELECT id, 1 as watts,\n 2 AS\n-- of it\n share FROM raw"), "");
 }
+
+#[test]
+fn the_parts_of_a_path_are_no_fields_of_their_own() {
+    let map = "SELECT a.b['c'] AS id, b.x AS w, c AS x FROM message";
+    let (program, _) = compile_lamps(map, "SELECT id, 1 AS watts, 2 AS share FROM raw").unwrap();
+    let names: Vec<&str> = program.fields().0.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+}
