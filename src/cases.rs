@@ -16,6 +16,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
@@ -33,6 +34,7 @@ use crate::{
     cursor::{Interval, Partition},
     decode::{Decoder, Unseen},
     dedup::Dedup,
+    engine::Program,
     error::{Context, Error, Result},
     file,
     near::did_you_mean,
@@ -112,7 +114,7 @@ fn folders(prepared: &Prepared) -> Result<Vec<PathBuf>> {
 }
 
 /// One for each source of the pipeline.
-pub fn decoders(prepared: &Prepared) -> Vec<Decoder> {
+fn decoders(prepared: &Prepared) -> Vec<Decoder> {
     let sources = prepared.pipeline.sources.iter().zip(&prepared.programs);
     sources.map(|(source, program)| Decoder::new(program.fields(), source)).collect()
 }
@@ -120,30 +122,36 @@ pub fn decoders(prepared: &Prepared) -> Vec<Decoder> {
 /// The fields of each source that no message of its cases has a value in, a line for a source: such a field may be
 /// misspelt in the map, where it gives NULL for ever.
 fn unseen(prepared: &Prepared, decoders: &[Decoder]) -> Vec<String> {
-    let sources = prepared.pipeline.sources.iter().zip(decoders);
-    let line = |(source, decoder): (&Source, &Decoder)| {
+    let sources = prepared.pipeline.sources.iter().zip(&prepared.programs).zip(decoders);
+    let line = |((source, program), decoder): ((&Source, &Arc<Program>), &Decoder)| {
+        let (path, unseen) = (source.map.path.display(), decoder.unseen());
+        if unseen.is_empty() {
+            return None;
+        }
+        if unseen.len() == program.fields().0.len() && unseen.iter().all(|unseen| unseen.near.is_none()) {
+            return Some(format!("{path}: no message of the cases has a value in any of its fields"));
+        }
         let field = |unseen: Unseen| {
             let near = unseen.near.map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)"));
             format!("{}{near}", unseen.field)
         };
-        let fields: Vec<String> = decoder.unseen().into_iter().map(field).collect();
-        let path = source.map.path.display();
-        (!fields.is_empty()).then(|| format!("{path}: no message of the cases has a value in {}", fields.join(", ")))
+        let fields: Vec<String> = unseen.into_iter().map(field).collect();
+        Some(format!("{path}: no message of the cases has a value in {}", fields.join(", ")))
     };
     sources.filter_map(line).collect()
 }
 
 /// What came out of a case.
 #[derive(Default)]
-pub struct Told {
+struct Told {
     /// What is wrong, a line each.
-    pub wrong: Vec<String>,
+    wrong: Vec<String>,
     /// What became of the files of what is expected, a line each.
-    pub written: Vec<String>,
+    written: Vec<String>,
 }
 
 /// Runs a case. A file that cannot be read is a mistake of the case.
-pub fn case(prepared: &Prepared, decoders: &mut [Decoder], folder: &Path, update: bool) -> Result<Told> {
+fn case(prepared: &Prepared, decoders: &mut [Decoder], folder: &Path, update: bool) -> Result<Told> {
     let input = folder.join("input.jsonl");
     let mut told = Told::default();
     let messages = match input::read(prepared, &input) {

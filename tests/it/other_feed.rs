@@ -128,3 +128,30 @@ fn cases_send_their_messages_in_the_charset_of_the_source() {
         assert!(status.success(), "{charset}: {}{}", huiju.stdout(), huiju.stderr());
     }
 }
+
+/// It would be NULL for ever, and no case need know of it.
+#[test]
+fn a_field_of_the_map_that_no_case_fills_is_noted() {
+    let folder = project();
+    let map = folder.path().join("pipelines/street_lamps/sources/east.sql");
+    let notes = || {
+        let (_, huiju) = Huiju::run(folder.path(), &["test"], &[]);
+        let out = huiju.stdout();
+        out.lines().filter(|line| line.starts_with("note")).map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(notes(), "");
+    let text = fs::read_to_string(&map).unwrap();
+    fs::write(&map, text.replace("    tel  ", "    tell ").replace("pole.state", "poles.state")).unwrap();
+    assert_eq!(
+        notes(),
+        "note  pipelines/street_lamps/sources/east.sql: no message of the cases has a value in poles, tell (did you mean \"tel\"?)"
+    );
+    let names =
+        ["id ", "at ", "fixed ", "what ", "pole.state", "pole.lamps['out']", "pole.position.lng", "cost ", "tel "];
+    let all = names.iter().fold(text, |text, name| text.replace(&format!("    {name}"), &format!("    other_{name}")));
+    fs::write(&map, all).unwrap();
+    assert_eq!(
+        notes(),
+        "note  pipelines/street_lamps/sources/east.sql: no message of the cases has a value in any of its fields"
+    );
+}
