@@ -256,8 +256,8 @@ impl Visitor for Calls<'_> {
         if let Some(what) = text_length(expr) {
             self.wrong.push((line(expr.span()), what));
         }
-        if let Some(word) = words::call_as_name(expr) {
-            self.wrong.push((line(expr.span()), words::wants_quotes(&word)));
+        if let Some(what) = words::misnamed(expr) {
+            self.wrong.push((line(expr.span()), what));
             return ControlFlow::Break(()); // the engine would say more of it, in other words
         }
         let ast::Expr::Function(call) = expr else { return ControlFlow::Continue(()) };

@@ -206,6 +206,26 @@ pub(super) fn names_without_as(sql: &str, select: &ast::Select) -> Vec<Location>
     select.projection.iter().filter_map(name).filter(bare).collect()
 }
 
+/// What is wrong with a path of names, of which the engine would say nothing that helps.
+pub(super) fn misnamed(expr: &ast::Expr) -> Option<String> {
+    call_as_name(expr).map(|word| wants_quotes(&word)).or_else(|| dot_behind_subscript(expr))
+}
+
+/// `a['b'].c`, which the engine does not know.
+fn dot_behind_subscript(expr: &ast::Expr) -> Option<String> {
+    let ast::Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let first = access_chain.iter().position(|access| matches!(access, AccessExpr::Subscript(_)))?;
+    let (before, behind) = access_chain.split_at(first);
+    let bracketed = |access: &AccessExpr| match access {
+        AccessExpr::Dot(name) => format!("['{}']", name.to_string().trim_matches('"')),
+        AccessExpr::Subscript(_) => access.to_string(),
+    };
+    let is_wrong = behind.iter().any(|access| matches!(access, AccessExpr::Dot(_)));
+    let before: String = before.iter().map(ToString::to_string).collect();
+    let behind: String = behind.iter().map(bracketed).collect();
+    is_wrong.then(|| format!("\"{expr}\": behind a ['name'] no point can stand: write {root}{before}{behind}"))
+}
+
 /// A word in a path of names that is a call without brackets: `user` in `caller.user` and in `user.name`.
 pub(super) fn call_as_name(expr: &ast::Expr) -> Option<String> {
     if let ast::Expr::Function(call) = expr {

@@ -336,3 +336,19 @@ fn the_parts_of_a_path_are_no_fields_of_their_own() {
     let names: Vec<&str> = program.fields().0.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["a", "b", "c"]);
 }
+
+#[test]
+fn a_point_behind_a_subscript_is_told() {
+    let stage = "SELECT id, 1 AS watts, 2 AS share FROM raw";
+    let told = |path: &str| compile_lamps(&format!("SELECT no AS id,\n{path} AS w FROM message"), stage).map(|_| ());
+    for (path, told_of) in [
+        ("a['b'].c", "lamps/street.sql:2: \"a['b'].c\": behind a ['name'] no point can stand: write a['b']['c']"),
+        (
+            "a.x['b'].\"c\".d",
+            "lamps/street.sql:2: \"a.x['b'].\"c\".d\": behind a ['name'] no point can stand: write a.x['b']['c']['d']",
+        ),
+    ] {
+        assert_eq!(told(path), Err(told_of.to_owned()));
+    }
+    assert_eq!(told("a['b']['c']"), Ok(()));
+}
