@@ -117,7 +117,7 @@ impl Metrics {
             running: gauge("huiju_pipeline_running", "1 while messages can flow, 0 while it waits.", &["pipeline"]),
             sink_up: gauge(
                 "huiju_sink_up",
-                "1 while the sink takes rows, 0 while it is left behind.",
+                "1 while the sink takes rows, 0 while it is left behind or its pipeline waits, for whatever it be.",
                 &["pipeline", "sink"],
             ),
             sink_full_seconds,

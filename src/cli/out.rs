@@ -15,7 +15,7 @@ use std::{
 use serde_json::json;
 use tracing::Level;
 
-use crate::error::ErrorKind;
+use crate::{clock::Clock, error::ErrorKind};
 
 /// The first thing that went wrong with standard output.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -55,10 +55,15 @@ pub(super) fn as_json() {
     AS_JSON.store(true, Ordering::Relaxed);
 }
 
+/// As the log writes it.
+fn now() -> String {
+    Clock::system().now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
 /// A line to standard error that is not of the log.
 pub(crate) fn aside(level: Level, text: fmt::Arguments<'_>) {
     let line = match AS_JSON.load(Ordering::Relaxed) {
-        true => json!({ "level": level.as_str(), "message": text.to_string() }).to_string(),
+        true => json!({ "timestamp": now(), "level": level.as_str(), "message": text.to_string() }).to_string(),
         false => text.to_string(),
     };
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -70,7 +75,9 @@ pub(super) fn last(kind: ErrorKind, what: &str, todo: &str) {
         return tell!(ERROR, "huiju: {what}\n       {todo}");
     }
     let (level, kind, exit_code) = (Level::ERROR.as_str(), kind.name(), kind.exit_code());
-    let line = json!({ "level": level, "message": what, "todo": todo, "kind": kind, "exit_code": exit_code });
+    let line = json!({
+        "timestamp": now(), "level": level, "message": what, "todo": todo, "kind": kind, "exit_code": exit_code,
+    });
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

@@ -148,9 +148,25 @@ pub struct Setup {
     /// The archive's tables have been there: when they are not, they are waited for.
     pub archived: AtomicBool,
     pub slot: Slot,
+    /// Per source, whether it was told which fields of its map never had a value.
+    pub looked: Vec<Arc<AtomicBool>>,
 }
 
 impl Setup {
+    /// Shows from the start what may come to be counted: what is absent cannot be told from what never was.
+    pub fn show(&self) {
+        let (pipeline, metrics) = (&*self.prepared.pipeline.name, &self.metrics);
+        for kind in self.accounts.keys() {
+            metrics.sink_up.with_label_values(&[pipeline, kind]).set(0);
+            metrics.sink_full_seconds.with_label_values(&[pipeline, kind]).inc_by(0.0);
+            for source in &self.prepared.pipeline.sources {
+                for outcome in ["written", "rejected", "duplicate"] {
+                    metrics.rows.with_label_values(&[pipeline, &source.name, kind, outcome]).inc_by(0);
+                }
+            }
+        }
+    }
+
     pub fn accounts(pipeline: &Pipeline, topics: &Topics) -> Accounts {
         let kind = |sink: &config::Sink| match (sink, topics) {
             (config::Sink::Archive { .. }, _) => sink::ARCHIVE,
@@ -187,11 +203,13 @@ pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<B
         outlets.push(Place { outlet, behind: None, probe, next_probe: Instant::now(), pause });
     }
     let dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, setup.clock.clone()));
-    let sources = pipeline.sources.iter().zip(programs);
+    let sources = pipeline.sources.iter().zip(programs).zip(&setup.looked);
     let line = Line {
         pipeline: pipeline.name.clone(),
         schema: contract.arrow_schema(),
-        sources: sources.map(|(source, program)| Flow::new(source, program.clone())).collect(),
+        sources: sources
+            .map(|((source, program), looked)| Flow::new(source, program.clone(), looked.clone()))
+            .collect(),
         dedup: dedup.zip(keys),
         breaker: Breaker::new(pipeline.rejects),
         outlets,

@@ -32,7 +32,11 @@ const BYTES: u64 = 16 << 20;
 /// time, without an error. Spark writes INT96 unless it is told not to.
 pub(super) fn open(path: &Path) -> Result<(File, ArrowReaderMetadata)> {
     let failed = |e: &dyn std::fmt::Display| disk::failed("read", path, e);
-    let file = File::open(path).map_err(|e| failed(&e))?;
+    let file = File::open(path).map_err(|e| match e.kind() {
+        // Who cleans a table up beside us may have been quicker.
+        io::ErrorKind::NotFound => failed(&format_args!("{e}: if it stays away, bring it back from a copy")),
+        _ => failed(&e),
+    })?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&file, options).map_err(|e| failed(&e))?;
     let wide = |column: usize| {

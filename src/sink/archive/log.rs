@@ -75,6 +75,12 @@ pub(super) fn is_begun(root: &Path) -> bool {
     }
 }
 
+/// Whether a folder surely is a table.
+pub(super) fn is_seen(root: &Path) -> bool {
+    let of_version = |entry: fs::DirEntry| entry.file_name().to_str().and_then(version).is_some();
+    fs::read_dir(root.join(FOLDER)).is_ok_and(|entries| entries.flatten().any(of_version))
+}
+
 /// The files of a log, the lowest version first.
 pub(super) fn list(root: &Path) -> Result<Vec<Part>> {
     let folder = root.join(FOLDER);

@@ -55,7 +55,8 @@ impl Settings {
     pub(super) fn refuse_a_place_in_a_table(&self) -> Result<()> {
         let root = self.location.join(&self.path);
         let mut around = root.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.location));
-        let Some(other) = around.find(|folder| log::is_begun(folder)) else { return Ok(()) };
+        // Into one that cannot be looked into the sink cannot write either, and says that.
+        let Some(other) = around.find(|folder| log::is_seen(folder)) else { return Ok(()) };
         let (root, other) = (root.display(), other.display());
         Err(Error::config(format!(
             "archive: {root} lies in the table {other}, whose readers would take it for a part of that: give the pipeline's \

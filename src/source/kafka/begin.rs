@@ -12,7 +12,7 @@
 //!
 //! Cursors in another topic of this name, and beyond the high mark, have no `record`: a cursor never goes back, so
 //! every sink would drop what a new topic holds below its cursor, silently. Somebody has to decide, by giving the
-//! pipeline another group and archive, or the data another topic. Topics that are copied to another cluster are others
+//! data another topic, or the pipeline another group, archive and clean topic, and all its sources once more. Topics that are copied to another cluster are others
 //! too, unless the copy has kept the offsets.
 //!
 //! A topic that was created anew and already holds more messages than we had read looks, by its offsets, like the old
@@ -77,7 +77,7 @@ pub fn begin(
             format!(
                 "{partition}: our cursor is {largest}, but the partition ends at {high}: the topic was deleted and \
                  created anew, or lost messages on the broker. gaps = \"record\" cannot help, because a cursor never \
-                 goes back: give the pipeline a new [kafka] group and archive path, or put the data into a new topic"
+                 goes back: {NEW_TOPIC}"
             ),
         ));
     }
@@ -94,8 +94,7 @@ pub fn begin(
                  is the old topic, in the old cluster, tell the broker where we were: kafka-consumer-groups.sh \
                  --bootstrap-server … --group {group} --topic {topic}:{number} --reset-offsets --to-offset {largest} \
                  --execute; with --to-earliest a new Kafka sink gets all that the topic has. If it is a new topic, or a \
-                 copy in another cluster, where offsets are others, give the pipeline a new [kafka] group and archive \
-                 path"
+                 copy in another cluster, where offsets are others: {NEW_TOPIC}"
             ),
         ));
     }
@@ -119,14 +118,17 @@ pub fn begin(
     }
 }
 
+/// What to do about a topic whose offsets begin anew. All else that a pipeline has read comes again with a new group.
+const NEW_TOPIC: &str = "put the data into a new topic and name that in the source; or begin anew with everything, with a \
+                         new [kafka] group, archive path, clean and rejected topic, for all sources are read again then";
+
 /// The topic is another one than it was.
 pub fn created_anew(topic: &str, when: &str) -> Error {
     Error::new(
         ErrorKind::Gap,
         format!(
             "{topic}: the topic was deleted and created anew {when}: its id is another, and below our cursor it holds what we \
-             have not read. gaps = \"record\" cannot help, because a cursor never goes back: give the pipeline a new [kafka] \
-             group and archive path, or put the data into a new topic. Only if it holds the old one's messages at their old \
+             have not read. gaps = \"record\" cannot help, because a cursor never goes back: {NEW_TOPIC}. Only if it holds the old one's messages at their old \
              offsets, a copy: set the group's offsets again, with kafka-consumer-groups.sh --reset-offsets"
         ),
     )

@@ -122,3 +122,14 @@ fn a_table_in_the_folder_of_another_is_refused() {
     assert!(refused.to_string().contains("归档 一/orders/new/one lies in the table"), "{refused}");
     assert_eq!(find(bench.folder.path(), ""), all, "nothing was made");
 }
+
+/// It is no table that is seen there: the rights may come back, and the archive is waited for.
+#[test]
+fn a_folder_around_that_cannot_be_looked_into_is_no_mistake() {
+    let bench = Bench::new();
+    carry(&mut bench.open(&[0]), 0, 0, 2).unwrap();
+    let log = bench.settings.location.join("_delta_log");
+    std::os::unix::fs::symlink("_delta_log", &log).unwrap();
+    assert!(std::fs::read_dir(&log).is_err_and(|e| e.kind() != std::io::ErrorKind::NotFound), "root may look anywhere");
+    carry(&mut bench.open(&[0]), 0, 2, 4).unwrap();
+}
