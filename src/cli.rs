@@ -141,6 +141,8 @@ fn execute(verb: &Verb) -> Result<()> {
 
 /// A level, or directives of [`EnvFilter`]. Those take any word for the name of a module, also a level with a slip in it.
 fn directives(text: &str) -> Result<String, String> {
+    // A variable that is empty says nothing, and no level would be `trace` to the filter.
+    let text = Some(text.trim()).filter(|text| !text.is_empty()).unwrap_or("info");
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
@@ -194,6 +196,11 @@ mod tests {
         for own in ["huiju", "librdkafka", "info,huiju::source=debug", "huiju::source", "rustls=debug"] {
             assert_eq!(meant_by(own), own);
         }
+    }
+
+    #[test]
+    fn no_level_is_that_of_nobody() {
+        assert_eq!(["", " ", " debug "].map(|text| directives(text).unwrap()), ["info", "info", "debug"]);
     }
 
     #[test]

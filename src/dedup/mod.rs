@@ -220,7 +220,13 @@ impl Dedup {
         self.key.iter().map(column).collect()
     }
 
-    fn bounded(&self) -> Result<()> {
+    /// Only what is alive counts: of many partitions, none of them large, nothing has been thrown out yet.
+    fn bounded(&mut self) -> Result<()> {
+        if self.keys() <= self.max_keys {
+            return Ok(());
+        }
+        let window = self.window;
+        self.memories.values_mut().for_each(|memory| memory.sweep(window));
         let keys = self.keys();
         if keys <= self.max_keys {
             return Ok(());
@@ -273,10 +279,16 @@ impl Memory {
         }
         self.seen.insert_unique(row.hash, row, |seen| seen.hash);
         if self.seen.len() >= self.sweep_at {
-            self.seen.retain(|seen| !seen.outdated(window, newest));
-            self.sweep_at = (self.seen.len() * 5 / 4).max(FEW);
+            self.sweep(window);
         }
         true
+    }
+
+    /// Throws the outdated out.
+    fn sweep(&mut self, window: u32) {
+        let newest = self.newest;
+        self.seen.retain(|seen| !seen.outdated(window, newest));
+        self.sweep_at = (self.seen.len() * 5 / 4).max(FEW);
     }
 }
 

@@ -173,6 +173,25 @@ fn too_many_keys_stop_the_pipeline_with_advice() {
     assert!(error.to_string().contains("max_keys = 1000"), "{error}");
 }
 
+/// None of the partitions is large enough to have thrown anything out by itself.
+#[test]
+fn keys_that_are_outdated_do_not_count() {
+    let mut dedup = dedup();
+    dedup.max_keys = 60;
+    let mut strike_out = |number: i32, rows: &[Row]| {
+        let mut checked = checked(rows);
+        checked.covers[0].partition = Partition::new("orders", number);
+        dedup.strike_out(&mut checked).map(|()| dedup.keys())
+    };
+    let keys: Vec<Row> = ["a", "b", "c", "d", "e", "f"].iter().zip(0..).map(|(key, at)| (*key, at, 0, START)).collect();
+    for number in 0..10 {
+        strike_out(number, &keys).unwrap();
+    }
+    assert_eq!(strike_out(0, &[("late", 10, 0, START + 21 * DAY)]).unwrap(), 55, "its own six have gone");
+    assert_eq!(strike_out(10, &keys[..5]).unwrap(), 60);
+    assert!(strike_out(11, &keys[..1]).is_err(), "all others are alive");
+}
+
 /// The archive hands its files newest first; both rows of the key still matter.
 #[test]
 fn a_key_that_was_accepted_twice_is_learned_twice() {

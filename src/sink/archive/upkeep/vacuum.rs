@@ -56,7 +56,8 @@ pub(super) fn vacuum(table: &mut Table, how: &Vacuum, clock: &Clock) -> Result<V
             LEAST_RETENTION.as_secs()
         )));
     }
-    let horizon = clock.now_ms().saturating_sub(how.retention.as_millis() as i64);
+    let retention = i64::try_from(how.retention.as_millis()).unwrap_or(i64::MAX);
+    let horizon = clock.now_ms().saturating_sub(retention);
     // The order matters: see `upkeep`.
     let mut files = Vec::new();
     list(table.root(), Path::new(""), &mut files)?;
