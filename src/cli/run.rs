@@ -230,7 +230,6 @@ impl Started {
         // Before anything is begun: what is refused now has changed nothing.
         let slots = prepared.iter().map(|_| Slot::take(&config.instance)).collect::<Result<Vec<_>>>()?;
         for ((prepared, slot), (name, accounts)) in prepared.into_iter().zip(slots).zip(&accounts) {
-            let looked = prepared.pipeline.sources.iter().map(|_| Arc::default()).collect();
             let setup = Setup {
                 config: config.clone(),
                 prepared,
@@ -243,9 +242,7 @@ impl Started {
                 accounts: accounts.clone(),
                 archived: AtomicBool::new(false),
                 slot,
-                looked,
             };
-            setup.show();
             let (stop, course) = (stop.clone(), course.clone());
             course.working().insert(name.clone());
             let body = move || {

@@ -57,6 +57,8 @@ pub struct Prepared {
     pub programs: Vec<Arc<Program>>,
     /// What `[metrics] values` names.
     pub values: Arc<Values>,
+    /// Per source, whether it was told which fields of its map never had a value.
+    looked: Vec<Arc<AtomicBool>>,
 }
 
 /// Compiles a pipeline; all mistakes at once. With the outline of a library it finds those that do not hang on it.
@@ -93,7 +95,11 @@ pub fn prepare(schemas: &Path, library: &Library, pipeline: Pipeline) -> Result<
         Values::default()
     });
     let values = Arc::new(values);
-    if findings.is_empty() { Ok(Prepared { pipeline, contract, programs, values }) } else { Err(findings) }
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let looked = programs.iter().map(|_| Arc::default()).collect();
+    Ok(Prepared { pipeline, contract, programs, values, looked })
 }
 
 /// The programs of all sources, in their order: each takes a processor for some tenths of a second, and there may be hundreds.
@@ -148,13 +154,11 @@ pub struct Setup {
     /// The archive's tables have been there: when they are not, they are waited for.
     pub archived: AtomicBool,
     pub slot: Slot,
-    /// Per source, whether it was told which fields of its map never had a value.
-    pub looked: Vec<Arc<AtomicBool>>,
 }
 
 impl Setup {
     /// Shows from the start what may come to be counted: what is absent cannot be told from what never was.
-    pub fn show(&self) {
+    pub(super) fn show(&self) {
         let (pipeline, metrics) = (&*self.prepared.pipeline.name, &self.metrics);
         for kind in self.accounts.keys() {
             metrics.sink_up.with_label_values(&[pipeline, kind]).set(0);
@@ -185,7 +189,7 @@ pub(super) struct Built {
 }
 
 pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<Built> {
-    let Prepared { pipeline, contract, programs, values } = &setup.prepared;
+    let Prepared { pipeline, contract, programs, values, looked } = &setup.prepared;
     let (source, group) = source(setup)?;
     let mut outlets = Vec::new();
     let mut keys: Option<Keys> = None;
@@ -203,7 +207,7 @@ pub(super) fn build(setup: &Setup, permit: &Permit, pause: Duration) -> Result<B
         outlets.push(Place { outlet, behind: None, probe, next_probe: Instant::now(), pause });
     }
     let dedup = pipeline.dedup.as_ref().map(|dedup| Dedup::new(dedup, setup.clock.clone()));
-    let sources = pipeline.sources.iter().zip(programs).zip(&setup.looked);
+    let sources = pipeline.sources.iter().zip(programs).zip(looked);
     let line = Line {
         pipeline: pipeline.name.clone(),
         schema: contract.arrow_schema(),

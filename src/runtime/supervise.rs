@@ -214,6 +214,7 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<bool> {
         clock: setup.clock.clone(),
         dead: Arc::default(),
     };
+    setup.show();
     told.set(State::Waiting, Some("starting".to_owned()));
     let mut trouble = Trouble::default();
     let mut behind = BEHIND[0];

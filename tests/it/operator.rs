@@ -72,6 +72,14 @@ fn a_missing_topic_is_named_and_waited_for() {
     eventually("it is not ready, but well", SOON, || {
         (code(&huiju, "/ready") == Some(503) && code(&huiju, "/health") == Some(200)).then_some(())
     });
+    let (_, metrics) = huiju.get("/metrics").unwrap();
+    for shown in [
+        "huiju_sink_up{pipeline=\"work_orders\",sink=\"archive\"} 0",
+        "huiju_sink_full_seconds_total{pipeline=\"work_orders\",sink=\"archive\"} 0",
+        "huiju_rows_total{outcome=\"duplicate\",pipeline=\"work_orders\",sink=\"kafka\",source=\"yichun\"} 0",
+    ] {
+        assert!(metrics.contains(shown), "{shown} is not there from the start: {metrics}");
+    }
     // What it will write to is looked for before there is anything to write.
     let [ganzhou, yichun, clean, rejected] = named;
     for topic in [&ganzhou, &yichun, &rejected] {

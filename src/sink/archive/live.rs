@@ -26,6 +26,10 @@ const MESSAGES: usize = 32;
 /// What they come to, as far as the file tells.
 const BYTES: u64 = 16 << 20;
 
+/// What to do about a file that the log lists and that stays away.
+const AWAY: &str =
+    "if it stays away, bring it back from a copy; `huiju archive compact` says how to do without its rows";
+
 /// Opens a file and reads its footer.
 ///
 /// Why INT96 is read as microseconds: nanoseconds in 64 bits end in the year 2262, and what lies beyond comes out as another
@@ -34,7 +38,7 @@ pub(super) fn open(path: &Path) -> Result<(File, ArrowReaderMetadata)> {
     let failed = |e: &dyn std::fmt::Display| disk::failed("read", path, e);
     let file = File::open(path).map_err(|e| match e.kind() {
         // Who cleans a table up beside us may have been quicker.
-        io::ErrorKind::NotFound => failed(&format_args!("{e}: if it stays away, bring it back from a copy")),
+        io::ErrorKind::NotFound => failed(&e).advising(AWAY),
         _ => failed(&e),
     })?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -119,7 +119,8 @@ pub(super) fn vanished(root: &Path) -> Error {
 /// lie in one folder.
 pub(super) fn alone(there: &Place, missing: &Place) -> Error {
     Error::config(format!(
-        "archive: {} is there and {} is not: bring it back, or delete both",
+        "archive: {} is there and {} is not: bring it back, or delete both, which `huiju archive create` makes anew, \
+         empty",
         there.root.display(),
         missing.root.display()
     ))

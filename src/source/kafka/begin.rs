@@ -12,8 +12,8 @@
 //!
 //! Cursors in another topic of this name, and beyond the high mark, have no `record`: a cursor never goes back, so
 //! every sink would drop what a new topic holds below its cursor, silently. Somebody has to decide, by giving the
-//! data another topic, or the pipeline another group, archive and clean topic, and all its sources once more. Topics that are copied to another cluster are others
-//! too, unless the copy has kept the offsets.
+//! data another topic, or the pipeline another group, archive and clean topic, and all its sources once more. Topics
+//! that are copied to another cluster are others too, unless the copy has kept the offsets.
 //!
 //! A topic that was created anew and already holds more messages than we had read looks, by its offsets, like the old
 //! one. What tells is that the broker forgets the group's committed offsets with the topic. That is why no message is
@@ -128,7 +128,8 @@ pub fn created_anew(topic: &str, when: &str) -> Error {
         ErrorKind::Gap,
         format!(
             "{topic}: the topic was deleted and created anew {when}: its id is another, and below our cursor it holds what we \
-             have not read. gaps = \"record\" cannot help, because a cursor never goes back: {NEW_TOPIC}. Only if it holds the old one's messages at their old \
+             have not read. gaps = \"record\" cannot help, because a cursor never goes back: {NEW_TOPIC}. Only \
+             if it holds the old one's messages at their old \
              offsets, a copy: set the group's offsets again, with kafka-consumer-groups.sh --reset-offsets"
         ),
     )

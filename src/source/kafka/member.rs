@@ -233,8 +233,7 @@ fn settings(config: &config::Kafka, group: &str, wanted: &Settings) -> ClientCon
     });
     let mut defaults = vec![
         ("fetch.min.bytes", "1"),
-        // Asking is all that an idle client does: with 100 it takes half as much again. Longer than this gains little, and
-        // a partition that comes while the broker holds an answer back waits for it.
+        // Asking is all that an idle client does (100 takes half as much again); a partition that comes meanwhile waits.
         ("fetch.wait.max.ms", "300"),
         // Small and cheap to refill: what waits here is memory beside the budget. For all partitions together.
         ("queued.max.messages.kbytes", "8192"),

@@ -200,3 +200,15 @@ fn a_table_whose_log_was_emptied_is_not_begun_anew_beside_the_other() {
     }
     assert_eq!(find(&log, ".json").len(), 0, "nothing was written");
 }
+
+/// Who cleans up beside us may have taken it, so it is waited for; but nobody should be told that nothing is lost.
+#[test]
+fn a_file_that_the_log_lists_and_that_is_away_is_told_with_what_to_do() {
+    let (bench, _) = table(1);
+    bench.files().iter().for_each(|path| fs::remove_file(bench.rows().join(path)).unwrap());
+    let reader = bench.try_open().unwrap().reader();
+    let error = reader.keys(&["order_no".to_owned()], &[(partition(0), i64::MAX)], None, &mut |_| Ok(())).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.to_string().contains(".parquet: No such file"), "{error}");
+    assert!(error.context("pipeline x").advice().contains("bring it back from a copy"));
+}

@@ -205,6 +205,8 @@ fn vacuum_takes_what_no_version_within_the_retention_needs() {
     }
     fs::write(bench.rows().join("_delta_log/00000000000000000001.checkpoint.parquet.old.parquet"), "x").unwrap();
     age(&bench.rows(), EVENING - 30 * DAY);
+    let ever = Vacuum { retention: Duration::from_millis(u64::MAX), dry_run: true };
+    assert_eq!(bench.vacuum(EVENING + 8 * DAY, ever).deleted, 0, "longer than a clock can tell is for ever");
     // Replaced at EVENING: within the retention, versions before it can be read.
     let early = bench.vacuum(EVENING + 6 * DAY, Vacuum::default());
     assert_eq!((early.deleted, early.kept), (1, 7), "only what was abandoned");
